@@ -1,0 +1,1 @@
+"""qconv: Hugging Face checkpoints to quantized GGUF files in one pass."""

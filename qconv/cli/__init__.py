@@ -1,0 +1,6 @@
+"""The command line."""
+
+
+def main() -> None:
+    """Entry point of the ``qconv`` command."""
+    raise SystemExit("qconv: no commands yet")
