@@ -1,0 +1,118 @@
+"""The plan: everything decided before a weight is read.
+
+A ``Plan`` is one output (one ``--type``) of one source: its metadata, and for every output tensor its name, shape,
+block type, recipe, place and size.  It is made from headers alone, so a dry run is exact, disk space can be checked,
+and any part of it can be carried out by any process in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv.types import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlan:
+    """One output tensor.
+
+    ``stored`` is the type llama.cpp's converter would write before quantizing: values that an operation computed are
+    rounded to it before they are encoded.  ``block_type == recipe.dtype`` with no rounding in between means a copy.
+    ``importance``: float32 ``(matrices, columns)``, row ``r`` of the tensor uses matrix ``r * matrices // rows``.
+    ``offset`` is absolute in ``Plan.files[file]``.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    recipe: Recipe
+    stored: str
+    block_type: str
+    reason: str
+    wanted: str | None
+    file: int
+    offset: int
+    size: int
+    importance: NDArray[np.float32] | None = None
+
+    @property
+    def columns(self) -> int:
+        return self.shape[-1] if self.shape else 1
+
+    @property
+    def weights(self) -> int:
+        count = 1
+        for n in self.shape:
+            count *= n
+        return count
+
+    @property
+    def rows(self) -> int:
+        return self.weights // self.columns if self.columns else 0
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One file of the output: its name, its header's exact bytes (padding included), its exact size."""
+
+    name: str
+    header: bytes
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One output of one source; several files when it is split."""
+
+    mix: str
+    search: str
+    files: tuple[OutputFile, ...]
+    tensors: tuple[TensorPlan, ...]
+    sources: tuple[tuple[str, int, int], ...]
+    """Source files: path, size in bytes, modification time in ns."""
+    warnings: tuple[str, ...] = ()
+    dropped: tuple[tuple[str, str], ...] = ()
+    """Source tensors left out, each with the rule's reason."""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all output files."""
+        return sum(f.size for f in self.files)
+
+    @property
+    def weights(self) -> int:
+        return sum(t.weights for t in self.tensors)
+
+    @property
+    def bits_per_weight(self) -> float:
+        return sum(t.size for t in self.tensors) * 8 / max(1, self.weights)
+
+    @property
+    def fallbacks(self) -> tuple[TensorPlan, ...]:
+        """Tensors whose rows do not fit the wanted type."""
+        return tuple(t for t in self.tensors if t.wanted is not None)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over everything the output's bytes follow from: headers, recipes, types, sources, search."""
+        digest = hashlib.sha256()
+
+        def add(*parts: object) -> None:
+            for part in parts:
+                text = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogateescape")
+                digest.update(len(text).to_bytes(8, "little"))
+                digest.update(text)
+
+        add("qconv plan 1", self.search)
+        for f in self.files:
+            add(f.name, f.size, f.header)
+        for source in self.sources:
+            add(*source)
+        for t in self.tensors:
+            add(t.name, t.shape, t.recipe.describe(), t.stored, t.block_type, t.file, t.offset, t.size)
+            add(b"" if t.importance is None else t.importance.tobytes())
+        return digest.hexdigest()
