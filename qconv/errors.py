@@ -14,8 +14,12 @@ _LONGEST_NAME = 200
 
 def printable(text: object, limit: int = _LONGEST_NAME) -> str:
     """``text`` with control and unprintable characters escaped and cut to ``limit`` characters."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in str(text)[: limit + 1])
+    safe = "".join(c if c.isprintable() else _escaped(c) for c in str(text)[: limit + 1])
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 class QconvError(Exception):
@@ -49,7 +53,8 @@ class QconvError(Exception):
             where.append(f"tensor '{printable(self.tensor)}'")
         if self.offset is not None:
             where.append(f"byte {self.offset}")
-        text = ": ".join([", ".join(where), printable(self.message, 4000)] if where else [printable(self.message, 4000)])
+        what = printable(self.message, 4000)
+        text = f"{', '.join(where)}: {what}" if where else what
         return f"{text} ({printable(self.hint, 2000)})" if self.hint else text
 
 
