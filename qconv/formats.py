@@ -28,13 +28,17 @@ def load(path: Path, into: type[T]) -> T:
 
 
 class BlockType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A block type: ``weights`` weights are stored in ``bytes`` bytes, as ``fields`` in order."""
+    """A block type: ``weights`` weights are stored in ``bytes`` bytes, as ``fields`` in order.
+
+    ``fallback``: the type of rows whose length is no multiple of ``weights``; F16 fits every row.
+    """
 
     id: int
     weights: int
     bytes: int
     fields: tuple[str, ...] = ()
     about: str = ""
+    fallback: str = "F16"
     name: str = ""
 
     @property
