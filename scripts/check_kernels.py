@@ -27,8 +27,9 @@ from qconv import blocks
 from qconv.formats import block_types
 
 ENCODERS = (
-    "F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q2_K Q3_K Q4_K Q5_K Q6_K IQ4_NL IQ4_XS".split()
-)  # fmt: skip
+    *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
+    *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
+)
 DECODERS = (*ENCODERS, "MXFP4")
 _SHAPE = 1 << 20
 """The most weights encoded at once."""

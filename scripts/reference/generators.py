@@ -103,8 +103,24 @@ def _equal_extremes(r: Generator, n: int) -> NDArray[np.floating]:
 
 
 ROWS: dict[str, Source] = {
-    **{f"gaussian {scale}": _gaussian(float(scale)) for scale in
-       ("1e-38", "1e-30", "1e-20", "1e-12", "1e-7", "1e-5", "0.02", "1", "1e4", "1e10", "1e20", "1e30", "1e37")},
+    **{
+        f"gaussian {scale}": _gaussian(float(scale))
+        for scale in (
+            "1e-38",
+            "1e-30",
+            "1e-20",
+            "1e-12",
+            "1e-7",
+            "1e-5",
+            "0.02",
+            "1",
+            "1e4",
+            "1e10",
+            "1e20",
+            "1e30",
+            "1e37",
+        )
+    },
     **{f"student-t {freedom}": _student(freedom) for freedom in (1, 2, 3, 5)},
     "laplace": lambda r, n: r.laplace(size=n),
     "log-normal, signed": lambda r, n: r.lognormal(0, 3, n) * r.choice([-1, 1], n),

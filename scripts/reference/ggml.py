@@ -103,13 +103,15 @@ def encode(
     return out
 
 
-def decode(block_type: str, blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
+def decode(block_type: str, blocks: NDArray[np.uint8], out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
     """ggml's ``to_float``: uint8 ``(n, bytes per row)`` as float32 ``(n, columns)``."""
     layout: BlockType = block_types()[block_type]
     blocks = np.ascontiguousarray(blocks)
+    if out is None:
+        out = np.empty((len(blocks), blocks.shape[1] // layout.bytes * layout.weights), np.float32)
     if block_type == "F32":
-        return blocks.view(np.float32)
-    out = np.empty((len(blocks), blocks.shape[1] // layout.bytes * layout.weights), np.float32)
+        np.copyto(out, blocks.view(np.float32))
+        return out
     traits = _library().ggml_get_type_traits(layout.id).contents
     traits.to_float(blocks.ctypes.data, out.ctypes.data, out.size)
     return out
