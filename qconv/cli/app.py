@@ -1,0 +1,59 @@
+"""The commands of ``qconv`` under one roof."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qconv.cli import info
+from qconv.cli.help import Command, Group
+
+EXAMPLES = """
+Examples:
+  qconv convert model.safetensors --type q4_k_m
+  qconv convert ~/models/Llama-3.2-1B --type q4_k_m,q8_0 --output ~/gguf/
+  qconv convert model-BF16.gguf --type q5_k_m --dry-run
+  qconv info model-Q4_K_M.gguf
+
+  for d in ~/models/*/; do qconv convert "$d" --type q4_k_m --skip-existing; done
+
+'qconv COMMAND --help' tells everything about a command.
+"""
+
+app = typer.Typer(
+    name="qconv",
+    cls=Group,
+    epilog=EXAMPLES,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"qconv {version('qconv')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Turn Hugging Face checkpoints into quantized GGUF files, in one pass and bounded memory."""
+
+
+for _name, _function, _examples in [
+    ("info", info.info, info.EXAMPLES),
+]:
+    app.command(_name, cls=Command, epilog=_examples)(_function)
+
+
+def commands() -> set[str]:
+    """Names of the commands."""
+    return {command.name for command in app.registered_commands if command.name}

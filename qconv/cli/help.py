@@ -1,0 +1,47 @@
+"""Help as a manual page has it: plain text, options in named groups, examples last, at most 80 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer.core
+
+
+class Command(typer.core.TyperCommand):
+    """A command whose ``--help`` groups options by ``rich_help_panel`` and prints its epilog as it stands."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            is_argument = parameter.param_type_name == "argument"
+            group = getattr(parameter, "rich_help_panel", None) or ("Arguments" if is_argument else "Options")
+            label = parameter.metavar if is_argument and parameter.metavar else record[0]
+            # defaults and ranges are said in the text, where they can be put in words
+            groups.setdefault(group, []).append((label, record[1].partition("  [")[0]))
+        for name, records in groups.items():
+            with formatter.section(name):
+                for label, what in records:
+                    formatter.write_dl([(label, "")])
+                    with formatter.indentation(), formatter.indentation(), formatter.indentation():
+                        formatter.write_text(what)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        write_epilog(self.epilog, formatter)
+
+
+class Group(typer.core.TyperGroup):
+    """The group of commands; its epilog is printed as it stands."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        write_epilog(self.epilog, formatter)
+
+
+def write_epilog(epilog: str | None, formatter: Any) -> None:
+    """Lines of examples, not re-flowed."""
+    if epilog:
+        formatter.write_paragraph()
+        for line in epilog.strip("\n").splitlines():
+            formatter.write(f"{line}\n")

@@ -1,0 +1,215 @@
+"""``qconv info``: what a model file is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qconv.cli.options import Debug, Json
+
+if TYPE_CHECKING:
+    from qconv.checkpoints import Checkpoint
+    from qconv.summary import Summary
+    from qconv.types import Value
+
+EXAMPLES = """
+Examples:
+  qconv info model-Q4_K_M.gguf
+  qconv info model-00001-of-00003.gguf      # a file in shards: name any of them
+  qconv info ~/models/Llama-3.2-1B          # a checkpoint before conversion
+  qconv info model.gguf --context 32768     # memory with a longer context
+  qconv info model.gguf --tensors | grep Q6_K
+  qconv info model.gguf --json | jq .bits_per_weight
+"""
+_LONGEST = 60
+_SHOWN_ELEMENTS = 5
+
+
+def info(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PATH", help="A GGUF file, a safetensors file or a directory of them.", show_default=False
+        ),
+    ],
+    context: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Count the memory for a context of N tokens. [default: 4096]"),
+    ] = None,
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor: name, type, shape, size.")] = False,
+    metadata: Annotated[
+        bool, typer.Option("--metadata", help="List every metadata key; long arrays and texts are cut.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what a model file is: name, architecture, size, block types, and the memory it takes to run.
+
+    Only headers are read, so it takes a moment whatever the size of the file.
+    """
+    from qconv import checkpoints
+    from qconv.cli import screen
+    from qconv.summary import describe
+
+    for number, path in enumerate(paths):
+        with checkpoints.open(path) as checkpoint:
+            summary = describe(checkpoint, context)
+            if as_json:
+                screen.result(as_object(summary, checkpoint, tensors, metadata))
+                continue
+            if number:
+                screen.lines("\n")
+            show(summary)
+            if tensors:
+                show_tensors(checkpoint)
+            if metadata:
+                show_metadata(checkpoint)
+
+
+def show(summary: Summary) -> None:
+    """The usual screen."""
+    from qconv.cli import screen
+    from qconv.cli.sizes import count, size
+
+    def known(value: int | None) -> str:
+        return "unknown" if value is None else f"{value:,}"
+
+    files = "" if summary.files == 1 else f" in {summary.files} files"
+    screen.pairs(
+        [
+            ("file", str(summary.path)),
+            ("format", f"{summary.kind}, {size(summary.size)}{files}"),
+            ("name", summary.name or "unknown"),
+            ("architecture", summary.architecture or "unknown"),
+            ("parameters", f"{count(summary.weights)} in {summary.tensors:,} tensors"),
+            ("layers", known(summary.layers)),
+            ("context", known(summary.context)),
+            ("vocabulary", known(summary.vocabulary)),
+            *([("file type", summary.file_type)] if summary.file_type else []),
+            *([("quantized by", summary.quantized_by)] if summary.quantized_by else []),
+            ("bits per weight", f"{summary.bits_per_weight:.2f}"),
+        ]
+    )
+    total = sum(row.size for row in summary.types)
+    screen.lines("\n")
+    screen.table(
+        [
+            screen.Column("type"),
+            *(screen.Column(heading, right=True) for heading in ("tensors", "weights", "bytes", "size", "share")),
+        ],
+        [
+            (
+                row.name,
+                f"{row.tensors:,}",
+                f"{row.weights:,}",
+                f"{row.size:,}",
+                size(row.size),
+                f"{row.size / max(1, total):.1%}",
+            )
+            for row in summary.types
+        ],
+        ("all", f"{summary.tensors:,}", f"{summary.weights:,}", f"{total:,}", size(total), "100.0%"),
+    )
+    screen.lines("\n" + "\n".join(memory_lines(summary)))
+
+
+def memory_lines(summary: Summary) -> list[str]:
+    """What running it takes, in words."""
+    from qconv.cli.sizes import size
+
+    needed = summary.memory
+    if needed is None:
+        return [f"memory to run it: unknown{f' ({summary.note})' if summary.note else ''}"]
+    parts = f"{size(needed.weights)} weights + {size(needed.cache)} cache"
+    return [
+        f"memory to run it: {size(needed.total)} = {parts}, at a context of {needed.context:,}",
+        f"  counted with {', '.join(needed.assumed)};",
+        "  the runtime's own buffers come on top",
+    ]
+
+
+def show_tensors(checkpoint: Checkpoint) -> None:
+    from qconv.cli import screen
+    from qconv.summary import storage_size
+
+    screen.lines("\n")
+    screen.table(
+        [
+            screen.Column("tensor", cut=True),
+            screen.Column("type"),
+            screen.Column("shape", right=True),
+            screen.Column("bytes", right=True),
+        ],
+        [(t.name, t.dtype, shape_text(t.shape), f"{storage_size(t):,}") for t in checkpoint.tensors.values()],
+    )
+
+
+def show_metadata(checkpoint: Checkpoint) -> None:
+    from qconv.cli import screen
+
+    screen.lines("\n")
+    if checkpoint.metadata is None:
+        screen.lines("no metadata: not a GGUF file")
+        return
+    screen.table(
+        [screen.Column("key", cut=False), screen.Column("type"), screen.Column("value", cut=True)],
+        [(key, type_text(value), value_text(value)) for key, value in checkpoint.metadata.items()],
+    )
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) if shape else "scalar"
+
+
+def type_text(value: Value) -> str:
+    return value.type.name.lower() if value.element is None else f"{value.element.name.lower()}[{len(value.data)}]"
+
+
+def value_text(value: Value) -> str:
+    """A value on one line, cut where it is long."""
+    if value.element is None:
+        text = str(value.data)
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
+    shown = ", ".join(repr(plain(v)) for v in value.data[:_SHOWN_ELEMENTS])
+    return f"[{shown}{', …' if len(value.data) > _SHOWN_ELEMENTS else ''}]"
+
+
+def plain(element: Any) -> Any:
+    """An array's element as a plain Python value."""
+    if isinstance(element, bytes):
+        return element.decode("utf-8", "replace")
+    return element.item() if hasattr(element, "item") else element
+
+
+def as_object(summary: Summary, checkpoint: Checkpoint, tensors: bool, metadata: bool) -> str:
+    """The JSON text: numbers as they are, bytes and weights as integers."""
+    import dataclasses
+    import json
+
+    values = {**dataclasses.asdict(summary), "path": str(summary.path)}
+    values |= {"weights": summary.weights, "bits_per_weight": summary.bits_per_weight}
+    if summary.memory is not None:
+        values["memory"]["total"] = summary.memory.total
+    if tensors:
+        from qconv.summary import storage_size
+
+        values["tensors"] = [
+            {"name": t.name, "type": t.dtype, "shape": t.shape, "bytes": storage_size(t)}
+            for t in checkpoint.tensors.values()
+        ]
+    if metadata:
+        values["metadata"] = {k: cut_value(v) for k, v in (checkpoint.metadata or {}).items()}
+    return json.dumps(values)
+
+
+def cut_value(value: Value) -> object:
+    """A value for JSON; an array as its type, its length and its first elements."""
+    if value.element is None:
+        return plain(value.data)
+    return {
+        "type": value.element.name.lower(),
+        "length": len(value.data),
+        "first": [plain(v) for v in value.data[:_SHOWN_ELEMENTS]],
+    }

@@ -1,0 +1,84 @@
+"""What reaches the screen: results on standard output, everything else on standard error.
+
+Tables are aligned; on a terminal they fit its width (the widest text column is cut), in a pipe nothing is cut.
+Colours only on a terminal, and not where ``NO_COLOR`` is set.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from qconv.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDTH_OF_A_PIPE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table: its heading, numbers to the right, and whether it may be cut to fit a terminal."""
+
+    heading: str
+    right: bool = False
+    cut: bool = False
+
+
+def console(stream: TextIO | None = None) -> Console:
+    """A console on standard output that cuts nothing in a pipe and takes text as it is."""
+    from rich.console import Console
+
+    file = stream or sys.stdout
+    width = None if file.isatty() else _WIDTH_OF_A_PIPE
+    return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
+
+
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None) -> None:
+    """Prints rows under headings, and ``total`` under a rule."""
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    every = [[column.heading for column in columns], *rows, *([total] if total else [])]
+    for column, cells in zip(columns, zip(*every, strict=True), strict=True):
+        made.add_column(
+            column.heading,
+            justify="right" if column.right else "left",
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=None if column.cut else max(len(printable(cell)) for cell in cells),
+        )
+    for row in rows:
+        made.add_row(*(Text(printable(cell)) for cell in row))
+    if total is not None:
+        made.add_row(*(Text(printable(cell), style="bold") for cell in total))
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(made)
+    lines(captured.get())
+
+
+def lines(text: str) -> None:
+    """Prints lines without the spaces a table leaves at their ends."""
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> None:
+    """Prints names and values, values aligned."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        sys.stdout.write(f"{name:<{width}}  {printable(value, 4096)}\n")
+
+
+def result(text: str) -> None:
+    """One line on standard output, at once: a shell may be waiting for it."""
+    print(text, flush=True)
+
+
+def note(text: str) -> None:
+    """One line on standard error."""
+    print(f"qconv: {printable(text, 4096)}", file=sys.stderr, flush=True)

@@ -1,0 +1,161 @@
+"""What a model file is: counts and sizes by block type, and what its metadata or configuration says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qconv import checkpoints
+from qconv.checkpoints import Checkpoint
+from qconv.errors import QconvError
+from qconv.summary.keys import Keys
+from qconv.summary.memory import Memory, memory
+from qconv.summary.runtime import runtime
+from qconv.types import Metadata, TensorInfo
+
+DEFAULT_CONTEXT = 4096
+"""Tokens the cache is counted for, where nothing else is asked and the model knows as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """All tensors of one storage type."""
+
+    name: str
+    tensors: int
+    weights: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A model file in numbers; ``None`` where nothing says."""
+
+    path: Path
+    kind: str
+    files: int
+    size: int
+    """Bytes of all files."""
+    name: str | None
+    architecture: str | None
+    layers: int | None
+    context: int | None
+    """Tokens the model was made for."""
+    vocabulary: int | None
+    file_type: str | None
+    quantized_by: str | None
+    types: tuple[TypeRow, ...]
+    memory: Memory | None
+    note: str | None
+    """Why something is missing."""
+
+    @property
+    def tensors(self) -> int:
+        return sum(row.tensors for row in self.types)
+
+    @property
+    def weights(self) -> int:
+        return sum(row.weights for row in self.types)
+
+    @property
+    def bits_per_weight(self) -> float:
+        return sum(row.size for row in self.types) * 8 / max(1, self.weights)
+
+
+def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
+    """Describes an open checkpoint; ``context``: tokens to count the cache for."""
+    metadata, note = _metadata(checkpoint)
+    config = checkpoint.config or {}
+    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    architecture = _text(metadata, "general.architecture")
+    keys = Keys(metadata, architecture or "")
+    types = _types(checkpoint.tensors)
+    trained = keys.number("context_length") or _number(text, "max_position_embeddings")
+    wanted = context or min(DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
+    weights = sum(row.size for row in types)
+    return Summary(
+        path=checkpoint.path,
+        kind=checkpoint.kind,
+        files=len(checkpoint.files),
+        size=sum(file.stat().st_size for file in checkpoint.files),
+        name=_text(metadata, "general.name") or checkpoint.path.resolve().stem,
+        architecture=architecture or _class_name(config),
+        layers=keys.number("block_count") or _number(text, "num_hidden_layers"),
+        context=trained,
+        vocabulary=_vocabulary(metadata, keys) or _number(text, "vocab_size"),
+        file_type=_file_type(metadata),
+        quantized_by=_text(metadata, "general.quantized_by"),
+        types=types,
+        memory=memory(metadata, architecture, weights, wanted) if architecture else None,
+        note=note,
+    )
+
+
+def storage_size(tensor: TensorInfo) -> int:
+    """Bytes of a tensor as stored."""
+    return checkpoints.size(tensor)
+
+
+def _metadata(checkpoint: Checkpoint) -> tuple[Metadata, str | None]:
+    """The GGUF keys of a file, or those a conversion of the checkpoint would write; why there are none."""
+    if checkpoint.metadata is not None:
+        return checkpoint.metadata, None
+    if checkpoint.config is None:
+        return {}, "no config.json beside it: only the tensors are known"
+    from qconv import architectures
+
+    try:
+        resolved = architectures.resolve(checkpoint)
+    except QconvError as e:
+        return {}, str(e)
+    return resolved.metadata, None
+
+
+def _types(tensors: Mapping[str, TensorInfo]) -> tuple[TypeRow, ...]:
+    """Rows by storage type, most bytes first."""
+    rows: dict[str, TypeRow] = {}
+    for tensor in tensors.values():
+        row = rows.get(tensor.dtype, TypeRow(tensor.dtype, 0, 0, 0))
+        rows[tensor.dtype] = TypeRow(
+            row.name, row.tensors + 1, row.weights + tensor.weights, row.size + storage_size(tensor)
+        )
+    return tuple(sorted(rows.values(), key=lambda row: (-row.size, row.name)))
+
+
+def _text(metadata: Metadata, key: str) -> str | None:
+    value = metadata.get(key)
+    return value.data if value is not None and isinstance(value.data, str) and value.data else None
+
+
+def _number(config: Mapping[str, Any] | None, key: str) -> int | None:
+    value = config.get(key) if config else None
+    return value if isinstance(value, int) else None
+
+
+def _class_name(config: Mapping[str, Any]) -> str | None:
+    names = config.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else None
+
+
+def _vocabulary(metadata: Metadata, keys: Keys) -> int:
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    return len(tokens.data) if tokens is not None and tokens.element is not None else keys.number("vocab_size")
+
+
+def _file_type(metadata: Metadata) -> str | None:
+    """The name of ``general.file_type``."""
+    value = metadata.get("general.file_type")
+    if value is None or not isinstance(value.data, int):
+        return None
+    number = value.data
+    return next((name for name, known in file_types().items() if known == number), f"number {number}")
+
+
+def file_types() -> dict[str, int]:
+    """Numbers of file types by name: the mixes' and those qconv only reads."""
+    from qconv.policy import mixes
+
+    made = {name: mix.file_type for name, mix in mixes().items() if mix.file_type is not None}
+    return made | runtime().file_types
