@@ -1,0 +1,103 @@
+"""What a tensor's GGUF name says: its role, its layer, whether it is ever quantized, its place in a file."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from qconv import formats
+
+_LAYER = re.compile(r"blk\.(\d{1,9})")
+
+
+class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Matches a name that is one of ``is`` or contains one of ``has``."""
+
+    same: tuple[str, ...] = msgspec.field(default=(), name="is")
+    has: tuple[str, ...] = ()
+
+    def match(self, name: str) -> bool:
+        return name in self.same or any(part in name for part in self.has)
+
+
+class Kept(Names, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Names never quantized, in every architecture or in one, and why."""
+
+    why: str
+    architecture: str = ""
+
+
+class Floor(Names, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Names of one architecture that a mix gives no fewer bits than ``type``."""
+
+    architecture: str
+    type: str
+
+
+class Tensors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``formats/tensors.toml``."""
+
+    roles: dict[str, Names]
+    groups: dict[str, tuple[str, ...]]
+    kept: tuple[Kept, ...]
+    floors: tuple[Floor, ...]
+    layers_of_70b: dict[str, int]
+
+
+@functools.cache
+def table() -> Tensors:
+    return formats.load(formats.ROOT / "tensors.toml", Tensors)
+
+
+@functools.cache
+def members() -> dict[str, frozenset[str]]:
+    """Every word a mix may use as a role, with the roles it stands for."""
+    words = {role: frozenset({role}) for role in (*table().roles, "other")}
+    return words | {group: frozenset(roles) for group, roles in table().groups.items()}
+
+
+def role(name: str) -> str:
+    """The role of a tensor by its name alone: one of ``formats/tensors.toml``'s, or "other"."""
+    return next((role for role, names in table().roles.items() if names.match(name)), "other")
+
+
+def layer(name: str) -> int | None:
+    """The layer number of ``blk.N.…``."""
+    found = _LAYER.match(name)
+    return int(found[1]) if found else None
+
+
+def why_kept(name: str, shape: tuple[int, ...], architecture: str) -> str | None:
+    """Why the tensor is never quantized, ``None`` when it may be.
+
+    Dimensions are counted as ggml does, where outer dimensions of 1 do not exist.
+    """
+    if dimensions(shape) < 2:
+        return "one dimension"
+    if not name.endswith("weight"):
+        return "not a weight matrix"
+    for kept in table().kept:
+        if kept.architecture in ("", architecture) and kept.match(name):
+            return kept.why
+    return None
+
+
+def dimensions(shape: tuple[int, ...]) -> int:
+    """Dimensions without the outermost ones of size 1: ``(1, 64)`` has one."""
+    outer = 0
+    while outer < len(shape) and shape[outer] == 1:
+        outer += 1
+    return max(1, len(shape) - outer)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names in the order llama-quantize works and writes: by layer, those of no layer first, then by bytes."""
+
+    def key(name: str) -> tuple[int, bytes]:
+        number = layer(name)
+        return (-1 if number is None else number, name.encode("utf-8", "surrogateescape"))
+
+    return sorted(names, key=key)

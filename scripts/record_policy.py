@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+"""Records which type llama.cpp's quantizer gives each tensor, for tests/policy/expected.json.
+
+    scripts/record_policy.py LIBLLAMA [GGUF...]
+
+LIBLLAMA: a libllama shared library that exports ``llama_model_quantize`` (the npm package ``@node-llama-cpp/linux-x64``
+holds one).  Models are made here, tiny, with the shapes that decide types; each GGUF named is recorded too.  The
+quantizer runs dry, and what it says it would do is read from its log.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+
+FILE_TYPES = {
+    "F32": 0,
+    "F16": 1,
+    "Q4_0": 2,
+    "Q4_1": 3,
+    "Q8_0": 7,
+    "Q5_0": 8,
+    "Q5_1": 9,
+    "Q2_K": 10,
+    "Q3_K_S": 11,
+    "Q3_K_M": 12,
+    "Q3_K_L": 13,
+    "Q4_K_S": 14,
+    "Q4_K_M": 15,
+    "Q5_K_S": 16,
+    "Q5_K_M": 17,
+    "Q6_K": 18,
+    "Q2_K_S": 21,
+    "IQ4_NL": 25,
+    "IQ4_XS": 30,
+    "BF16": 32,
+}
+LINE = re.compile(r"\[ *\d+/ *\d+\] (\S+) +- \[[^]]*\], type = +(\w+), size = .*? MiB(?: -> .*? MiB \((\w+)\))?")
+KEYS = (
+    "block_count",
+    "nextn_predict_layers",
+    "expert_count",
+    "attention.head_count",
+    "attention.head_count_kv",
+    "num_loops",
+)
+
+
+class Params(ctypes.Structure):
+    """struct llama_model_quantize_params of llama.h"""
+
+    _fields_ = [
+        ("nthread", ctypes.c_int32),
+        ("ftype", ctypes.c_int),
+        ("output_tensor_type", ctypes.c_int),
+        ("token_embedding_type", ctypes.c_int),
+        ("allow_requantize", ctypes.c_bool),
+        ("quantize_output_tensor", ctypes.c_bool),
+        ("only_copy", ctypes.c_bool),
+        ("pure", ctypes.c_bool),
+        ("keep_split", ctypes.c_bool),
+        ("dry_run", ctypes.c_bool),
+        ("imatrix", ctypes.c_void_p),
+        ("kv_overrides", ctypes.c_void_p),
+        ("tt_overrides", ctypes.c_void_p),
+        ("prune_layers", ctypes.c_void_p),
+        ("max_buf_size", ctypes.c_size_t),
+    ]
+
+
+class Override(ctypes.Structure):
+    """struct llama_model_tensor_override"""
+
+    _fields_ = [("pattern", ctypes.c_char_p), ("type", ctypes.c_int)]
+
+
+class ImatrixData(ctypes.Structure):
+    """struct llama_model_imatrix_data"""
+
+    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.POINTER(ctypes.c_float)), ("size", ctypes.c_size_t)]
+
+
+class Quantizer:
+    """llama.cpp's quantizer, run dry."""
+
+    def __init__(self, path: str) -> None:
+        self.lib = ctypes.CDLL(path)
+        self.lib.llama_model_quantize_default_params.restype = Params
+        self.lib.llama_model_quantize.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(Params)]
+        self.log: list[str] = []
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+        self.callback = kind(lambda level, text, data: self.log.append(text.decode("utf-8", "replace")))
+        self.lib.llama_log_set(self.callback, None)
+        self.lib.llama_backend_init()
+
+    def types(self, model: Path, file_type: str, options: dict[str, Any]) -> dict[str, str]:
+        """Tensor name → type in the output."""
+        p = self.lib.llama_model_quantize_default_params()
+        p.nthread, p.ftype, p.dry_run = 1, FILE_TYPES[file_type], True
+        p.allow_requantize = True
+        p.pure = options.get("pure", False)
+        p.quantize_output_tensor = not options.get("leave_output_tensor", False)
+        for name in ("output_tensor_type", "token_embedding_type"):
+            if name in options:
+                setattr(p, name, gguf.GGMLQuantizationType[options[name]])
+        given = options.get("tensor_types", [])
+        overrides = (Override * (len(given) + 1))()
+        for i, (pattern, name) in enumerate(given):
+            overrides[i] = Override(pattern.lower().encode(), gguf.GGMLQuantizationType[name])
+        if given:
+            p.tt_overrides = ctypes.cast(overrides, ctypes.c_void_p)
+        one = (ctypes.c_float * 1)(1.0)
+        entries = (ImatrixData * 2)(ImatrixData(b"none", one, 1))
+        if options.get("imatrix"):
+            p.imatrix = ctypes.cast(entries, ctypes.c_void_p)
+        self.log.clear()
+        status = self.lib.llama_model_quantize(str(model).encode(), b"/dev/null", ctypes.byref(p))
+        text = "".join(self.log)
+        if status:
+            raise RuntimeError(f"{model} {file_type} {options}: {text[-2000:]}")
+        return {name: (new or old).upper() for name, old, new in LINE.findall(text)}
+
+
+def facts(reader: gguf.GGUFReader, architecture: str) -> dict[str, Any]:
+    found = {}
+    for key in KEYS:
+        field = reader.get_field(f"{architecture}.{key}")
+        if field is not None:
+            found[key] = field.contents()
+    return found
+
+
+def record(quantizer: Quantizer, path: Path, runs: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """A model's facts and tensors, and for each run one letter a tensor that stands for its type."""
+    reader = gguf.GGUFReader(path)
+    architecture = reader.get_field("general.architecture").contents()
+    tensors = [(t.name, [int(n) for n in reversed(t.shape)], t.tensor_type.name) for t in reader.tensors]
+    results = [(file_type, options, quantizer.types(path, file_type, options)) for file_type, options in runs]
+    legend = sorted({name for _, _, types in results for name in types.values()})
+    letters = {name: chr(ord("a") + i) for i, name in enumerate(legend)}
+    return {
+        "architecture": architecture,
+        "metadata": facts(reader, architecture),
+        "tensors": [f"{name}|{'x'.join(map(str, shape))}|{stored}" for name, shape, stored in tensors],
+        "legend": legend,
+        "runs": [
+            {"type": file_type, "options": options, "types": "".join(letters[types[name]] for name, _, _ in tensors)}
+            for file_type, options, types in results
+        ],
+    }
+
+
+def write(
+    path: Path, architecture: str, metadata: dict[str, Any], tensors: list[tuple[str, tuple[int, ...], str]]
+) -> None:
+    w = gguf.GGUFWriter(path, architecture)
+    basics = {"context_length": 128, "embedding_length": 256, "feed_forward_length": 512, "attention.head_count": 8}
+    for key, value in {**basics, **metadata}.items():
+        if isinstance(value, float):
+            w.add_float32(f"{architecture}.{key}", value)
+        elif isinstance(value, list):
+            w.add_array(f"{architecture}.{key}", value)
+        else:
+            w.add_uint32(f"{architecture}.{key}", value)
+    for name, shape, stored in tensors:
+        dtype = {"F32": np.float32, "F16": np.float16, "BF16": np.float32, "I32": np.int32}[stored]
+        w.add_tensor(name, np.zeros(shape, dtype))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
+def block(
+    layer: int, *, hidden: int = 256, experts: int = 0, qkv: bool = False, ff: int = 512, rows: int = 2
+) -> Iterator[tuple[str, tuple[int, ...], str]]:
+    """A transformer block's tensors; only row lengths and dimensions matter, so there are few rows."""
+    b = f"blk.{layer}."
+    yield b + "attn_norm.weight", (hidden,), "F32"
+    for part in ("attn_qkv",) if qkv else ("attn_q", "attn_k", "attn_v"):
+        yield f"{b}{part}.weight", (rows, hidden), "F16"
+    yield b + "attn_output.weight", (rows, hidden), "F16"
+    yield b + "attn_output.bias", (rows,), "F32"
+    yield b + "ffn_norm.weight", (hidden,), "F32"
+    if experts:
+        yield b + "ffn_gate_inp.weight", (experts, hidden), "F32"
+        for part, columns in (("gate", hidden), ("up", hidden), ("down", ff)):
+            yield f"{b}ffn_{part}_exps.weight", (experts, rows, columns), "F16"
+            yield f"{b}ffn_{part}_shexp.weight", (rows, columns), "F16"
+    else:
+        for part, columns in (("gate", hidden), ("up", hidden), ("down", ff)):
+            yield f"{b}ffn_{part}.weight", (rows, columns), "F16"
+
+
+def model(
+    layers: int, *, tied: bool = False, hidden: int = 256, **kinds: Any
+) -> list[tuple[str, tuple[int, ...], str]]:
+    tensors: list[tuple[str, tuple[int, ...], str]] = [("token_embd.weight", (4, hidden), "F16")]
+    if not tied:
+        tensors += [("output.weight", (4, hidden), "F16")]
+    tensors += [("output_norm.weight", (hidden,), "F32")]
+    for layer in range(layers):
+        tensors += block(layer, hidden=hidden, **kinds)
+    return tensors
+
+
+RMS = {"attention.layer_norm_rms_epsilon": 1e-5}
+NORM = {"attention.layer_norm_epsilon": 1e-5}
+
+
+def synthetic() -> dict[str, tuple[str, dict[str, Any], list[tuple[str, tuple[int, ...], str]]]]:
+    """Models by name: architecture, metadata, tensors."""
+    moe = {"expert_used_count": 2, "expert_feed_forward_length": 512}
+    wrong = [
+        ("blk.0.attn_q.weight", (1, 256), "F16"),
+        ("blk.0.attn_k.weight", (256, 1), "F16"),
+        ("odd", (4, 256), "F16"),
+    ]
+    names = [
+        "blk.0.ssm_conv1d.weight",
+        "blk.0.shortconv.conv.weight",
+        "blk.0.altup_proj.weight",
+        "blk.0.laurel_l.weight",
+        "per_layer_model_proj.weight",
+        "per_layer_token_embd.weight",
+        "position_embd.weight",
+        "token_types.weight",
+        "blk.0.attn_rel_b.weight",
+        "blk.0.time_mix_w1.weight",
+        "blk.0.ffn_gate_inp_shexp.weight",
+        "blk.0.attn_kv_b.weight",
+        "blk.0.attn_kv_a_mqa.weight",
+        "blk.0.ffn_down_extra.weight",
+        "blk.10.attn_v.weight",
+        "blk.2.attn_v.weight",
+        "dec.blk.0.cross_attn_v.weight",
+        "enc.blk.0.ffn_down.weight",
+        "blk.0.indexer.k_proj.weight",
+        "blk.0.exp_probs_b.bias",
+    ]
+    return {
+        "llama 32 untied": ("llama", {**RMS, "block_count": 32, "attention.head_count_kv": 8}, model(32)),
+        "llama 9 tied gqa 4": ("llama", {**RMS, "block_count": 9, "attention.head_count_kv": 2}, model(9, tied=True)),
+        "llama 70b": ("llama", {**RMS, "block_count": 80, "attention.head_count_kv": 1}, model(80, rows=1 + 1)),
+        "llama 65b": ("llama", {**RMS, "block_count": 80, "attention.head_count_kv": 8}, model(80)),
+        "qwen2 72b": ("qwen2", {**RMS, "block_count": 80, "attention.head_count_kv": 8}, model(80)),
+        "olmo 70b": ("olmo", {**NORM, "block_count": 80}, model(80, tied=True)),
+        "mixtral": (
+            "llama",
+            {**RMS, **moe, "block_count": 32, "expert_count": 8, "attention.head_count_kv": 2},
+            model(32, experts=8),
+        ),
+        "mixtral 80": (
+            "llama",
+            {**RMS, **moe, "block_count": 80, "expert_count": 8, "attention.head_count_kv": 1},
+            model(80, experts=8),
+        ),
+        "qwen3moe 16 experts": (
+            "qwen3moe",
+            {**RMS, **moe, "block_count": 24, "expert_count": 16, "attention.head_count_kv": 1},
+            model(24, experts=16),
+        ),
+        "falcon": ("falcon", {**NORM, "block_count": 32, "attention.head_count_kv": 1}, model(32, qkv=True)),
+        "falcon tied": (
+            "falcon",
+            {**NORM, "block_count": 60, "attention.head_count_kv": 8},
+            model(60, qkv=True, tied=True),
+        ),
+        "bloom fused": ("bloom", {**NORM, "block_count": 24}, model(24, qkv=True, tied=True)),
+        "rows of 320": ("llama", {**RMS, "block_count": 4, "embedding_length": 320}, model(4, hidden=320, ff=864)),
+        "rows of 100": (
+            "llama",
+            {**RMS, "block_count": 4, "embedding_length": 800},
+            model(4, hidden=100, ff=900, tied=True),
+        ),
+        "heads by layer": ("llama", {**RMS, "block_count": 4, "attention.head_count_kv": [2, 8, 0, 8]}, model(4)),
+        "no heads": (
+            "mamba",
+            {
+                **RMS,
+                "block_count": 3,
+                "attention.head_count": 0,
+                "ssm.conv_kernel": 4,
+                "ssm.inner_size": 512,
+                "ssm.state_size": 16,
+                "ssm.time_step_rank": 16,
+            },
+            model(3, tied=True),
+        ),
+        "names": (
+            "llama",
+            {**RMS, "block_count": 16, "attention.head_count_kv": 2},
+            model(0) + wrong + [(n, (4, 256), "F16") for n in names],
+        ),
+    }
+
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("Q4_K_M", {"pure": True}),
+    ("Q4_K_M", {"leave_output_tensor": True}),
+    ("Q4_K_M", {"output_tensor_type": "F16", "token_embedding_type": "Q8_0"}),
+    ("Q3_K_M", {"output_tensor_type": "Q5_K"}),
+    ("F16", {"output_tensor_type": "Q8_0", "tensor_types": [["attn_v", "Q8_0"]]}),
+    ("Q4_K_M", {"tensor_types": [[r"blk\.[0-3]\.attn_v", "Q8_0"], ["FFN_DOWN", "IQ4_XS"], ["attn_(q|k)", "BF16"]]}),
+    ("Q5_K_M", {"tensor_types": [["embd", "Q6_K"], ["^output", "Q5_0"]], "token_embedding_type": "Q4_0", "pure": True}),
+]
+
+
+def main() -> None:
+    quantizer = Quantizer(sys.argv[1])
+    plain: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in FILE_TYPES if name != "Q2_K_S"]
+    with_imatrix = [(name, {"imatrix": True}) for name in ("Q2_K_S", "Q4_0", "Q5_0", "IQ4_NL", "IQ4_XS")]
+    found = {}
+    with tempfile.TemporaryDirectory() as directory:
+        for name, (architecture, metadata, tensors) in synthetic().items():
+            path = Path(directory) / "model.gguf"
+            write(path, architecture, metadata, tensors)
+            found[name] = record(quantizer, path, plain + with_imatrix + OPTIONS)
+    for path in map(Path, sys.argv[2:]):
+        found[path.parent.parent.name] = record(quantizer, path, plain + with_imatrix)
+    out = Path(__file__).parent.parent / "tests" / "policy" / "expected.json"
+    lines = [f" {json.dumps(name)}: {json.dumps(case, separators=(',', ':'))}" for name, case in found.items()]
+    out.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    print(f"{out}: {len(found)} models, {sum(len(c['runs']) for c in found.values())} runs, {out.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
