@@ -1,0 +1,116 @@
+"""Tokenizer files of a checkpoint directory → ``tokenizer.*`` metadata, as llama.cpp's converter writes it.
+
+One file per kind of tokenizer:
+
+| kind | from | llama.cpp |
+|---|---|---|
+| ``gpt2`` | byte-level BPE, ``tokenizer.json`` (or ``vocab.json`` and ``merges.txt``) | ``_set_vocab_gpt2`` |
+| ``sentencepiece`` | ``tokenizer.model`` | ``_set_vocab_sentencepiece`` |
+| ``llama_hf`` | SentencePiece BPE inside ``tokenizer.json`` | ``_set_vocab_llama_hf`` |
+| ``gemma4`` | the same, with merges | ``Gemma4Model.set_vocab`` |
+| ``phi3`` | ``tokenizer.model`` and the added tokens of every file | ``Phi3MiniModel.set_vocab`` |
+| ``internlm2`` | ``tokenizer.model`` and the added tokens of every file | ``InternLM2Model.set_vocab`` |
+| ``internlm3`` | ``tokenizer.model`` | ``InternLM3Model.set_vocab`` |
+| ``wordpiece`` | ``tokenizer.json`` (or ``vocab.txt``) | ``BertModel.set_vocab`` |
+| ``t5`` | unigram, ``tokenizer.model`` or ``spiece.model`` | ``T5Model.set_vocab`` |
+| ``xlm_roberta`` | unigram, ``sentencepiece.bpe.model`` or ``tokenizer.json`` | ``XLMRobertaModel.set_vocab`` |
+| ``tekken`` | ``tekken.json`` alone | ``_set_vocab_mistral`` |
+| ``hunyuan`` | byte-level BPE | ``HunYuanModel.set_vocab`` |
+| ``none`` | nothing | ``_set_vocab_none`` |
+
+and, in ``formats/tokenizers.toml``, presets: named sequences of kinds with options.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from qconv.errors import TableError, TokenizerError
+from qconv.tokenizers.job import Job, OtherKind
+from qconv.tokenizers.source import Source
+from qconv.tokenizers.tables import Attempt, Fixed, Options, tables
+from qconv.types import Metadata, Value
+
+KINDS = (
+    "gpt2",
+    "sentencepiece",
+    "llama_hf",
+    "gemma4",
+    "phi3",
+    "internlm2",
+    "internlm3",
+    "wordpiece",
+    "t5",
+    "xlm_roberta",
+    "tekken",
+    "hunyuan",
+    "none",
+)
+
+
+def metadata(
+    directory: Path,
+    config: Mapping[str, Any],
+    *,
+    kind: str | Sequence[str],
+    options: Mapping[str, Any] | None = None,
+    pre: str | None = None,
+) -> Metadata:
+    """The ``tokenizer.*`` keys for the tokenizer files in ``directory``, in the order llama.cpp writes them.
+
+    ``config``: the model's config completed with defaults, a multimodal one's text part at the top; ``vocab_size`` is taken
+    from it.  ``kind``: a kind, a preset, or several that are tried until one finds its files.  ``options``: as
+    ``tables.Options``, on top of a preset's own.  ``pre``: the pre-tokenizer's name, when the user gives it.
+
+    Raises ``TokenizerError`` (files missing, vocabulary larger than the embedding, unknown pre-tokenizer), ``FormatError``.
+    """
+    source = Source(directory)
+    said = Options.of(options or {})
+    missed: OtherKind | None = None
+    for attempt in _attempts([kind] if isinstance(kind, str) else kind):
+        job = Job(source, config, Options.with_(attempt, said), pre)
+        try:
+            keys = _fixed(job, job.options.before) | _make(attempt.kind, job)
+        except OtherKind as e:
+            missed = missed or e
+            continue
+        sized = job.options.after_vocab_size.get(str(config.get("vocab_size")), {})
+        return keys | _fixed(job, sized) | _fixed(job, job.options.after)
+    raise missed or TokenizerError("no kind of tokenizer to try", file=directory)
+
+
+def _attempts(kinds: Sequence[str]) -> list[Attempt]:
+    found: list[Attempt] = []
+    for kind in kinds:
+        if kind in KINDS:
+            found.append(Attempt(kind=kind))
+        elif preset := tables().presets.get(kind):
+            for attempt in preset.attempts:
+                both = Options.with_(preset, attempt)
+                found.append(Attempt(kind=attempt.kind, **{f: getattr(both, f) for f in Options.__struct_fields__}))
+        else:
+            raise TableError(
+                f"no kind of tokenizer is called '{kind}'", hint=f"known: {', '.join([*KINDS, *tables().presets])}"
+            )
+    return found
+
+
+def _make(kind: str, job: Job) -> Metadata:
+    if kind == "none":
+        return {"tokenizer.ggml.model": Value.string("none")}
+    made: Metadata = importlib.import_module(f"qconv.tokenizers.{kind}").make(job)
+    return made
+
+
+def _fixed(job: Job, fixed: Fixed) -> Metadata:
+    keys: Metadata = {}
+    for name, given in fixed.items():
+        value = job.source.tokenizer_config.get(given) if isinstance(given, str) else given
+        if isinstance(value, bool):
+            keys[f"tokenizer.ggml.{name}"] = Value.boolean(value)
+        elif isinstance(value, int) and 0 <= value < 1 << 32:
+            keys[f"tokenizer.ggml.{name}"] = Value.uint32(value)
+    return keys

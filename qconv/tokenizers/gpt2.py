@@ -1,0 +1,39 @@
+"""Kind ``gpt2``: byte-level BPE from ``tokenizer.json`` (llama.cpp: ``TextModel._set_vocab_gpt2``)."""
+
+from __future__ import annotations
+
+from qconv.tokenizers.huggingface import HfTokenizer
+from qconv.tokenizers.job import Job
+from qconv.tokenizers.pre_tokenizer import name_of
+from qconv.tokenizers.special import special_metadata
+from qconv.tokenizers.vocabulary import TokenType, Vocabulary, looks_special, too_large
+from qconv.types import Metadata
+
+
+def make(job: Job) -> Metadata:
+    tokenizer = HfTokenizer(job.source, job.config.get("model_type"))
+    pre = name_of(tokenizer, job.pre)
+    vocabulary = base_vocabulary(job, tokenizer)
+    return vocabulary.metadata("gpt2", pre) | special_metadata(job, id_of=tokenizer.id_of, merges=True)
+
+
+def base_vocabulary(job: Job, tokenizer: HfTokenizer) -> Vocabulary:
+    """All tokens by id, unused where there is none, as long as the config's ``vocab_size``."""
+    named = {**{text: index for index, text in ((i, t.content) for i, t in tokenizer.added.items())}}
+    size = job.vocab_size or len(tokenizer.vocab.keys() | named.keys())
+    highest = max([*tokenizer.vocab.values(), *tokenizer.added], default=-1)
+    if highest >= size or min(tokenizer.vocab.values(), default=0) < 0:
+        raise too_large(highest, size, job.source.path("tokenizer.json"))
+    vocabulary = Vocabulary(size)
+    tokens, types = vocabulary.tokens, vocabulary.types
+    for text, index in tokenizer.vocab.items():
+        tokens[index] = text.encode()
+    types[list(tokenizer.vocab.values())] = TokenType.NORMAL
+    for index, token in tokenizer.added.items():
+        # the runtime takes these tokens as normalized already
+        text = token.content if token.normalized else tokenizer.as_decoded(token.content)
+        if token.special or looks_special(text):
+            vocabulary.set(index, text, TokenType.CONTROL)
+        else:
+            vocabulary.set(index, text.replace("▁", " "), TokenType.USER_DEFINED)
+    return vocabulary

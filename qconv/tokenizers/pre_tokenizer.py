@@ -1,0 +1,73 @@
+"""Which of the runtime's pre-tokenizers a vocabulary is for: by fingerprint, by structure, or because the user says so."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from typing import Any
+
+from qconv.errors import TokenizerError
+from qconv.tokenizers.huggingface import HfTokenizer
+from qconv.tokenizers.tables import tables
+
+
+def name_of(tokenizer: HfTokenizer, said: str | None) -> str:
+    """The value of ``tokenizer.ggml.pre``; ``said`` is the user's word for it, which wins.
+
+    Raises ``TokenizerError``, with the nearest known name, when there is none or ``said`` is none.
+    """
+    if said is not None:
+        return checked(said)
+    known = tables()
+    fingerprint = fingerprint_of(tokenizer.encode(known.check_text, special=True))
+    if fingerprint in known.fingerprints:
+        return known.fingerprints[fingerprint]
+    found = steps(tokenizer.file.pre_tokenizer)
+    for row in known.structures:
+        if row.steps == found:
+            return row.name
+    nearest = max(
+        known.structures, key=lambda row: difflib.SequenceMatcher(None, "\n".join(row.steps), "\n".join(found)).ratio()
+    )
+    raise TokenizerError(
+        f"unknown pre-tokenizer (fingerprint {fingerprint[:16]}, steps {'; '.join(found) or 'none'})",
+        file=tokenizer.source.path("tokenizer.json"),
+        hint=f"the nearest known is '{nearest.name}'; if it is that one, say --pre {nearest.name}",
+    )
+
+
+def checked(name: str) -> str:
+    """``name``, if the runtime knows a pre-tokenizer by it."""
+    names = tables().names
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
+        raise TokenizerError(f"no pre-tokenizer is called '{name}'", hint=f"nearest: {', '.join(near)}")
+    return name
+
+
+def fingerprint_of(ids: list[int]) -> str:
+    """SHA-256 of the ids written as a Python list."""
+    return hashlib.sha256(str(ids).encode()).hexdigest()
+
+
+def steps(step: dict[str, Any] | None) -> tuple[str, ...]:
+    """A pre-tokenizer's steps in the words of ``formats/tokenizers.toml``."""
+    if not step:
+        return ()
+    match step:
+        case {"type": "Sequence", "pretokenizers": list(inner)}:
+            return tuple(word for one in inner if isinstance(one, dict) for word in steps(one))
+        case {"type": "Split", "pattern": {"Regex": str(expression)}, "behavior": "Isolated", "invert": False}:
+            # some files hold line ends as themselves, some escaped; both mean the same
+            return ("split " + expression.replace("\r", r"\r").replace("\n", r"\n"),)
+        case {"type": "Split", "pattern": {"Regex": str(expression)}, "behavior": "Removed", "invert": True}:
+            return ("split " + expression.replace("\r", r"\r").replace("\n", r"\n"),)
+        case {"type": "Split"}:
+            return (f"split {step.get('pattern')} {step.get('behavior')}",)
+        case {"type": "Digits"}:
+            return ("digits" if step.get("individual_digits") else "digits together",)
+        case {"type": "ByteLevel"}:
+            return ("bytes" if step.get("use_regex") is False else "gpt2",)
+        case {"type": "Punctuation"}:
+            return (f"punctuation {step.get('behavior', 'Isolated')}",)
+    return (str(step.get("type")),)

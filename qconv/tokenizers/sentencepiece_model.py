@@ -1,0 +1,149 @@
+"""Reads SentencePiece's ``ModelProto``, the protocol buffer in ``tokenizer.model`` (sentencepiece_model.proto).
+
+Only the fields a GGUF file needs: pieces, model type and the normalizer's settings.  Unknown fields are passed over.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from qconv.errors import FormatError
+from qconv.files import read_bytes
+from qconv.tokenizers.vocabulary import TokenType
+
+UNIGRAM, BPE = 1, 2
+
+# wire types of protocol buffers
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# ModelProto.SentencePiece.Type, of which "user defined" makes an ordinary token in llama.cpp
+_TYPES = {
+    1: TokenType.NORMAL,
+    2: TokenType.UNKNOWN,
+    3: TokenType.CONTROL,
+    4: TokenType.NORMAL,
+    5: TokenType.UNUSED,
+    6: TokenType.BYTE,
+}
+_FLOAT = struct.Struct("<f").unpack_from
+
+
+class SentencePieceModel:
+    """``pieces`` in UTF-8, their ``scores`` (float32) and ``types`` (``TokenType``), and the normalizer's settings."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pieces: list[bytes] = []
+        self.model_type = UNIGRAM
+        self.add_dummy_prefix = True
+        self.remove_extra_whitespaces = True
+        self.precompiled_charsmap = b""
+        scores: list[float] = []
+        types: list[int] = []
+        data = read_bytes(path)
+        try:
+            self._read(data, scores, types)
+            # one look at all of them: a zero byte is a character by itself
+            b"\0".join(self.pieces).decode()
+        except (IndexError, KeyError, ValueError, struct.error) as e:
+            raise FormatError(f"is no SentencePiece model: {e}", file=path) from e
+        if not self.pieces:
+            raise FormatError("is no SentencePiece model: it has no pieces", file=path)
+        self.scores = np.array(scores, np.float32)
+        self.types = np.array(types, np.int32)
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def _read(self, data: bytes, scores: list[float], types: list[int]) -> None:
+        for field, value in _fields(data, 0, len(data)):
+            if field == 1:
+                piece, score, type = _piece(data, *_span(value))
+                self.pieces.append(piece)
+                scores.append(score)
+                types.append(_TYPES[type])
+            elif field == 2:
+                for inner, setting in _fields(data, *_span(value)):
+                    if inner == 3:
+                        self.model_type = _number(setting)
+            elif field == 3:
+                self._normalizer(data, *_span(value))
+
+    def _normalizer(self, data: bytes, start: int, stop: int) -> None:
+        for field, value in _fields(data, start, stop):
+            if field == 2:
+                self.precompiled_charsmap = data[slice(*_span(value))]
+            elif field == 3:
+                self.add_dummy_prefix = bool(_number(value))
+            elif field == 4:
+                self.remove_extra_whitespaces = bool(_number(value))
+
+
+def _piece(data: bytes, start: int, stop: int) -> tuple[bytes, float, int]:
+    """Text, score and type of one piece."""
+    # the way nearly all are written: text, score, and the type when it is not NORMAL
+    text_end = start + 2 + data[start + 1]
+    if data[start] == 0x0A and data[start + 1] < 0x80 and data[text_end] == 0x15:
+        if text_end + 5 == stop:
+            return data[start + 2 : text_end], _FLOAT(data, text_end + 1)[0], 1
+        if text_end + 7 == stop and data[text_end + 5] == 0x18:
+            return data[start + 2 : text_end], _FLOAT(data, text_end + 1)[0], data[text_end + 6]
+    text, score, type = b"", 0.0, 1
+    for field, value in _fields(data, start, stop):
+        if field == 1:
+            text = data[slice(*_span(value))]
+        elif field == 2:
+            score = _FLOAT(data, _span(value)[0])[0]
+        elif field == 3:
+            type = _number(value)
+    return text, score, type
+
+
+def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
+    """The fields of a message: number, and value (variable-length integers) or where in ``data`` it lies."""
+    while start < stop:
+        key, start = _varint(data, start)
+        wire = key & 7
+        if wire == _VARINT:
+            value, start = _varint(data, start)
+            yield key >> 3, value
+            continue
+        if wire == _BYTES:
+            length, start = _varint(data, start)
+        elif wire in (_FIXED32, _FIXED64):
+            length = 4 if wire == _FIXED32 else 8
+        else:
+            raise ValueError(f"wire type {wire} at byte {start}")
+        if start + length > stop:
+            raise ValueError(f"a field at byte {start} runs past its end")
+        yield key >> 3, (start, start + length)
+        start += length
+
+
+def _varint(data: bytes, start: int) -> tuple[int, int]:
+    """A variable-length integer and where it ends."""
+    value = shift = 0
+    while shift < 70:
+        byte = data[start]
+        start += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, start
+        shift += 7
+    raise ValueError(f"an integer at byte {start} does not end")
+
+
+def _span(value: int | tuple[int, int]) -> tuple[int, int]:
+    if isinstance(value, int):
+        raise ValueError("a number where text should be")
+    return value
+
+
+def _number(value: int | tuple[int, int]) -> int:
+    if not isinstance(value, int):
+        raise ValueError("text where a number should be")
+    return value

@@ -1,0 +1,137 @@
+"""The tokenizer files of a checkpoint directory, read once and checked for shape before anyone looks into them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from qconv.errors import FormatError
+from qconv.files import read_bytes, read_json
+
+T = TypeVar("T")
+
+
+class AddedToken(msgspec.Struct, frozen=True):
+    """A token that is found in a text before the model sees it, as ``tokenizer.json`` writes it."""
+
+    content: str
+    id: int = -1
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = True
+    special: bool = False
+
+
+class TokenizerJson(msgspec.Struct, frozen=True):
+    """``tokenizer.json``; ``model``, nearly all of its bytes, stays undecoded until ``Source.model`` is asked for a part."""
+
+    model: msgspec.Raw
+    added_tokens: list[AddedToken] | None = None
+    normalizer: dict[str, Any] | None = None
+    pre_tokenizer: dict[str, Any] | None = None
+    post_processor: dict[str, Any] | None = None
+    decoder: dict[str, Any] | None = None
+    padding: dict[str, Any] | None = None
+
+
+class ModelHead(msgspec.Struct, frozen=True):
+    """What ``tokenizer.json``'s model says of itself, its vocabulary aside."""
+
+    type: str | None = None
+    byte_fallback: bool | None = None
+    ignore_merges: bool | None = None
+    unk_id: int | None = None
+
+
+class BpeVocab(msgspec.Struct, frozen=True):
+    vocab: dict[str, int]
+
+
+class UnigramVocab(msgspec.Struct, frozen=True):
+    vocab: list[tuple[str, float]]
+
+
+class Merges(msgspec.Struct, frozen=True):
+    merges: list[str | tuple[str, str]] | None = None
+
+
+class Source:
+    """A checkpoint directory, seen as tokenizer files.  Missing JSON files read as ``{}``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, name: str) -> Path:
+        return self.directory / name
+
+    def has(self, name: str) -> bool:
+        return self.path(name).is_file()
+
+    def object(self, name: str) -> dict[str, Any]:
+        """The JSON object in the file ``name``; ``{}`` when there is no such file."""
+        if not self.has(name):
+            return {}
+        value = read_json(self.path(name))
+        if not isinstance(value, dict):
+            raise FormatError("is not a JSON object", file=self.path(name))
+        return value
+
+    @cached_property
+    def tokenizer_config(self) -> dict[str, Any]:
+        return self.object("tokenizer_config.json")
+
+    @cached_property
+    def model_config(self) -> dict[str, Any]:
+        """``config.json`` as it stands: token ids are taken from here, where a completed config would add defaults."""
+        return self.object("config.json")
+
+    @cached_property
+    def tokenizer_json(self) -> TokenizerJson | None:
+        path = self.path("tokenizer.json")
+        return self.decode(read_bytes(path), TokenizerJson, path) if self.has("tokenizer.json") else None
+
+    def model(self, part: type[T]) -> T:
+        """A part of ``tokenizer.json``'s model, decoded anew at each call; the file must be there."""
+        assert self.tokenizer_json is not None
+        return self.decode(self.tokenizer_json.model, part, self.path("tokenizer.json"))
+
+    @cached_property
+    def model_head(self) -> ModelHead:
+        return self.model(ModelHead)
+
+    @cached_property
+    def config_added_tokens(self) -> dict[int, AddedToken] | None:
+        """``added_tokens_decoder`` of ``tokenizer_config.json`` by id; None when it has none."""
+        found = self.tokenizer_config.get("added_tokens_decoder")
+        if found is None:
+            return None
+        path = self.path("tokenizer_config.json")
+        if not isinstance(found, dict):
+            raise FormatError("added_tokens_decoder is not an object", file=path)
+        try:
+            return {int(index): added_token(entry) for index, entry in found.items()}
+        except (ValueError, msgspec.ValidationError) as e:
+            raise FormatError(f"added_tokens_decoder: {e}", file=path) from e
+
+    @cached_property
+    def added_tokens_json(self) -> dict[str, int]:
+        """``added_tokens.json``: token text to id."""
+        path = self.path("added_tokens.json")
+        return self.decode(read_bytes(path), dict[str, int], path) if self.has("added_tokens.json") else {}
+
+    @staticmethod
+    def decode(data: bytes | msgspec.Raw, into: type[T], path: Path) -> T:
+        try:
+            return msgspec.json.decode(data, type=into)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            raise FormatError(f"is not as a tokenizer file should be: {e}", file=path) from e
+
+
+def added_token(entry: Any) -> AddedToken:
+    """An added token from a JSON object, where ``normalized`` defaults to the opposite of ``special``."""
+    token = msgspec.convert(entry, AddedToken)
+    return token if "normalized" in entry else msgspec.structs.replace(token, normalized=not token.special)

@@ -1,0 +1,95 @@
+"""``formats/tokenizers.toml`` as frozen, checked types."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import msgspec
+
+from qconv.errors import TableError
+from qconv.formats import ROOT, load
+
+Fixed: TypeAlias = dict[str, bool | int | str]
+
+
+class Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The steps of a known pre-tokenizer; see ``pre_tokenizer.steps``."""
+
+    name: str
+    steps: tuple[str, ...]
+
+
+class HfClass(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a tokenizer class of transformers does beyond ``tokenizer.json``; see the table for the words."""
+
+    special: dict[str, str] = {}
+    adds: tuple[str, ...] | None = None
+    prefix_space: bool = True
+    normalizes: bool = False
+    built: str | None = None
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an architecture adds to a kind of tokenizer.
+
+    ``before`` and ``after``: keys of ``tokenizer.ggml.`` with fixed values, set before and after everything else (a key
+    that is there already keeps its place); for a string, the value under that key in ``tokenizer_config.json``, if any.
+    ``after_vocab_size``: the same as ``after``, by the vocabulary size of ``config.json``.
+    ``special``: ids for special tokens no file gives: a number, or the text of an added token.
+    ``vocab_multiple``: the vocabulary is padded to a multiple of ``pad_vocab_size_multiple`` in ``config.json``, or this.
+    """
+
+    before: Fixed = {}
+    after: Fixed = {}
+    after_vocab_size: dict[str, Fixed] = {}
+    special: dict[str, str | int] = {}
+    vocab_multiple: int | None = None
+
+    def with_(self, more: Options) -> Options:
+        """Both; where both set the same thing, ``more``'s."""
+        return Options(
+            before=self.before | more.before,
+            after=self.after | more.after,
+            after_vocab_size=self.after_vocab_size | more.after_vocab_size,
+            special=self.special | more.special,
+            vocab_multiple=self.vocab_multiple if more.vocab_multiple is None else more.vocab_multiple,
+        )
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Options:
+        try:
+            return msgspec.convert(dict(options), Options)
+        except msgspec.ValidationError as e:
+            raise TableError(f"tokenizer options: {e}") from e
+
+
+class Attempt(Options, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    kind: str
+
+
+class Preset(Options, frozen=True, forbid_unknown_fields=True, kw_only=True, rename={"attempts": "try"}):
+    """A named sequence of kinds with options."""
+
+    attempts: tuple[Attempt, ...]
+
+
+class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    check_text: str
+    other_names: tuple[str, ...]
+    fingerprints: dict[str, str]
+    structures: tuple[Structure, ...]
+    classes: dict[str, HfClass]
+    model_classes: dict[str, str]
+    presets: dict[str, Preset]
+
+    @property
+    def names(self) -> list[str]:
+        """Every pre-tokenizer name there is."""
+        return sorted({*self.other_names, *self.fingerprints.values(), *(s.name for s in self.structures)})
+
+
+@functools.cache
+def tables() -> Tables:
+    return load(ROOT / "tokenizers.toml", Tables)

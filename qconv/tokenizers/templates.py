@@ -1,0 +1,75 @@
+"""Chat templates, carried over as text and never rendered."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+from qconv.errors import FormatError
+from qconv.files import read_bytes
+from qconv.tokenizers.source import Source
+from qconv.types import Metadata, Value, ValueType
+
+LARGEST_TEMPLATE = 4 << 20
+_PLAIN = frozenset(string.ascii_letters + string.digits)
+
+
+def chat_templates(source: Source) -> Metadata:
+    """``tokenizer.chat_template`` and, for named ones, ``tokenizer.chat_template.NAME`` and their list.
+
+    ``tokenizer_config.json`` has the first word, then ``chat_template.jinja`` with ``additional_chat_templates/*.jinja``, then
+    ``chat_template.json``.  Without a ``tokenizer_config.json`` there is none.
+    """
+    config = source.tokenizer_config
+    if not config:
+        return {}
+    found = config["chat_template"] if "chat_template" in config else _from_files(source)
+    if isinstance(found, str):
+        return {"tokenizer.chat_template": Value.string(found)}
+    return _named(found) if isinstance(found, list) else {}
+
+
+def _from_files(source: Source) -> Any:
+    if source.has("chat_template.jinja"):
+        default = _text(source, "chat_template.jinja")
+        # the converter takes a directory's own order, which differs from one disk to the next
+        more = sorted(path.name for path in source.path("additional_chat_templates").glob("*.jinja") if path.is_file())
+        if not more:
+            return default
+        named = [
+            {"name": name.removesuffix(".jinja"), "template": _text(source, f"additional_chat_templates/{name}")}
+            for name in more
+        ]
+        return [{"name": "default", "template": default}, *named]
+    return source.object("chat_template.json").get("chat_template")
+
+
+def _named(choices: list[Any]) -> Metadata:
+    keys: Metadata = {}
+    names: list[str] = []
+    default = None
+    for choice in choices:
+        if not isinstance(choice, dict) or not isinstance(choice.get("template"), str):
+            continue
+        # only letters and digits can stand in a key
+        name = "".join(c if c in _PLAIN else "_" for c in str(choice.get("name") or ""))
+        if name == "default":
+            default = choice["template"]
+        elif name:
+            keys[f"tokenizer.chat_template.{name}"] = Value.string(choice["template"])
+            if name not in names:
+                names.append(name)
+    if names:
+        keys["tokenizer.chat_templates"] = Value.array(ValueType.STRING, names)
+    if default is not None:
+        keys["tokenizer.chat_template"] = Value.string(default)
+    return keys
+
+
+def _text(source: Source, name: str) -> str:
+    path = source.path(name)
+    try:
+        # a text file's line ends all read as "\n"
+        return read_bytes(path, LARGEST_TEMPLATE).decode().replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as e:
+        raise FormatError("is not UTF-8", file=path) from e

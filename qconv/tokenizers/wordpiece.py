@@ -1,0 +1,37 @@
+"""Kind ``wordpiece``: BERT's vocabulary (llama.cpp: ``BertModel.set_vocab``)."""
+
+from __future__ import annotations
+
+from qconv.tokenizers.gpt2 import base_vocabulary
+from qconv.tokenizers.huggingface import HfTokenizer
+from qconv.tokenizers.job import Job
+from qconv.tokenizers.pre_tokenizer import name_of
+from qconv.tokenizers.special import special_metadata
+from qconv.tokenizers.vocabulary import TokenType, Vocabulary
+from qconv.types import Metadata, Value
+
+
+def make(job: Job) -> Metadata:
+    tokenizer = HfTokenizer(job.source, job.config.get("model_type"))
+    pre = name_of(tokenizer, job.pre)
+    vocabulary = base_vocabulary(job, tokenizer)
+    _mark_word_starts(vocabulary)
+    return (
+        {"tokenizer.ggml.token_type_count": token_type_count(job)}
+        | vocabulary.metadata("bert", pre)
+        | special_metadata(job, len(vocabulary), tokenizer.id_of)
+    )
+
+
+def token_type_count(job: Job) -> Value:
+    """How many kinds of sequence the model tells apart."""
+    count = job.config.get("type_vocab_size", 1)
+    return Value.uint32(count if isinstance(count, int) and 0 <= count < 1 << 32 else 1)
+
+
+def _mark_word_starts(vocabulary: Vocabulary) -> None:
+    """From BERT's spelling, where "##" marks a word's later pieces, to SentencePiece's, where "▁" marks its first."""
+    mark = "▁".encode()
+    for index, text in enumerate(vocabulary.finished()):
+        if vocabulary.types[index] != TokenType.CONTROL:
+            vocabulary.tokens[index] = text[2:] if text.startswith(b"##") else mark + text
