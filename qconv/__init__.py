@@ -1,1 +1,28 @@
-"""qconv: Hugging Face checkpoints to quantized GGUF files in one pass."""
+"""qconv: Hugging Face checkpoints to quantized GGUF files in one pass.
+
+``quantize`` and ``dequantize`` work on arrays, ``open`` reads checkpoints and GGUF files, ``convert`` makes GGUF files.
+Importing this package imports nothing else; each function brings what it needs when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qconv.api import convert, dequantize, open, quantize
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "convert", "dequantize", "open", "quantize"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "convert":
+        # the module of that name, which can be called; importing it anywhere else binds the same name
+        import importlib
+
+        return importlib.import_module("qconv.convert")
+    if name in __all__:
+        from qconv import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'qconv' has no attribute '{name}'")

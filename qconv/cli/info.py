@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qconv.cli.options import Debug, Json
+from qconv.cli.values import shape_text, type_text, value_object, value_text
 
 if TYPE_CHECKING:
     from qconv.checkpoints import Checkpoint
     from qconv.summary import Summary
-    from qconv.types import Value
 
 EXAMPLES = """
 Examples:
@@ -23,8 +23,6 @@ Examples:
   qconv info model.gguf --tensors | grep Q6_K
   qconv info model.gguf --json | jq .bits_per_weight
 """
-_LONGEST = 60
-_SHOWN_ELEMENTS = 5
 
 
 def info(
@@ -159,30 +157,6 @@ def show_metadata(checkpoint: Checkpoint) -> None:
     )
 
 
-def shape_text(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) if shape else "scalar"
-
-
-def type_text(value: Value) -> str:
-    return value.type.name.lower() if value.element is None else f"{value.element.name.lower()}[{len(value.data)}]"
-
-
-def value_text(value: Value) -> str:
-    """A value on one line, cut where it is long."""
-    if value.element is None:
-        text = str(value.data)
-        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
-    shown = ", ".join(repr(plain(v)) for v in value.data[:_SHOWN_ELEMENTS])
-    return f"[{shown}{', …' if len(value.data) > _SHOWN_ELEMENTS else ''}]"
-
-
-def plain(element: Any) -> Any:
-    """An array's element as a plain Python value."""
-    if isinstance(element, bytes):
-        return element.decode("utf-8", "replace")
-    return element.item() if hasattr(element, "item") else element
-
-
 def as_object(summary: Summary, checkpoint: Checkpoint, tensors: bool, metadata: bool) -> str:
     """The JSON text: numbers as they are, bytes and weights as integers."""
     import dataclasses
@@ -200,16 +174,5 @@ def as_object(summary: Summary, checkpoint: Checkpoint, tensors: bool, metadata:
             for t in checkpoint.tensors.values()
         ]
     if metadata:
-        values["metadata"] = {k: cut_value(v) for k, v in (checkpoint.metadata or {}).items()}
+        values["metadata"] = {k: value_object(v) for k, v in (checkpoint.metadata or {}).items()}
     return json.dumps(values)
-
-
-def cut_value(value: Value) -> object:
-    """A value for JSON; an array as its type, its length and its first elements."""
-    if value.element is None:
-        return plain(value.data)
-    return {
-        "type": value.element.name.lower(),
-        "length": len(value.data),
-        "first": [plain(v) for v in value.data[:_SHOWN_ELEMENTS]],
-    }

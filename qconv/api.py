@@ -1,0 +1,105 @@
+"""qconv in Python: ``qconv.quantize``, ``qconv.dequantize``, ``qconv.open``, ``qconv.convert``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qconv.errors import UsageError
+
+if TYPE_CHECKING:
+    from qconv.checkpoints import Checkpoint
+
+StrPath = str | os.PathLike[str]
+
+
+def quantize(
+    array: ArrayLike, block_type: str, importance: ArrayLike | None = None, *, search: str = "reference"
+) -> NDArray[np.uint8]:
+    """Weights as blocks: ``(..., columns)`` becomes uint8 ``(..., bytes per row)``, byte for byte what ggml writes.
+
+    ``array``: float32 or float16 (others are converted to float32), or uint16 holding bfloat16 bits.  ``block_type``:
+    a name such as ``"Q4_K"``, in any case.  ``importance``: how much the error of each column weighs, ``(columns,)``.
+    ``search="thorough"`` looks longer for a smaller error where the type has such a search.
+
+    Raises UsageError when rows are no whole number of blocks or the type is unknown, WeightError (with ``row`` and
+    ``column``) for NaN and infinity, UnsupportedError for a type that cannot be encoded.
+    """
+    from qconv import blocks
+
+    weights = np.asarray(array)
+    if weights.ndim == 0:
+        raise UsageError("a single number cannot be quantized", hint="an array of one dimension or more can")
+    if weights.dtype not in (np.float16, np.uint16):
+        weights = weights.astype(np.float32, copy=False)
+    important = None if importance is None else np.asarray(importance, np.float32)
+    rows = weights.reshape(-1, weights.shape[-1])
+    encoded = blocks.encode(block_type.upper(), rows, important, search=search)
+    return encoded.reshape(*weights.shape[:-1], encoded.shape[-1])
+
+
+def dequantize(blocks_: NDArray[np.uint8], block_type: str) -> NDArray[np.float32]:
+    """Blocks as weights: uint8 ``(..., bytes per row)`` becomes float32 ``(..., columns)``.
+
+    Raises UsageError when rows are no whole number of blocks or the type is unknown, UnsupportedError for a type that
+    cannot be decoded.
+    """
+    from qconv import blocks
+
+    if blocks_.ndim == 0:
+        raise UsageError("a single byte cannot be dequantized", hint="an array of one dimension or more can")
+    decoded = blocks.decode(block_type.upper(), blocks_.reshape(-1, blocks_.shape[-1]))
+    return decoded.reshape(*blocks_.shape[:-1], decoded.shape[-1])
+
+
+def open(path: StrPath) -> Checkpoint:
+    """A GGUF file, a safetensors file or a checkpoint's directory, its headers read: a context manager.
+
+    ``tensors`` maps names to types and shapes, ``read(name, start, stop)`` gives rows as stored, ``metadata`` are a
+    GGUF file's keys and ``config`` a checkpoint's ``config.json``.
+
+    Raises InputError when there is nothing qconv can read, FormatError when it is damaged.
+    """
+    from qconv import checkpoints
+
+    return checkpoints.open(Path(path))
+
+
+def convert(
+    source: StrPath,
+    type: str | Sequence[str] = "q4_k_m",
+    *,
+    output: StrPath | None = None,
+    force: bool = False,
+    resume: bool = True,
+    threads: int | None = None,
+    memory: int | None = None,
+    manifest: bool = False,
+    imatrix: StrPath | None = None,
+    mix: StrPath | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Converts a checkpoint to GGUF files, one for each ``type``; returns their paths.
+
+    Arguments are those of ``qconv convert``; ``options`` are the other fields of ``qconv.plan.Request``
+    (``tensor_types=(("ffn_down", "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ...).  ``memory`` is in
+    bytes.  Raises a ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
+    """
+    from qconv import plan
+    from qconv.convert import Options, run
+
+    request = plan.Request(
+        types=(type,) if isinstance(type, str) else tuple(type),
+        output=None if output is None else Path(output),
+        imatrix=None if imatrix is None else Path(imatrix),
+        mix=None if mix is None else Path(mix),
+        **options,
+    )
+    how = Options(threads=threads, memory=memory, resume=resume, force=force, manifest=manifest)
+    plans = plan.make(Path(source), request)
+    return [file for result in run(plans, how) for file in result.files]

@@ -1,0 +1,83 @@
+"""How a plan looks on the screen: the table of a dry run, its JSON object, and the summary before a conversion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qconv.cli import screen
+from qconv.cli.sizes import count, size
+from qconv.cli.values import shape_text
+from qconv.plan import Plan, TensorPlan
+
+_NAMED = 8
+"""Fallen-back tensors named in a summary; the rest are counted."""
+
+
+def show_plan(plan: Plan) -> None:
+    """The table of ``--dry-run`` on standard output."""
+    screen.table(
+        [
+            screen.Column("tensor", cut=True),
+            screen.Column("shape", right=True),
+            screen.Column("from"),
+            screen.Column("to"),
+            screen.Column("why", cut=True),
+            screen.Column("bytes", right=True),
+        ],
+        [(t.name, shape_text(t.shape), t.recipe.dtype, t.block_type, t.reason, f"{t.size:,}") for t in plan.tensors],
+    )
+    screen.lines("\n" + totals(plan))
+    if plan.dropped:
+        screen.lines("left out: " + ", ".join(f"{name} ({why})" for name, why in plan.dropped))
+    held = max((t.recipe.held for t in plan.tensors), default=0)
+    if held:
+        screen.lines(f"held in memory at once, for a tensor that is needed whole: {size(held)}")
+    for file in plan.files:
+        screen.lines(f"{file.name}: {file.size:,} bytes ({size(file.size)})")
+
+
+def totals(plan: Plan) -> str:
+    weights = f"{len(plan.tensors):,} tensors, {count(plan.weights)} weights"
+    return f"{plan.mix}: {weights}, {plan.bits_per_weight:.2f} bits per weight, {size(plan.size)}"
+
+
+def summary_lines(plan: Plan) -> list[str]:
+    """What to know before a conversion starts: size, tensors that fell back, warnings."""
+    lines = [f"{plan.files[0].name}: {totals(plan)}"]
+    fallen = plan.fallbacks
+    if fallen:
+        weights = sum(t.weights for t in fallen)
+        named = ", ".join(f"{t.name} {t.wanted} to {t.block_type}" for t in fallen[:_NAMED])
+        more = f", and {len(fallen) - _NAMED} more" if len(fallen) > _NAMED else ""
+        share = f"{weights / max(1, plan.weights):.1%} of all"
+        lines.append(
+            f"{len(fallen)} tensors fell back to another type, their rows do not fit"
+            f" ({count(weights)} weights, {share}): {named}{more}"
+        )
+    return lines + [f"warning: {text}" for text in plan.warnings]
+
+
+def plan_object(plan: Plan) -> dict[str, Any]:
+    """The JSON object of ``--dry-run --json``."""
+    return {
+        "type": plan.mix,
+        "files": [{"name": f.name, "bytes": f.size} for f in plan.files],
+        "bytes": plan.size,
+        "weights": plan.weights,
+        "bits_per_weight": plan.bits_per_weight,
+        "warnings": plan.warnings,
+        "dropped": [{"name": name, "why": why} for name, why in plan.dropped],
+        "tensors": [_tensor_object(t) for t in plan.tensors],
+    }
+
+
+def _tensor_object(tensor: TensorPlan) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "from": tensor.recipe.dtype,
+        "to": tensor.block_type,
+        "wanted": tensor.wanted,
+        "why": tensor.reason,
+        "bytes": tensor.size,
+    }

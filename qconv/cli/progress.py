@@ -1,0 +1,186 @@
+"""Progress on standard error: a bar on a terminal, a line now and then in a pipe, JSON lines for programs.
+
+None of them may stop a conversion: where standard error is gone, they fall silent.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Literal
+
+from qconv.cli.screen import note
+from qconv.cli.sizes import size
+from qconv.errors import printable
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Style = Literal["auto", "json", "none"]
+
+SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_OBJECTS = 0.5
+_BAR = "{percentage:3.0f}% |{bar:16}| {n_fmt}B of {total_fmt}B, {rate_fmt}, {remaining} left  {desc}"
+
+
+class Shown:
+    """What the ways to show progress share; a ``qconv.convert.Progress``, called from worker threads.
+
+    ``name``: of what is being made.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.total = self.done = self.resumed = 0
+        self.tensor = ""
+        self.began = time.monotonic()
+        self._lock = threading.Lock()
+        self._gone = False
+
+    def begin(self, size: int, tensors: int, resumed: int) -> None:
+        self.total, self.done, self.resumed = size, resumed, resumed
+        self.began = time.monotonic()
+        self._guarded(self._open)
+
+    def advance(self, tensor: str, size: int) -> None:
+        with self._lock:
+            self.tensor = tensor
+            self.done += size
+            self._guarded(self._show, size)
+
+    def finish_tensor(self, tensor: str) -> None: ...
+
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._guarded(self._note, text)
+
+    def close(self) -> None:
+        """Takes it off the screen."""
+        with self._lock:
+            self._guarded(self._close)
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return (self.done - self.resumed) / max(time.monotonic() - self.began, 1e-9)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return (self.total - self.done) / max(self.rate, 1e-9)
+
+    def _guarded(self, show: Any, *arguments: object) -> None:
+        if not self._gone:
+            try:
+                show(*arguments)
+            except OSError:
+                self._gone = True
+
+    def _open(self) -> None: ...
+
+    def _show(self, size: int) -> None: ...
+
+    def _note(self, text: str) -> None:
+        note(text)
+
+    def _close(self) -> None: ...
+
+
+class Quiet(Shown):
+    """Shows nothing at all."""
+
+    def _note(self, text: str) -> None: ...
+
+
+class Bar(Shown):
+    """tqdm's bar: bytes, rate, time left, and the tensor at hand."""
+
+    _bar: tqdm[Any] | None = None
+
+    def _open(self) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=self.total,
+            initial=self.resumed,
+            unit="B",
+            unit_scale=True,
+            unit_divisor=1024,
+            leave=False,
+            dynamic_ncols=True,
+            bar_format=_BAR,
+        )
+
+    def _show(self, size: int) -> None:
+        if self._bar is not None:
+            self._bar.set_description_str(printable(self.tensor, 60), refresh=False)
+            self._bar.update(size)
+
+    def _note(self, text: str) -> None:
+        if self._bar is None:
+            note(text)
+        else:
+            self._bar.write(f"qconv: {printable(text, 4096)}", file=sys.stderr)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class _Timed(Shown):
+    """Says something every ``seconds``."""
+
+    seconds = 0.0
+    _said = 0.0
+
+    def _open(self) -> None:
+        self._said = self.began
+
+    def _show(self, size: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= self.seconds:
+            self._said = now
+            self._say()
+
+    def _say(self) -> None:
+        raise NotImplementedError
+
+
+class Lines(_Timed):
+    """A line every ten seconds."""
+
+    seconds = SECONDS_BETWEEN_LINES
+
+    def _say(self) -> None:
+        share = f"{self.done / max(1, self.total):.0%} of {size(self.total)}"
+        note(f"{self.name}: {share}, {size(int(self.rate))}/s, {self.left:.0f} s left, at {self.tensor}")
+
+
+class Objects(_Timed):
+    """A JSON object every half second, and one at the end."""
+
+    seconds = SECONDS_BETWEEN_OBJECTS
+
+    def _say(self) -> None:
+        state = {"file": self.name, "done": self.done, "total": self.total, "tensor": self.tensor}
+        self._print({"progress": {**state, "rate": round(self.rate), "left": round(self.left, 1)}})
+
+    def _note(self, text: str) -> None:
+        self._print({"note": text})
+
+    def _close(self) -> None:
+        self._say()
+
+    def _print(self, value: object) -> None:
+        print(json.dumps(value), file=sys.stderr, flush=True)
+
+
+def progress(style: Style, quiet: bool, name: str) -> Shown:
+    """What to show while ``name`` is being made."""
+    if style == "json":
+        return Objects(name)
+    if style == "none" or quiet:
+        return Quiet(name)
+    return Bar(name) if sys.stderr.isatty() else Lines(name)

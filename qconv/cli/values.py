@@ -1,0 +1,43 @@
+"""Shapes and metadata values as text and for JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qconv.types import Value
+
+_LONGEST_TEXT = 60
+_SHOWN_ELEMENTS = 5
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Outermost dimension first: ``1024 x 256``."""
+    return " x ".join(map(str, shape)) if shape else "scalar"
+
+
+def type_text(value: Value) -> str:
+    return value.type.name.lower() if value.element is None else f"{value.element.name.lower()}[{len(value.data)}]"
+
+
+def value_text(value: Value) -> str:
+    """A value on one line, cut where it is long."""
+    if value.element is None:
+        text = str(value.data)
+        return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
+    shown = ", ".join(repr(_plain(v)) for v in value.data[:_SHOWN_ELEMENTS])
+    return f"[{shown}{', …' if len(value.data) > _SHOWN_ELEMENTS else ''}]"
+
+
+def value_object(value: Value) -> object:
+    """A value for JSON; an array as its type, its length and its first elements."""
+    if value.element is None:
+        return _plain(value.data)
+    first = [_plain(v) for v in value.data[:_SHOWN_ELEMENTS]]
+    return {"type": value.element.name.lower(), "length": len(value.data), "first": first}
+
+
+def _plain(element: Any) -> Any:
+    if isinstance(element, bytes):
+        return element.decode("utf-8", "replace")
+    return element.item() if hasattr(element, "item") else element
