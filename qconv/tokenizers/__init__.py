@@ -61,11 +61,12 @@ def metadata(
 ) -> Metadata:
     """The ``tokenizer.*`` keys for the tokenizer files in ``directory``, in the order llama.cpp writes them.
 
-    ``config``: the model's config completed with defaults, a multimodal one's text part at the top; ``vocab_size`` is taken
-    from it.  ``kind``: a kind, a preset, or several that are tried until one finds its files.  ``options``: as
+    ``config``: the model's config completed with defaults, a multimodal one's text part at the top; ``vocab_size`` is
+    taken from it.  ``kind``: a kind, a preset, or several that are tried until one finds its files.  ``options``: as
     ``tables.Options``, on top of a preset's own.  ``pre``: the pre-tokenizer's name, when the user gives it.
 
-    Raises ``TokenizerError`` (files missing, vocabulary larger than the embedding, unknown pre-tokenizer), ``FormatError``.
+    Raises ``TokenizerError`` (files missing, vocabulary larger than the embedding, unknown pre-tokenizer) and
+    ``FormatError``.
     """
     source = Source(directory)
     said = Options.of(options or {})

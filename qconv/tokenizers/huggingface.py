@@ -1,8 +1,9 @@
 """The tokenizer that transformers (4.57) makes of a directory, as far as llama.cpp's converter looks at it.
 
-Beyond ``tokenizer.json`` it adds tokens named in ``tokenizer_config.json`` (or, failing these, in ``special_tokens_map.json``
-and ``added_tokens.json``), the special tokens its class assumes, and for some classes other settings; which class does
-what stands in ``formats/tokenizers.toml``.  No code of a checkpoint is run: a class it brings along counts as the plain one.
+Beyond ``tokenizer.json`` it adds tokens named in ``tokenizer_config.json`` (or, failing these, in
+``special_tokens_map.json`` and ``added_tokens.json``), the special tokens its class assumes, and for some classes
+other settings; which class does what stands in ``formats/tokenizers.toml``.  No code of a checkpoint is run: a class it
+brings along counts as the plain one.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 # what "clean_up_tokenization_spaces" undoes in decoded text
-_CLEANED = ((" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"),
-            (" 've", "'ve"), (" 're", "'re"))  # fmt: skip
+_CLEANED = {" .": ".", " ?": "?", " !": "!", " ,": ",", " ' ": "'", " n't": "n't", " 'm": "'m", " 's": "'s"}
+_CLEANED |= {" 've": "'ve", " 're": "'re"}
 
 
 class HfTokenizer:
-    """``added``: the tokens found before the model sees a text, by id; ``special``: the texts of those with a meaning."""
+    """``added``: the tokens found before the model sees a text, by id; ``special``: the texts of those with a role."""
 
     def __init__(self, source: Source, model_type: object = None) -> None:
         self.source = source
@@ -184,7 +185,7 @@ class HfTokenizer:
         """``text`` encoded and decoded again."""
         decoded: str = self.backend.decode(self.encode(text, special=False), skip_special_tokens=False)
         if self.config.get("clean_up_tokenization_spaces", False):
-            for found, replacement in _CLEANED:
+            for found, replacement in _CLEANED.items():
                 decoded = decoded.replace(found, replacement)
         return decoded
 

@@ -1,4 +1,4 @@
-"""Which of the runtime's pre-tokenizers a vocabulary is for: by fingerprint, by structure, or because the user says so."""
+"""Which of the runtime's pre-tokenizers a vocabulary is for: by fingerprint, by structure, or by the user's word."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from qconv.errors import TokenizerError
 from qconv.tokenizers.huggingface import HfTokenizer
-from qconv.tokenizers.tables import tables
+from qconv.tokenizers.tables import Structure, tables
 
 
 def name_of(tokenizer: HfTokenizer, said: str | None) -> str:
@@ -26,9 +26,13 @@ def name_of(tokenizer: HfTokenizer, said: str | None) -> str:
     for row in known.structures:
         if row.steps == found:
             return row.name
-    nearest = max(
-        known.structures, key=lambda row: difflib.SequenceMatcher(None, "\n".join(row.steps), "\n".join(found)).ratio()
-    )
+    matcher = difflib.SequenceMatcher(b="\n".join(found)[:4096], autojunk=False)
+
+    def likeness(row: Structure) -> float:
+        matcher.set_seq1("\n".join(row.steps))
+        return matcher.ratio()
+
+    nearest = max(known.structures, key=likeness)
     raise TokenizerError(
         f"unknown pre-tokenizer (fingerprint {fingerprint[:16]}, steps {'; '.join(found) or 'none'})",
         file=tokenizer.source.path("tokenizer.json"),

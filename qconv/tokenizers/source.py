@@ -27,7 +27,7 @@ class AddedToken(msgspec.Struct, frozen=True):
 
 
 class TokenizerJson(msgspec.Struct, frozen=True):
-    """``tokenizer.json``; ``model``, nearly all of its bytes, stays undecoded until ``Source.model`` is asked for a part."""
+    """``tokenizer.json``; ``model``, nearly all of its bytes, stays undecoded until ``Source.model`` is asked."""
 
     model: msgspec.Raw
     added_tokens: list[AddedToken] | None = None

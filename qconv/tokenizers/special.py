@@ -1,7 +1,7 @@
-"""Special tokens: their ids, which are added to a text, the normalizer's flags and the merges (llama.cpp: ``SpecialVocab``).
+"""Special tokens: ids, which are added to a text; the normalizer's flags, the merges (llama.cpp: ``SpecialVocab``).
 
-An id comes from the first of these that gives one: ``tokenizer_config.json`` (a token's text, looked up in the added tokens
-of ``tokenizer.json``), ``config.json``, its ``text_config``, and last what an architecture's options say.
+An id comes from the first of these that gives one: ``tokenizer_config.json`` (a token's text, looked up in the added
+tokens of ``tokenizer.json``), ``config.json``, its ``text_config``, and last what an architecture's options say.
 """
 
 from __future__ import annotations

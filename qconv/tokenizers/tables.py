@@ -38,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     that is there already keeps its place); for a string, the value under that key in ``tokenizer_config.json``, if any.
     ``after_vocab_size``: the same as ``after``, by the vocabulary size of ``config.json``.
     ``special``: ids for special tokens no file gives: a number, or the text of an added token.
-    ``vocab_multiple``: the vocabulary is padded to a multiple of ``pad_vocab_size_multiple`` in ``config.json``, or this.
+    ``vocab_multiple``: the vocabulary is padded to a multiple of the config's ``pad_vocab_size_multiple``, or of this.
     """
 
     before: Fixed = {}
@@ -75,6 +75,11 @@ class Preset(Options, frozen=True, forbid_unknown_fields=True, kw_only=True, ren
     attempts: tuple[Attempt, ...]
 
 
+class Tekken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    special: tuple[str, ...]
+    templates: dict[str, str]
+
+
 class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check_text: str
     other_names: tuple[str, ...]
@@ -83,6 +88,7 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     classes: dict[str, HfClass]
     model_classes: dict[str, str]
     presets: dict[str, Preset]
+    tekken: Tekken
 
     @property
     def names(self) -> list[str]:

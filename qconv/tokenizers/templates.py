@@ -17,7 +17,7 @@ _PLAIN = frozenset(string.ascii_letters + string.digits)
 def chat_templates(source: Source) -> Metadata:
     """``tokenizer.chat_template`` and, for named ones, ``tokenizer.chat_template.NAME`` and their list.
 
-    ``tokenizer_config.json`` has the first word, then ``chat_template.jinja`` with ``additional_chat_templates/*.jinja``, then
+    ``tokenizer_config.json`` comes first, then ``chat_template.jinja`` with ``additional_chat_templates/*.jinja``, then
     ``chat_template.json``.  Without a ``tokenizer_config.json`` there is none.
     """
     config = source.tokenizer_config

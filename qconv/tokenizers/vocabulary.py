@@ -81,7 +81,7 @@ def looks_special(token: str) -> bool:
     return (
         token in ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
         or (token.startswith("<|") and token.endswith("|>"))
-        or (token.startswith("<｜") and token.endswith("｜>"))
+        or (token.startswith("<\uff5c") and token.endswith("\uff5c>"))  # the full-width bar
         or (token.startswith("<unused") and token.endswith(">"))
     )
 
@@ -91,5 +91,5 @@ def too_large(index: int, size: int, path: Path) -> TokenizerError:
     return TokenizerError(
         f"token id {index} lies beyond the model's {size} rows of embedding",
         file=path,
-        hint="vocab_size in config.json must be larger than every token id; are the tokenizer files those of this model?",
+        hint="vocab_size in config.json must exceed every token id; are the tokenizer files those of this model?",
     )

@@ -1,4 +1,7 @@
-"""Kind ``xlm_roberta``: unigram from ``sentencepiece.bpe.model`` or ``tokenizer.json`` (llama.cpp: ``XLMRobertaModel.set_vocab``)."""
+"""Kind ``xlm_roberta``: unigram (llama.cpp: ``XLMRobertaModel.set_vocab``).
+
+From ``sentencepiece.bpe.model``, or failing that from ``tokenizer.json``.
+"""
 
 from __future__ import annotations
 
