@@ -1,0 +1,20 @@
+"""A file's metadata but the architecture's and the tokenizer's: ``general.*``, the order of keys, the file's name."""
+
+from qconv.metadata.assemble import assemble, overridden, quantized
+from qconv.metadata.general import General, gather
+from qconv.metadata.naming import file_name, stem_of
+from qconv.metadata.override import parse_override
+from qconv.metadata.size import Weights, count
+
+__all__ = [
+    "General",
+    "Weights",
+    "assemble",
+    "count",
+    "file_name",
+    "gather",
+    "overridden",
+    "parse_override",
+    "quantized",
+    "stem_of",
+]

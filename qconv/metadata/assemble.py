@@ -1,0 +1,65 @@
+"""All of a file's metadata, in the order llama.cpp writes it: its converter first, then its quantizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qconv.types import Metadata, Value
+
+FILE_TYPE = "general.file_type"
+QUANTIZATION_VERSION = "general.quantization_version"
+_VERSION = 2
+"""ggml's GGML_QNT_VERSION: the layouts of the block types."""
+_OF_ONE_SPLIT = ("split.no", "split.count", "split.tensors.count")
+
+
+def assemble(
+    architecture: str,
+    general: Metadata,
+    model: Metadata,
+    tokenizer: Metadata,
+    *,
+    file_type: int,
+    model_type: str = "model",
+) -> Metadata:
+    """A converted checkpoint's metadata, as llama.cpp's converter writes it.
+
+    ``general``: ``general.*`` of ``General.metadata()``.  ``model``: the architecture's keys; where they hold
+    ``general.file_type``, it stays in its place there, because the converter writes it before the keys that only some
+    architectures have; otherwise it follows them.
+    """
+    return {
+        "general.architecture": Value.string(architecture),
+        "general.type": Value.string(model_type),
+        **general,
+        **model,
+        FILE_TYPE: Value.uint32(file_type),
+        QUANTIZATION_VERSION: Value.uint32(_VERSION),
+        **tokenizer,
+    }
+
+
+def quantized(
+    metadata: Metadata, *, file_type: int, overrides: Iterable[tuple[str, Value]] = (), imatrix: Metadata | None = None
+) -> Metadata:
+    """The metadata of the same model after llama-quantize: what it sets goes to the end.
+
+    ``overrides``: of ``--override-kv``.  ``imatrix``: ``quantize.imatrix.*``.
+    """
+    found = {key: value for key, value in metadata.items() if key not in _OF_ONE_SPLIT}
+    _set(found, QUANTIZATION_VERSION, Value.uint32(_VERSION))
+    _set(found, FILE_TYPE, Value.uint32(file_type))
+    return overridden(found, (*overrides, *(imatrix or {}).items()))
+
+
+def overridden(metadata: Metadata, overrides: Iterable[tuple[str, Value]]) -> Metadata:
+    """``metadata`` with keys set as ``--override-kv`` does: at the end, whether they were there or not."""
+    found = dict(metadata)
+    for key, value in overrides:
+        _set(found, key, value)
+    return found
+
+
+def _set(metadata: Metadata, key: str, value: Value) -> None:
+    metadata.pop(key, None)
+    metadata[key] = value

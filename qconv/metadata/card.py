@@ -1,0 +1,58 @@
+"""The front matter of a model card: the YAML between two ``---`` lines at the start of ``README.md``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qconv.errors import InputError
+from qconv.files import read_bytes
+
+_LARGEST_CARD = 16 << 20
+_LARGEST_FRONT_MATTER = 1 << 20
+
+_LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Cards of embedding models hold thousands of lines of results: libyaml's reader where it is there.
+
+Aliases are refused because a few lines of them can unfold into any amount of memory.
+"""
+
+
+def read_card(directory: Path) -> tuple[dict[str, Any], str | None]:
+    """The card's front matter, empty when there is none, and what was wrong with it, if anything.
+
+    A malformed card stops nothing: the model can be converted without it.
+    """
+    path = directory / "README.md"
+    if not path.is_file():
+        return {}, None
+    try:
+        text = read_bytes(path, _LARGEST_CARD).decode("utf-8")
+    except (InputError, UnicodeDecodeError) as e:
+        return {}, f"the model card {path.name} cannot be read: {e}"
+    front = _front_matter(text)
+    if not front:
+        return {}, None
+    if len(front) > _LARGEST_FRONT_MATTER:
+        return {}, f"the front matter of {path.name} is too long to be read"
+    try:
+        if "*" in front and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front, Loader=_LOADER)):
+            return {}, f"the front matter of {path.name} has aliases, which are not read"
+        card = yaml.load(front, Loader=_LOADER)
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as e:
+        return {}, f"the front matter of {path.name} is no YAML: {' '.join(str(e).split())}"
+    if not isinstance(card, dict):
+        return {}, f"the front matter of {path.name} is no mapping"
+    return card, None
+
+
+def _front_matter(text: str) -> str:
+    lines = text.splitlines()
+    if not lines or lines[0] != "---":
+        return ""
+    end = lines.index("---", 1) if "---" in lines[1:] else len(lines)
+    front = "\n".join(lines[1:end]) + "\n"
+    # Norwegian is not "false", and tabs, which YAML forbids, are met in cards
+    return front.replace("- no\n", '- "no"\n').replace("\t", "  ")
