@@ -2,6 +2,7 @@
 
 from qconv.policy.choose import Choice, Decision, choose
 from qconv.policy.facts import Facts, facts_from_metadata
+from qconv.policy.imatrix import Imatrix, read_imatrix
 from qconv.policy.mixes import Mix, Rule, block_type, find_mix, load_mix, mixes, nearest, offered
 from qconv.policy.options import Options, TensorType, options, split_tensor_type
 from qconv.policy.roles import in_order
@@ -10,6 +11,7 @@ __all__ = [
     "Choice",
     "Decision",
     "Facts",
+    "Imatrix",
     "Mix",
     "Options",
     "Rule",
@@ -24,5 +26,6 @@ __all__ = [
     "nearest",
     "offered",
     "options",
+    "read_imatrix",
     "split_tensor_type",
 ]

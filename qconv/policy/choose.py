@@ -73,13 +73,13 @@ def choose(
     ``tensors``: GGUF names, row-major shapes, and the type each is stored in: for a GGUF what its header says, for a
     checkpoint what llama.cpp's converter would write.  ``fixed``: for a checkpoint the names whose type the converter
     does not take from the asked one (``None`` for a GGUF); they keep it in F32, F16 and BF16 files.  ``imatrix``: names
-    of tensors an importance matrix covers, ``None`` when none is given.
+    of tensors an importance matrix covers; ``None`` when none is given, and none at all is the same.
 
     Raises UsageError when the mix needs an importance matrix that is missing, PlanError when a GGUF's tensors are
     quantized already and requantizing is not allowed.
     """
     options = options or Options()
-    asked = _Choosing(tensors, facts, mix, options, fixed, imatrix)
+    asked = _Choosing(tensors, facts, mix, options, fixed, imatrix or None)
     converter = fixed is not None and mix.is_float
     order = [t.name for t in tensors] if converter else roles.in_order(t.name for t in tensors)
     by_name = {t.name: t for t in tensors}
