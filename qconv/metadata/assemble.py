@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from qconv.types import Metadata, Value
 
 FILE_TYPE = "general.file_type"
+GENERAL_TYPE = "general.type"
 QUANTIZATION_VERSION = "general.quantization_version"
 _VERSION = 2
 """ggml's GGML_QNT_VERSION: the layouts of the block types."""
@@ -24,19 +25,24 @@ def assemble(
 ) -> Metadata:
     """A converted checkpoint's metadata, as llama.cpp's converter writes it.
 
-    ``general``: ``general.*`` of ``General.metadata()``.  ``model``: the architecture's keys; where they hold
-    ``general.file_type``, it stays in its place there, because the converter writes it before the keys that only some
-    architectures have; otherwise it follows them.
+    ``general``: ``general.*`` of ``General.metadata()``.  ``model``: the architecture's keys.  The place of
+    ``general.file_type`` among them is kept, because the converter writes it before the keys that only some
+    architectures have; where it is not among them, there is none, as for architectures whose converter forgets it.
+    Keys in front of a ``general.type`` there come before all of ``general``: the converter sets them early.
     """
-    return {
+    kind = {GENERAL_TYPE: Value.string(model_type)}
+    early = list(model).index(GENERAL_TYPE) if GENERAL_TYPE in model else 0
+    found = {
         "general.architecture": Value.string(architecture),
-        "general.type": Value.string(model_type),
+        **dict(list(model.items())[:early]),
+        **kind,
         **general,
         **model,
-        FILE_TYPE: Value.uint32(file_type),
+        **kind,
         QUANTIZATION_VERSION: Value.uint32(_VERSION),
         **tokenizer,
     }
+    return found | {FILE_TYPE: Value.uint32(file_type)} if FILE_TYPE in found else found
 
 
 def quantized(

@@ -10,7 +10,7 @@ from qconv.metadata import assemble, file_name, overridden, parse_override, quan
 from qconv.types import Metadata, Value, ValueType
 
 GENERAL = {"general.name": Value.string("X")}
-MODEL = {"llama.block_count": Value.uint32(2)}
+MODEL = {"llama.block_count": Value.uint32(2), "general.file_type": Value.uint32(0)}
 TOKENIZER = {"tokenizer.ggml.model": Value.string("gpt2")}
 
 
@@ -26,6 +26,20 @@ def test_the_converters_order() -> None:
         "tokenizer.ggml.model",
     ]
     assert found["general.file_type"] == Value.uint32(32)
+
+
+def test_what_an_architecture_leaves_out_or_sets_early() -> None:
+    model = {"phi3.a": Value.uint32(1), "general.type": Value.string(""), "phi3.b": Value.uint32(2)}
+    found = assemble("phi3", GENERAL, model, {}, file_type=1)
+    assert list(found) == [
+        "general.architecture",
+        "phi3.a",
+        "general.type",
+        "general.name",
+        "phi3.b",
+        "general.quantization_version",
+    ]
+    assert found["general.type"] == Value.string("model")
 
 
 def test_the_file_type_stays_where_the_architecture_puts_it() -> None:
