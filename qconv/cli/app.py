@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qconv.cli import info
+from qconv.cli import convert, info
 from qconv.cli.help import Command, Group
 
 EXAMPLES = """
@@ -48,10 +48,8 @@ def options(
     """Turn Hugging Face checkpoints into quantized GGUF files, in one pass and bounded memory."""
 
 
-for _name, _function, _examples in [
-    ("info", info.info, info.EXAMPLES),
-]:
-    app.command(_name, cls=Command, epilog=_examples)(_function)
+app.command("convert", cls=Command, short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
+app.command("info", cls=Command, short_help=info.SHORT, epilog=info.EXAMPLES)(info.info)
 
 
 def commands() -> set[str]:

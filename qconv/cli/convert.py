@@ -27,6 +27,7 @@ Exit status:
   0 done, 1 something failed, 2 wrong usage, 130 interrupted (run it again to
   go on). Standard output has one line per finished file: its path.
 """
+SHORT = "Make GGUF files from checkpoints."
 
 _TYPES, _IMPORTANCE, _MODEL = "Types", "Importance matrix", "Model"
 _OUTPUT, _RUN, _PARTS, _SCREEN = "Output", "Running", "Parts", "Screen"
@@ -109,6 +110,7 @@ def convert(
     search: Annotated[
         Literal["reference", "thorough"],
         typer.Option(
+            metavar="reference|thorough",
             rich_help_panel=_TYPES,
             help="reference (the default): llama.cpp's bytes. thorough: smaller error in the same format, more time.",
         ),
@@ -222,6 +224,7 @@ def convert(
     progress: Annotated[
         Style,
         typer.Option(
+            metavar="auto|json|none",
             rich_help_panel=_SCREEN,
             help="auto (the default): a bar on a terminal, a line now and then elsewhere. json: objects, one a line, on"
             " standard error. none.",

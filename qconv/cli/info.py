@@ -23,6 +23,7 @@ Examples:
   qconv info model.gguf --tensors | grep Q6_K
   qconv info model.gguf --json | jq .bits_per_weight
 """
+SHORT = "Tell what a model file is."
 
 
 def info(
@@ -130,7 +131,7 @@ def memory_lines(summary: Summary) -> list[str]:
 
 def show_tensors(checkpoint: Checkpoint) -> None:
     from qconv.cli import screen
-    from qconv.summary import storage_size
+    from qconv.checkpoints.dtypes import size as stored_size
 
     screen.lines("\n")
     screen.table(
@@ -140,7 +141,7 @@ def show_tensors(checkpoint: Checkpoint) -> None:
             screen.Column("shape", right=True),
             screen.Column("bytes", right=True),
         ],
-        [(t.name, t.dtype, shape_text(t.shape), f"{storage_size(t):,}") for t in checkpoint.tensors.values()],
+        [(t.name, t.dtype, shape_text(t.shape), f"{stored_size(t):,}") for t in checkpoint.stored.values()],
     )
 
 
@@ -167,11 +168,11 @@ def as_object(summary: Summary, checkpoint: Checkpoint, tensors: bool, metadata:
     if summary.memory is not None:
         values["memory"]["total"] = summary.memory.total
     if tensors:
-        from qconv.summary import storage_size
+        from qconv.checkpoints.dtypes import size as stored_size
 
         values["tensors"] = [
-            {"name": t.name, "type": t.dtype, "shape": t.shape, "bytes": storage_size(t)}
-            for t in checkpoint.tensors.values()
+            {"name": t.name, "type": t.dtype, "shape": t.shape, "bytes": stored_size(t)}
+            for t in checkpoint.stored.values()
         ]
     if metadata:
         values["metadata"] = {k: value_object(v) for k, v in (checkpoint.metadata or {}).items()}

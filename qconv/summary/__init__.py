@@ -1,6 +1,6 @@
 """What a model file is, told from its headers alone: ``qconv info`` and ``qconv.open``."""
 
-from qconv.summary.describe import Summary, TypeRow, describe, storage_size
+from qconv.summary.describe import Summary, TypeRow, describe
 from qconv.summary.memory import Memory
 
-__all__ = ["Memory", "Summary", "TypeRow", "describe", "storage_size"]
+__all__ = ["Memory", "Summary", "TypeRow", "describe"]

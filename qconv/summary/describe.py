@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qconv import checkpoints
 from qconv.checkpoints import Checkpoint
+from qconv.checkpoints.dtypes import size
 from qconv.errors import QconvError
 from qconv.summary.keys import Keys
 from qconv.summary.memory import Memory, memory
@@ -71,7 +71,7 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     architecture = _text(metadata, "general.architecture")
     keys = Keys(metadata, architecture or "")
-    types = _types(checkpoint.tensors)
+    types = _types(checkpoint.stored)
     trained = keys.number("context_length") or _number(text, "max_position_embeddings")
     wanted = context or min(DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
     weights = sum(row.size for row in types)
@@ -91,11 +91,6 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
         memory=memory(metadata, architecture, weights, wanted) if architecture else None,
         note=note,
     )
-
-
-def storage_size(tensor: TensorInfo) -> int:
-    """Bytes of a tensor as stored."""
-    return checkpoints.size(tensor)
 
 
 def _metadata(checkpoint: Checkpoint) -> tuple[Metadata, str | None]:
@@ -119,7 +114,7 @@ def _types(tensors: Mapping[str, TensorInfo]) -> tuple[TypeRow, ...]:
     for tensor in tensors.values():
         row = rows.get(tensor.dtype, TypeRow(tensor.dtype, 0, 0, 0))
         rows[tensor.dtype] = TypeRow(
-            row.name, row.tensors + 1, row.weights + tensor.weights, row.size + storage_size(tensor)
+            row.name, row.tensors + 1, row.weights + tensor.weights, row.size + size(tensor)
         )
     return tuple(sorted(rows.values(), key=lambda row: (-row.size, row.name)))
 
