@@ -35,6 +35,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, lower_builtin, models, overload, register_model, type_callable
 
@@ -251,7 +252,12 @@ def _unary(name, emit, result):
 
 
 def _llvm(name):
-    return lambda b, v, kind: b.call(b.module.declare_intrinsic(name, [kind]), [v])
+    def emit(builder, value, kind):
+        full = f"{name}.v{kind.count}f32"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), full)
+        return builder.call(function, [value])
+
+    return emit
 
 
 rint = _unary("rint", _llvm("llvm.rint"), lambda v: v)
