@@ -64,7 +64,7 @@ def _convert(source: Path, wish: Wish) -> None:
         with closing(progress(wish.progress, wish.quiet, todo[0].files[0].name)) as shown:
             where = directories[: len(todo)]
             if wish.finish:
-                results = finish(todo, where, wish.options, shown)
+                results = finish(todo, where, wish.options)
             else:
                 results = run(todo, checkpoint, where, wish.options, shown)
         for made, result in zip(todo, results, strict=True):

@@ -130,8 +130,8 @@ def memory_lines(summary: Summary) -> list[str]:
 
 
 def show_tensors(checkpoint: Checkpoint) -> None:
-    from qconv.cli import screen
     from qconv.checkpoints.dtypes import size as stored_size
+    from qconv.cli import screen
 
     screen.lines("\n")
     screen.table(
