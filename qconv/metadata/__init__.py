@@ -1,18 +1,20 @@
 """A file's metadata but the architecture's and the tokenizer's: ``general.*``, the order of keys, the file's name."""
 
-from qconv.metadata.assemble import assemble, overridden, quantized
-from qconv.metadata.general import General, gather
+from qconv.metadata.assemble import FILE_TYPE, assemble, overridden, quantized
+from qconv.metadata.general import General, gather, lone
 from qconv.metadata.naming import file_name, stem_of
 from qconv.metadata.override import parse_override
 from qconv.metadata.size import Weights, count
 
 __all__ = [
+    "FILE_TYPE",
     "General",
     "Weights",
     "assemble",
     "count",
     "file_name",
     "gather",
+    "lone",
     "overridden",
     "parse_override",
     "quantized",

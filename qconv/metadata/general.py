@@ -114,6 +114,12 @@ def gather(directory: Path, weights: Weights, config: Mapping[str, Any] | None =
     return general
 
 
+def lone(stem: str, weights: Weights) -> General:
+    """What is known of a file that has nothing beside it: its name without the suffix, and its size."""
+    texts = {"name": stem} if stem != "model" else {}
+    return General(texts=texts | ({"size_label": weights.label} if weights.total > 0 else {}))
+
+
 def _take_card(general: General, card: Mapping[str, Any], weights: int) -> None:
     for key, sources in _FROM_CARD.items():
         for source in sources:

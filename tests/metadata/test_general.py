@@ -10,7 +10,7 @@ from typing import Any
 import gguf
 import pytest
 
-from qconv.metadata import Weights, gather
+from qconv.metadata import Weights, gather, lone
 from qconv.metadata.size import count
 from qconv.types import TensorInfo, ValueType
 
@@ -150,3 +150,11 @@ def test_weights_are_counted_by_expert() -> None:
         writer.tensors[0][t.name] = gguf.gguf_writer.TensorInfo(t.shape, gguf.GGMLQuantizationType.F32, 0)
     ours = count(tensors)
     assert (ours.total, ours.shared, ours.expert, ours.experts) == writer.get_total_parameter_count()
+
+
+def test_a_lone_file_says_its_name_and_size() -> None:
+    assert {k: v.data for k, v in lone("tiny", WEIGHTS).metadata().items()} == {
+        "general.name": "tiny",
+        "general.size_label": "7.2B",
+    }
+    assert list(lone("model", Weights()).metadata()) == []

@@ -8,7 +8,20 @@ import pytest
 
 from qconv.errors import PlanError, TableError, UsageError
 from qconv.formats import block_types
-from qconv.policy import Choice, Facts, choose, find_mix, in_order, load_mix, mixes, offered, options, split_tensor_type
+from qconv.policy import (
+    Choice,
+    Facts,
+    choose,
+    find_mix,
+    in_order,
+    load_mix,
+    mixes,
+    offered,
+    options,
+    roles,
+    split_tensor_type,
+)
+from qconv.policy.conditions import CONDITIONS
 from qconv.types import TensorInfo
 
 FACTS = Facts("llama", n_layer=2, n_head=8, n_head_kv=8)
@@ -169,3 +182,12 @@ def test_bits_are_those_of_llama_3_8b() -> None:
         decisions = choose(tensors, facts, mix, imatrix=imatrix).decisions
         size = sum(block_types()[d.type].bits * d.weights for d in decisions)
         assert mix.bits == round(size / sum(d.weights for d in decisions), 2), mix.name
+
+
+def test_the_readme_names_every_role_and_condition(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "formats" / "mixes" / "README.md").read_text()
+    for word in (*CONDITIONS, *roles.members()):
+        assert f"`{word}`" in text
+    example = text.split("# mine.toml")[1].split("\n\n")[0].split("\n", 1)[1]
+    mix = load_mix(own(tmp_path, example))
+    assert [rule.use for rule in mix.rules[:2]] == ["Q8_0", "Q3_K"]
