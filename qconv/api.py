@@ -90,7 +90,7 @@ def convert(
     (``tensor_types=(("ffn_down", "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ...).  ``memory`` is in
     bytes.  Raises a ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
     """
-    from qconv import plan
+    from qconv import checkpoints, plan
     from qconv.convert import Options, run
 
     request = plan.Request(
@@ -101,5 +101,7 @@ def convert(
         **options,
     )
     how = Options(threads=threads, memory=memory, resume=resume, force=force, manifest=manifest)
-    plans = plan.make(Path(source), request)
-    return [file for result in run(plans, how) for file in result.files]
+    with checkpoints.open(Path(source)) as checkpoint:
+        plans = plan.make(checkpoint, request)
+        directories = [plan.directory(checkpoint, request)] * len(plans)
+        return [file for result in run(plans, checkpoint, directories, how) for file in result.files]

@@ -52,7 +52,7 @@ def _convert(source: Path, wish: Wish) -> None:
         if wish.dry_run:
             _show(plans, wish)
             return
-        directories = [plan.directory(source, wish.request)] * len(plans)
+        directories = [plan.directory(checkpoint, wish.request)] * len(plans)
         todo = [p for p, d in zip(plans, directories, strict=True) if not _is_there(p, d, wish)]
         if not wish.quiet:
             for made in todo:
