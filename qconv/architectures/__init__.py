@@ -1,0 +1,18 @@
+"""Carries out what ``formats/architectures/`` declares: names, shapes, operations, metadata."""
+
+from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
+from qconv.architectures.stored import stored_type
+from qconv.architectures.table import classes, names
+from qconv.architectures.tensors import Output
+
+__all__ = [
+    "Output",
+    "Resolved",
+    "classes",
+    "find_table",
+    "names",
+    "resolve",
+    "resolve_gguf",
+    "resolve_plain",
+    "stored_type",
+]

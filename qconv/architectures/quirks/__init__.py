@@ -1,0 +1,1 @@
+"""What single architectures need beyond their tables, one module each, named by the table."""

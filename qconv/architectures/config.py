@@ -1,0 +1,93 @@
+"""The config as llama.cpp's converter sees it: completed with defaults, the text model's keys at the root."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from qconv.architectures import facts
+from qconv.architectures.model import Model
+from qconv.architectures.table import Table, common
+
+_GLOBAL_THETA = ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
+_LOCAL_THETA = (
+    "local_rope_theta",
+    "rope_local_theta",
+    "rope_theta_local",
+    "swa_rope_theta",
+    "rope_local_base_freq",
+)
+_PARTIAL_ROTARY = ("partial_rotary_factor", "rope_pct", "rope_percent")
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The part of a multimodal model's config that is about its text model."""
+    for name in common().text_configs:
+        part = config.get(name)
+        if name == "thinker_config" and isinstance(part, Mapping):
+            part = part.get("text_config")
+        if isinstance(part, Mapping):
+            return part
+    return None
+
+
+def model_class(config: Mapping[str, Any]) -> str | None:
+    """The class that decides the architecture: the text model's own when the config names it."""
+    outer = _first_class(config)
+    inner = _first_class(text_config(config) or {})
+    if outer is None and isinstance(config.get("ssm_cfg"), Mapping):  # original Mamba checkpoints name no class
+        return str(config["ssm_cfg"].get("layer", "Mamba")) + "ForCausalLM"
+    return outer if outer in common().wrapper_classes or inner is None else inner
+
+
+def _first_class(config: Mapping[str, Any]) -> str | None:
+    classes = config.get("architectures")
+    return classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else None
+
+
+def complete(config: Mapping[str, Any], table: Table) -> dict[str, Any]:
+    """The config with its text part and the defaults of its class at the root and ``rope_parameters`` of either age."""
+    text = text_config(config)
+    if text is None:
+        full = _with_defaults(config, config.get("model_type"), table)
+    else:
+        kind = text.get("model_type") or f"{config.get('model_type')}_text"
+        full = {**config, **_with_defaults(text, kind, table)}
+    full["rope_parameters"] = _rope_parameters(full)
+    return full
+
+
+def _with_defaults(config: Mapping[str, Any], model_type: object, table: Table) -> dict[str, Any]:
+    """Defaults that transformers' config class fills in; a derived one also replaces null."""
+    full = dict(config)
+    for key, default in table.defaults.get(str(model_type), {}).items():
+        derived = isinstance(default, dict) and "derive" in default
+        if derived and full.get(key) is None:
+            model = Model(full, table=table.name)
+            full[key] = facts.derive(model, default["derive"], tuple(default.get("of", ())))
+        elif not derived:
+            full.setdefault(key, default)
+    return full
+
+
+def _rope_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """``rope_parameters``, or ``rope_scaling`` with what older configs keep beside it."""
+
+    def first(keys: tuple[str, ...]) -> Any:
+        return next((config[k] for k in keys if k in config), None)
+
+    found = config.get("rope_parameters", config.get("rope_scaling"))
+    rope: dict[str, Any] = dict(found) if isinstance(found, Mapping) else {}
+    if "full_attention" in rope or "sliding_attention" in rope:
+        return rope
+    if (local := first(_LOCAL_THETA)) is not None:
+        rope["sliding_attention"] = {"rope_theta": local}
+    for key, value in (
+        ("rope_theta", first(_GLOBAL_THETA)),
+        ("rope_type", rope.get("type")),
+        ("partial_rotary_factor", first(_PARTIAL_ROTARY)),
+        ("original_max_position_embeddings", config.get("original_max_position_embeddings")),
+    ):
+        if value is not None:
+            rope.setdefault(key, value)
+    return rope

@@ -1,0 +1,1 @@
+"""Values and conditions that follow from a config; each module registers what it defines."""

@@ -1,0 +1,102 @@
+"""Derivations and conditions many architectures share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from qconv.architectures.model import Model
+from qconv.architectures.registry import condition, derivation
+
+Argument = str | int | float
+
+
+@derivation
+def n_layer(model: Model) -> int:
+    """Layers of the model, those predicting further tokens not counted."""
+    return model.count("n_layers", "num_hidden_layers", "n_layer", "num_layers")
+
+
+@derivation
+def block_count(model: Model) -> int:
+    """Layers as the table counts them: see its ``layers``."""
+    from qconv.architectures import facts
+    from qconv.architectures.table import table
+
+    return int(facts.derive(model, table(model.table).layers))
+
+
+@derivation
+def n_expert(model: Model) -> int:
+    """Experts of a layer; 0 when the config names none."""
+    return model.count("num_local_experts", "num_experts", "n_routed_experts", default=0)
+
+
+@derivation
+def n_head(model: Model) -> int:
+    return model.count("num_attention_heads", "n_head", "n_heads")
+
+
+@derivation
+def n_head_kv(model: Model) -> int:
+    """Heads of keys and values; as many as of queries when the config says nothing."""
+    return model.count("num_key_value_heads", "n_kv_heads", default=n_head(model))
+
+
+@derivation
+def n_embd(model: Model) -> int:
+    return model.count("hidden_size", "n_embd", "dim")
+
+
+@derivation
+def head_dim(model: Model) -> int:
+    """Size of a head: ``head_dim``, or the hidden size shared out among the query heads."""
+    found = model.find("head_dim")
+    return model.count("head_dim") if found is not None else n_embd(model) // max(1, n_head(model))
+
+
+@derivation
+def product(model: Model, *of: Argument) -> int | float:
+    """All factors multiplied: config keys, derivations or numbers; an integer when all are."""
+    return math.prod(_numbers(model, of))
+
+
+@derivation
+def quotient(model: Model, numerator: Argument, denominator: Argument) -> int:
+    """Rounded down."""
+    over, under = _numbers(model, (numerator, denominator))
+    return int(over // under)
+
+
+@derivation
+def copy(model: Model, *of: str) -> Any:
+    """The value of another config key."""
+    return model.find(*of)
+
+
+@derivation
+def truncated_product(model: Model, *of: Argument) -> int:
+    """All factors multiplied, cut to an integer, as for a part of the head that rotates."""
+    return int(math.prod(_numbers(model, of)))
+
+
+@derivation
+def file_type(model: Model) -> int:
+    """GGUF's file type of an unquantized file: by the first tensor with two dimensions or more, else F16."""
+    for info in model.tensors.values():
+        if len(info.shape) >= 2 and info.dtype in ("BF16", "F16"):
+            return 32 if info.dtype == "BF16" else 1
+    return 0 if any(info.dtype == "F32" for info in model.tensors.values()) else 1
+
+
+@condition
+def tied_embeddings(model: Model) -> bool:
+    """Output and token embedding are one tensor; transformers' default."""
+    found = model.find("tie_word_embeddings")
+    return found is None or bool(found)
+
+
+def _numbers(model: Model, of: tuple[Argument, ...]) -> list[int | float]:
+    from qconv.architectures import facts
+
+    return [facts.argument(model, value) for value in of]

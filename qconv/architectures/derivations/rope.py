@@ -1,0 +1,101 @@
+"""Rotary position embeddings: scaling, frequencies, sections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv.architectures.derivations.common import head_dim
+from qconv.architectures.model import Model
+from qconv.architectures.registry import condition, derivation, maker
+
+_GGUF_TYPES = {"linear": "linear", "yarn": "yarn", "su": "longrope", "longrope": "longrope"}
+
+
+def parameters(model: Model) -> Mapping[str, Any]:
+    """Parameters of layers with full attention."""
+    rope = model.find("rope_parameters") or {}
+    full = rope.get("full_attention", rope)
+    return full if isinstance(full, Mapping) else {}
+
+
+@derivation
+def rope_type(model: Model) -> str | None:
+    found = parameters(model).get("rope_type")
+    return found.lower() if isinstance(found, str) else None
+
+
+@derivation
+def rope_scaling_type(model: Model) -> str | None:
+    """GGUF's word for it; none for kinds that are no scaling, or are done by factors (llama3) or the table."""
+    kind = rope_type(model)
+    if kind in ("linear", "yarn") and parameters(model).get("factor") is None:
+        return None
+    return _GGUF_TYPES.get(kind or "")
+
+
+@derivation
+def rope_scaling_factor(model: Model) -> float | None:
+    return parameters(model).get("factor") if rope_scaling_type(model) in ("linear", "yarn") else None
+
+
+@derivation
+def yarn(model: Model, *of: str) -> float | None:
+    """The first of the parameters that is there, when the scaling is YaRN."""
+    if rope_scaling_type(model) != "yarn":
+        return None
+    rope = parameters(model)
+    return next((rope[key] for key in of if key in rope), None)
+
+
+@derivation
+def rope_theta(model: Model) -> float | None:
+    found = parameters(model).get("rope_theta")
+    return found if isinstance(found, int | float) else None
+
+
+@derivation
+def mrope_sections(model: Model) -> list[int] | None:
+    """Dimensions that turn with time, height, width and a spare one."""
+    found = model.find("rope_parameters.mrope_section")
+    return (list(found) + [0] * 4)[:4] if isinstance(found, list) else None
+
+
+@condition
+def rope_llama3(model: Model) -> bool:
+    return rope_type(model) == "llama3"
+
+
+@maker
+def rope_factors_llama3(model: Model) -> NDArray[np.float32] | None:
+    """What each frequency is divided by, by transformers' ``_compute_llama3_parameters``.
+
+    Wavelengths are float32, as torch computes them; low ones stay, high ones are divided by ``factor``, between them
+    it is interpolated.
+    """
+    if not rope_llama3(model):
+        return None
+    rope = parameters(model)
+    size = head_dim(model)
+    exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
+    theta = np.float32(rope.get("rope_theta", 10000.0))
+    frequencies = np.float32(1.0) / np.power(theta, exponents, dtype=np.float32)
+    factor, low, high = (float(rope.get(k, d)) for k, d in _LLAMA3_DEFAULTS)
+    context = rope.get("original_max_position_embeddings", 8192)
+    factors = []
+    for wavelength in np.float32(2 * math.pi) / frequencies:
+        if wavelength < context / high:
+            factors.append(np.float32(1))
+        elif wavelength > context / low:
+            factors.append(np.float32(factor))
+        else:
+            smooth = (np.float32(context) / wavelength - np.float32(low)) / np.float32(high - low)
+            factors.append(np.float32(1) / ((np.float32(1) - smooth) / np.float32(factor) + smooth))
+    return np.array(factors, np.float32)
+
+
+_LLAMA3_DEFAULTS = (("factor", 8.0), ("low_freq_factor", 1.0), ("high_freq_factor", 4.0))

@@ -1,0 +1,106 @@
+"""Metadata of an architecture: keys of the table with values from the config, typed as GGUF holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qconv.architectures import facts
+from qconv.architectures.model import Model
+from qconv.architectures.table import Key, Keys, Table, common, key_types
+from qconv.errors import PlanError, TableError
+from qconv.types import Metadata, Value, ValueType
+
+_GENERAL_TYPES = {"general.file_type": "uint32"}
+_CONSTRUCTORS = {
+    "uint32": ValueType.UINT32,
+    "int32": ValueType.INT32,
+    "float32": ValueType.FLOAT32,
+    "bool": ValueType.BOOL,
+    "string": ValueType.STRING,
+}
+_RANGES = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1)}
+
+
+def metadata(model: Model, table: Table) -> Metadata:
+    """Keys in the order llama.cpp's converter writes them; a key set twice keeps its first place.
+
+    PlanError: the config lacks what the table requires, or holds a value the key's type cannot.
+    """
+    found: Metadata = {}
+    for keys in (common().metadata if table.common else {}, table.metadata):
+        found |= _values(model, keys, table.gguf_name)
+    return found
+
+
+def _values(model: Model, keys: Keys, architecture: str) -> Metadata:
+    values: Metadata = {}
+    for name, entry in keys.items():
+        key = entry if isinstance(entry, Key) else Key(from_=entry)
+        if not facts.holds(model, key.when):
+            continue
+        raw = _raw(model, key)
+        if raw is None or (isinstance(raw, Sequence) and not isinstance(raw, str) and not len(raw)):
+            continue
+        full = name if name in _GENERAL_TYPES else f"{architecture}.{name}"
+        values[full] = _typed(name, raw)
+    return values
+
+
+def _raw(model: Model, key: Key) -> Any:
+    if key.value is not None:
+        return key.value
+    if key.derive is not None:
+        return facts.derive(model, key.derive, key.of)
+    if key.from_ is None:
+        raise TableError(f"a metadata key of {model.table} has neither from, value nor derive")
+    sources = (key.from_,) if isinstance(key.from_, str) else key.from_
+    found = model.find(*sources)
+    if found is None:
+        found = key.default
+    if found is None and not key.optional:
+        model.missing(sources)
+    if key.names is None or found is None:
+        return found
+    if found not in key.names:
+        known = ", ".join(key.names)
+        raise PlanError(f"config.json has {found!r} for '{sources[0]}', known are {known}", file=model.directory)
+    return key.names[found]
+
+
+def _typed(name: str, raw: Any) -> Value:
+    if isinstance(raw, list | tuple):
+        return _array(name, list(raw))
+    kind = _GENERAL_TYPES.get(name) or key_types().get(name)
+    if kind is None or kind == "array":
+        raise TableError(f"metadata.toml says nothing about a single value of key {name!r}")
+    return Value(_CONSTRUCTORS[kind], _scalar(name, raw, _CONSTRUCTORS[kind]))
+
+
+def _array(name: str, items: list[Any]) -> Value:
+    if name not in key_types():
+        raise TableError(f"metadata.toml does not hold key {name!r}")
+    by_type: Mapping[type, ValueType] = {
+        bool: ValueType.BOOL,
+        int: ValueType.INT32,
+        float: ValueType.FLOAT32,
+        str: ValueType.STRING,
+    }
+    element = by_type.get(type(items[0]))
+    if element is None or any(type(item) is not type(items[0]) for item in items):
+        raise PlanError(f"config.json gives a list of mixed values for {name!r}: {items[:8]!r}")
+    return Value.array(element, [_scalar(name, item, element) for item in items])
+
+
+def _scalar(name: str, raw: Any, kind: ValueType) -> Any:
+    if kind == ValueType.STRING and isinstance(raw, str):
+        return raw
+    if kind == ValueType.BOOL and isinstance(raw, bool | int):
+        return bool(raw)
+    if kind == ValueType.FLOAT32 and isinstance(raw, int | float):
+        return float(raw)
+    if kind in _RANGES and isinstance(raw, int | float) and float(raw).is_integer():
+        low, high = _RANGES[kind]
+        if low <= int(raw) <= high:
+            return int(raw)
+    raise PlanError(f"config.json gives {raw!r} for {name!r}, which holds a {kind.name.lower()}")

@@ -1,0 +1,83 @@
+"""A model as tables see it: its completed config and the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qconv.errors import PlanError
+from qconv.types import TensorInfo
+
+LARGEST_COUNT = 1 << 16
+"""Layers, experts or heads; more is a broken config, not a model."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What derivations and conditions may ask about.
+
+    ``config``: the completed config, the text model's keys at the root.  ``tensors``: shapes by name as tables write
+    it.  ``directory``: the checkpoint's folder, if it has one.
+    """
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, TensorInfo] = field(default_factory=dict)
+    directory: Path | None = None
+    table: str = ""
+
+    def find(self, *keys: str) -> Any:
+        """The value of the first key that the config has, dots leading into tables; None when it has none of them."""
+        for key in keys:
+            found, value = self._look_up(key)
+            if found:
+                return value
+        return None
+
+    def has(self, key: str) -> bool:
+        return self._look_up(key)[0]
+
+    def _look_up(self, key: str) -> tuple[bool, Any]:
+        if key in self.config:
+            return True, self.config[key]
+        value: Any = self.config
+        for part in key.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                return False, None
+            value = value[part]
+        return True, value
+
+    def integer(self, *keys: str, default: int | None = None) -> int:
+        """The first key present as an integer; ``default`` when absent or null."""
+        value = self.find(*keys)
+        value = default if value is None else value
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.missing(keys, value, "an integer")
+        return int(value)
+
+    def count(self, *keys: str, default: int | None = None) -> int:
+        """Like ``integer``, for numbers of things: 0 to ``LARGEST_COUNT``."""
+        value = self.integer(*keys, default=default)
+        if not 0 <= value <= LARGEST_COUNT:
+            self.missing(keys, value, f"a number from 0 to {LARGEST_COUNT}")
+        return value
+
+    def number(self, *keys: str, default: float | None = None) -> float:
+        value = self.find(*keys)
+        value = default if value is None else value
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self.missing(keys, value, "a number")
+        return value  # type: ignore[no-any-return]
+
+    def missing(self, keys: Iterable[str], value: Any = None, wanted: str = "a value") -> None:
+        """Raises the PlanError for a config key that is not there or of the wrong kind."""
+        which = " or ".join(f"'{k}'" for k in keys)
+        what = f"has no {which}" if value is None else f"has {value!r} for {which}"
+        raise PlanError(
+            f"config.json {what}, but {self.table or 'its architecture'} needs {wanted} there",
+            file=self.directory,
+            hint="complete config.json from the original model",
+        )

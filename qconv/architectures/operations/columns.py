@@ -1,0 +1,48 @@
+"""Operations that pick and reorder the values within each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv.architectures.operations.base import Derived, columns
+from qconv.architectures.operations.rows import View, whole
+from qconv.architectures.registry import operation
+from qconv.types import Recipe, Rows, TensorReader
+
+
+@dataclass(frozen=True, slots=True)
+class PickColumns(Derived):
+    """Columns of ``inner`` in a view's order."""
+
+    label: str
+    view: View
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.inner.shape[:-1], int(np.prod(self.view.counts)))
+
+    def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        rows = self.inner.read(reader, start, stop)
+        return np.ascontiguousarray(rows[:, self.view.rows(0, columns(self))])
+
+    def describe(self) -> str:
+        return f"{self.label}{list(self.view.grid)}({self.inner.describe()})"
+
+
+@operation
+def every_other_column(recipe: Recipe, index: int) -> Recipe:
+    """Even (0) or odd (1) columns."""
+    left = whole("every_other_column", recipe, recipe.shape[-1], 2)
+    view = View((left, 2), ((0, left, 1), (index, index + 1, 1)), (0, 1))
+    return PickColumns(recipe, f"every other column from {index} of", view)
+
+
+@operation
+def swap_column_groups(recipe: Recipe, outer: int, inner: int) -> Recipe:
+    """Columns grouped as ``(outer, inner, rest)`` become ``(inner, outer, rest)``."""
+    rest = whole("swap_column_groups", recipe, recipe.shape[-1], outer * inner)
+    view = View((outer, inner, rest), ((0, outer, 1), (0, inner, 1), (0, rest, 1)), (1, 0, 2))
+    return PickColumns(recipe, "swap_column_groups", view)

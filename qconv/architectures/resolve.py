@@ -1,0 +1,120 @@
+"""From a checkpoint to the tensors and metadata of its GGUF file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from qconv.architectures import config as configs
+from qconv.architectures import metadata as keys
+from qconv.architectures.build import carried
+from qconv.architectures.derivations.common import file_type
+from qconv.architectures.model import Model
+from qconv.architectures.names import canonical_names
+from qconv.architectures.registry import load_quirk
+from qconv.architectures.table import Table, classes, table
+from qconv.architectures.tensors import Matcher, Output
+from qconv.errors import InputError, UnsupportedError
+from qconv.types import Metadata, TensorInfo, Value
+
+
+class Checkpoint(Protocol):
+    """What this room needs of a checkpoint."""
+
+    @property
+    def directory(self) -> Path: ...
+
+    @property
+    def config(self) -> dict[str, Any] | None: ...
+
+    @property
+    def metadata(self) -> Metadata | None: ...
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A model as GGUF names it.
+
+    ``metadata``: the architecture's keys in llama.cpp's order, with ``general.file_type`` of the unquantized file in
+    its place among them.  ``tensors``: in the order llama.cpp's converter writes them.  ``config``: completed with
+    defaults, the text model's keys at the root.  ``tokenizer``: names of the presets to try, in order.
+    """
+
+    architecture: str
+    metadata: Metadata
+    tensors: list[Output]
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)
+    table: str | None = None
+    tokenizer: tuple[str, ...] = ()
+    tokenizer_options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def file_type(self) -> int:
+        """``general.file_type`` of the unquantized file: 0 F32, 1 F16, 32 BF16 (38 MXFP4 where experts are)."""
+        value = self.metadata.get("general.file_type")
+        return 1 if value is None else int(value.data)
+
+
+def resolve(checkpoint: Checkpoint) -> Resolved:
+    """The GGUF tensors and metadata of a checkpoint with a ``config.json``.
+
+    UnsupportedError: no table knows the class.  PlanError: config, table and tensors do not fit together.
+    """
+    if checkpoint.config is None:
+        raise InputError("has no config.json", file=checkpoint.directory)
+    known = find_table(checkpoint.config, checkpoint.directory)
+    if known.quirk is not None:
+        load_quirk(known.quirk)
+    config = configs.complete(checkpoint.config, known)
+    names = canonical_names(checkpoint.tensors, config, known)
+    infos = {name: checkpoint.tensors[source] for name, source in names.items()}
+    model = Model(config, infos, checkpoint.directory, known.name)
+    outputs, dropped = Matcher(model, known, names, checkpoint.tensors).outputs()
+    return Resolved(
+        architecture=known.gguf_name,
+        metadata=keys.metadata(model, known),
+        tensors=outputs,
+        dropped=dropped,
+        config=config,
+        table=known.name,
+        tokenizer=(known.tokenizer,) if isinstance(known.tokenizer, str) else known.tokenizer,
+        tokenizer_options=known.tokenizer_options,
+    )
+
+
+def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Table:
+    """The table of a config's model class; UnsupportedError naming the nearest known classes."""
+    found = configs.model_class(config)
+    if found is None:
+        raise UnsupportedError("config.json names no model class ('architectures')", file=directory)
+    if found not in classes():
+        near = difflib.get_close_matches(found, classes(), 3, cutoff=0.5)
+        nearest = f"nearest known: {', '.join(near)}; " if near else ""
+        raise UnsupportedError(
+            f"architecture {found} is not known",
+            file=directory,
+            hint=f"{nearest}`qconv architectures` lists all; from GGUF to GGUF every architecture works",
+        )
+    return table(classes()[found])
+
+
+def resolve_plain(checkpoint: Checkpoint, arch: str = "unknown") -> Resolved:
+    """Every tensor under its own name, for weights without a config."""
+    model = Model({}, checkpoint.tensors)
+    outputs = [Output(name, carried(info)) for name, info in checkpoint.tensors.items()]
+    return Resolved(arch, {"general.file_type": Value.uint32(file_type(model))}, outputs)
+
+
+def resolve_gguf(checkpoint: Checkpoint) -> Resolved:
+    """A GGUF file's tensors and metadata as they are, in its order, tokenizer keys included."""
+    metadata = checkpoint.metadata or {}
+    name = metadata.get("general.architecture")
+    outputs = [Output(tensor, carried(info)) for tensor, info in checkpoint.tensors.items()]
+    return Resolved(str(name.data) if name is not None else "unknown", dict(metadata), outputs)

@@ -1,0 +1,184 @@
+"""``formats/architectures/*.toml`` as frozen, checked types; ``formats/README.md`` explains the grammar to people."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from qconv.errors import TableError
+from qconv.formats import ROOT, load
+
+FOLDER = ROOT / "architectures"
+
+Argument: TypeAlias = str | int | float
+When: TypeAlias = str | dict[str, Any]
+"""A condition's name, or config keys (dotted) with the value or the list of values each must have."""
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from", "or_": "or"}):
+    """Where one output tensor comes from; exactly one of ``from`` and ``make`` is set.
+
+    ``or``: other spellings of ``from``, the first one that is there counts.  ``optional``: may be missing, always or
+    when the named condition holds.  ``store``: the type llama.cpp's converter forces on it.
+    """
+
+    from_: str | tuple[str, ...] | None = None
+    or_: tuple[str | tuple[str, ...], ...] = ()
+    do: tuple[str | dict[str, Argument | tuple[Argument, ...]], ...] = ()
+    make: str | None = None
+    when: When | None = None
+    optional: bool | str = False
+    store: str | None = None
+
+
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """Where one metadata value comes from; exactly one of ``from``, ``value`` and ``derive`` is set.
+
+    ``from``: config keys, the first one present counts.  ``default``: the value when none is, or it is null.
+    ``names``: what the config's words mean.  ``of``: config keys a derivation is about.
+    """
+
+    from_: str | tuple[str, ...] | None = None
+    value: Any = None
+    derive: str | None = None
+    of: tuple[Argument, ...] = ()
+    names: dict[str, int | str] | None = None
+    default: Any = None
+    optional: bool = False
+    when: When | None = None
+
+
+class Drop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Source tensors left out on purpose: ``names`` may hold {layer} and {expert}, the others are parts of names."""
+
+    reason: str
+    names: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    contains: tuple[str, ...] = ()
+    when: When | None = None
+
+
+Entries: TypeAlias = dict[str, str | tuple[str, ...] | Entry]
+Keys: TypeAlias = dict[str, str | tuple[str, ...] | Key]
+
+
+class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``modules`` are a weight and a bias if there is one; ``tensors`` are named in full."""
+
+    modules: Entries = {}
+    tensors: Entries = {}
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One architecture; see ``formats/README.md``."""
+
+    name: str = ""
+    about: str = ""
+    classes: tuple[str, ...] = ()
+    extends: str | None = None
+    without: tuple[str, ...] = ()
+    architecture: str | None = None
+    tokenizer: str | tuple[str, ...] = ""
+    tokenizer_options: dict[str, Any] = {}
+    common: bool = True
+    layers: str = "n_layer"
+    experts: str = "n_expert"
+    quirk: str | None = None
+    renames: tuple[str, ...] = ()
+    defaults: dict[str, dict[str, Any]] = {}
+    metadata: Keys = {}
+    modules: Entries = {}
+    tensors: Entries = {}
+    either: dict[str, dict[str, Variant]] = {}
+    drop: tuple[Drop, ...] = ()
+
+    @property
+    def gguf_name(self) -> str:
+        """The value of ``general.architecture``."""
+        return self.architecture or self.name
+
+
+class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What holds for all architectures: wrapper prefixes, keys written from any config, parts always left out."""
+
+    wrappers: tuple[str, ...]
+    inside: tuple[str, ...]
+    text_configs: tuple[str, ...]
+    wrapper_classes: tuple[str, ...]
+    metadata: Keys
+    drop: tuple[Drop, ...]
+
+
+_SCALARS = Literal["uint32", "int32", "float32", "bool", "string", "array"]
+
+
+@functools.cache
+def common() -> Common:
+    return load(FOLDER / "_common.toml", Common)
+
+
+@functools.cache
+def key_types() -> dict[str, str]:
+    """Value types of metadata keys, ``{arch}.`` left off; lists are arrays whatever their key's type."""
+    return dict(load(ROOT / "metadata.toml", dict[str, _SCALARS]))
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """Names of all tables, sorted."""
+    return tuple(sorted(p.stem for p in FOLDER.glob("*.toml") if not p.stem.startswith("_")))
+
+
+@functools.cache
+def table(name: str) -> Table:
+    """The table ``name`` with what it extends merged in."""
+    own = msgspec.structs.replace(load(FOLDER / f"{name}.toml", Table), name=name)
+    if own.extends is None:
+        return own
+    base = load(FOLDER / f"{own.extends}.toml", Table)
+    if base.extends is not None:
+        raise TableError(f"extends {own.extends}, which extends {base.extends}: one deep at most", file=name + ".toml")
+    return _merged(base, own)
+
+
+def _merged(base: Table, own: Table) -> Table:
+    def both(field: str) -> dict[str, Any]:
+        inherited: Mapping[str, Any] = getattr(base, field)
+        return {k: v for k, v in inherited.items() if k not in own.without} | getattr(own, field)
+
+    either = both("either")
+    for group, variants in own.either.items():
+        kept = {k: v for k, v in base.either.get(group, {}).items() if f"{group}.{k}" not in own.without}
+        either[group] = kept | variants
+    return msgspec.structs.replace(
+        own,
+        tokenizer=own.tokenizer or base.tokenizer,
+        tokenizer_options=own.tokenizer_options or base.tokenizer_options,
+        common=own.common and base.common,
+        layers=base.layers if own.layers == "n_layer" else own.layers,
+        experts=base.experts if own.experts == "n_expert" else own.experts,
+        quirk=own.quirk or base.quirk,
+        renames=own.renames or base.renames,
+        defaults=own.defaults or base.defaults,
+        metadata=both("metadata"),
+        modules=both("modules"),
+        tensors=both("tensors"),
+        either=either,
+        drop=base.drop + own.drop,
+    )
+
+
+@functools.cache
+def classes() -> dict[str, str]:
+    """Model classes of ``config.json`` with the table of each."""
+    found: dict[str, str] = {}
+    for name in names():
+        for cls in load(FOLDER / f"{name}.toml", Table).classes:
+            if cls in found:
+                raise TableError(f"class {cls} is in {found[cls]}.toml too", file=f"{name}.toml")
+            found[cls] = name
+    return found

@@ -1,0 +1,208 @@
+"""Output tensors of a model: the table's entries expanded over layers and experts and matched with the sources.
+
+Total: every source is used at least once or dropped by a rule, every output the table requires is made.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from qconv.architectures import build, facts, registry
+from qconv.architectures.model import Model
+from qconv.architectures.names import reason_to_drop
+from qconv.architectures.operations.base import Constant
+from qconv.architectures.table import Entries, Entry, Table, Variant, common
+from qconv.errors import PlanError
+from qconv.types import Recipe, TensorInfo
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A tensor of the GGUF file; ``store``: the type llama.cpp's converter forces on it, None when its rule decides."""
+
+    name: str
+    recipe: Recipe
+    store: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An entry for one layer: its output's name and, for each source, the names it stands for; empty: not there."""
+
+    output: str
+    layer: int
+    entry: Entry
+    sources: tuple[tuple[str, ...], ...]
+    required: bool
+    expected: str
+
+    @property
+    def there(self) -> bool:
+        return bool(self.sources) and all(self.sources)
+
+
+@dataclass(slots=True)
+class Matcher:
+    """Matches one model's tensors; ``names``: source names by the name tables use."""
+
+    model: Model
+    table: Table
+    names: Mapping[str, str]
+    infos: Mapping[str, TensorInfo]
+    claimed: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+
+    def outputs(self) -> tuple[list[Output], list[tuple[str, str]]]:
+        """Outputs in the order llama.cpp's converter emits them, and dropped sources with reasons.
+
+        PlanError: a required tensor is missing, or a source is neither used nor dropped.
+        """
+        wanted = [*self._expand(Variant(self.table.modules, self.table.tensors)), *self._chosen()]
+        made: list[tuple[int, Output]] = []
+        places = self._places(wanted)
+        for want in wanted:
+            if want.there:
+                found = [[self.names[name] for name in names] for names in want.sources]
+                recipe = build.recipe(self.model, want.entry, found, self.infos)
+                made.append((places[want.output], Output(want.output, recipe, want.entry.store)))
+                self.claimed.update(name for names in want.sources for name in names)
+            elif want.required:
+                self.missing.append(want.expected)
+        dropped = self._dropped()
+        ordered = [output for _, output in sorted(made, key=lambda pair: pair[0])]
+        return [*self._made(), *ordered], dropped
+
+    def _places(self, wanted: Sequence[_Wanted]) -> dict[str, int]:
+        """Where each output stands in llama.cpp's order: at its last source, stacks of experts at their layer's last."""
+        position = {name: i for i, name in enumerate(self.infos)}
+        places: dict[str, int] = {}
+        last_expert: dict[int, int] = {}
+        for want in wanted:
+            if want.there:
+                places[want.output] = max(position[self.names[n]] for names in want.sources for n in names)
+                if build.stacked(want.entry):
+                    last_expert[want.layer] = max(last_expert.get(want.layer, 0), places[want.output])
+        for want in wanted:
+            if want.there and build.stacked(want.entry):
+                places[want.output] = last_expert[want.layer]
+        return places
+
+    def _made(self) -> Iterator[Output]:
+        """Tensors that come from the config alone: first, as in llama.cpp."""
+        for name, entry in self.table.tensors.items():
+            if isinstance(entry, Entry) and entry.make is not None and facts.holds(self.model, entry.when):
+                data = registry.lookup("maker", entry.make)(self.model)
+                if data is not None:
+                    yield Output(name, Constant(entry.make, data), entry.store)
+
+    def _expand(self, part: Variant, layers: Iterable[int] | None = None) -> list[_Wanted]:
+        """All entries of ``part`` for all layers, or for ``layers`` those that have layers."""
+        expanded = []
+        for entries, suffixes in ((part.modules, (".weight", ".bias")), (part.tensors, ("",))):
+            for name, given in entries.items():
+                entry = given if isinstance(given, Entry) else Entry(from_=given)
+                if entry.make is not None or not facts.holds(self.model, entry.when):
+                    continue
+                optional = self._optional(entry)
+                for layer in self._layers(name, layers):
+                    for suffix in suffixes:
+                        required = not optional and suffix != ".bias"
+                        expanded.append(self._wanted(name, entry, layer, suffix, required))
+        return expanded
+
+    def _optional(self, entry: Entry) -> bool:
+        return entry.optional if isinstance(entry.optional, bool) else facts.holds(self.model, entry.optional)
+
+    def _layers(self, name: str, layers: Iterable[int] | None) -> Iterable[int]:
+        if "{layer}" not in name:
+            return (-1,)
+        return range(facts.derive(self.model, self.table.layers)) if layers is None else layers
+
+    def _wanted(self, name: str, entry: Entry, layer: int, suffix: str, required: bool) -> _Wanted:
+        def spelled(text: str) -> str:
+            return text.replace("{layer}", str(layer)) + suffix
+
+        spellings = [_tuple(entry.from_ or ()), *(_tuple(other) for other in entry.or_)]
+        for spelling in spellings:
+            found = tuple(self._names(spelled(source)) for source in spelling)
+            if all(found):
+                return _Wanted(spelled(name), layer, entry, found, required, "")
+        absent = next((spelled(source) for source in spellings[0] if not self._names(spelled(source))), "")
+        return _Wanted(spelled(name), layer, entry, (), required, absent)
+
+    def _names(self, source: str) -> tuple[str, ...]:
+        """The names a source stands for: itself, or one per expert; empty when one is missing."""
+        if "{expert}" not in source:
+            return (source,) if source in self.names else ()
+        count = facts.derive(self.model, self.table.experts)
+        found = []
+        for expert in range(count):
+            name = source.replace("{expert}", str(expert))
+            if name not in self.names:
+                return ()
+            found.append(name)
+        return tuple(found)
+
+    def _chosen(self) -> Iterator[_Wanted]:
+        """For each set of alternatives and each layer, the entries of the alternative that is there."""
+        for group, variants in self.table.either.items():
+            layered = any("{layer}" in name for v in variants.values() for name in (*v.modules, *v.tensors))
+            for layer in self._layers("{layer}" if layered else "", None):
+                yield from self._best(group, variants, layer)
+
+    def _best(self, group: str, variants: Mapping[str, Variant], layer: int) -> list[_Wanted]:
+        """Of several that are complete the one with most tensors; an incomplete one is as good as it is full."""
+        best: tuple[tuple[bool, int], list[_Wanted]] = ((False, 0), [])
+        for variant in variants.values():
+            wanted = self._expand(variant, (layer,))
+            there = sum(want.there for want in wanted)
+            complete = there > 0 and all(want.there or not want.required for want in wanted)
+            if (complete, there) > best[0]:
+                best = ((complete, there), wanted)
+        if not best[1]:
+            where = f"layer {layer} has" if layer >= 0 else "there is"
+            self.missing.append(f"{' or '.join(variants)} ({where} no {group})")
+        return best[1]
+
+    def _dropped(self) -> list[tuple[str, str]]:
+        """Sources no output uses, with the rule that names each; PlanError when one has no rule, or outputs are missing."""
+        dropped, unknown = [], []
+        for name, source in self.names.items():
+            if name in self.claimed:
+                continue
+            reason = reason_to_drop(name, source, self.model, (*self.table.drop, *common().drop))
+            if reason is None:
+                unknown.append(name)
+            else:
+                dropped.append((source, reason))
+        if self.missing:
+            raise PlanError(
+                f"{self.table.name} needs {_some(self.missing)}, which the checkpoint lacks",
+                file=self.model.directory,
+                hint=_nearest(self.missing[0], unknown),
+            )
+        if unknown:
+            raise PlanError(
+                f"{self.table.name} has no use for {_some(sorted(unknown))}",
+                file=self.model.directory,
+                hint="the checkpoint is of another architecture, or of a newer kind of this one",
+            )
+        return dropped
+
+
+def _tuple(source: str | Sequence[str]) -> tuple[str, ...]:
+    return (source,) if isinstance(source, str) else tuple(source)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _nearest(name: str, unknown: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, unknown[:2000], 1)
+    return f"nearest there is: {near[0]}" if near else "is a file of the checkpoint missing?"

@@ -1,0 +1,153 @@
+"""Checks an architecture's table against a GGUF file that llama.cpp's converter made of the same checkpoint.
+
+Resolves CHECKPOINT, carries every recipe out, rounds to the stored type and compares names, order, shapes, types and
+bytes, and the architecture's metadata.  Several pairs may follow each other.  The reference is read with the PyPI
+package gguf.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGUFReader, GGUFValueType
+
+from qconv import architectures
+from qconv.architectures.operations.base import as_float32
+from qconv.errors import QconvError
+from qconv.types import TensorInfo, Value
+
+SHOWN = 12
+NUMPY = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "u1", "I64": "<i8", "I32": "<i4", "F64": "<f8", "BOOL": "u1"}
+
+
+class PlainCheckpoint:
+    """safetensors files of a directory, mapped into memory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.config: dict[str, Any] = json.loads((directory / "config.json").read_text("utf-8"))
+        self.metadata = None
+        self.tensors: dict[str, TensorInfo] = {}
+        self._data: dict[str, np.ndarray] = {}
+        index = directory / "model.safetensors.index.json"
+        if index.exists():
+            files = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        else:
+            files = sorted(path.name for path in directory.glob("model*.safetensors"))
+        for file in files:
+            data = np.memmap(directory / file, np.uint8, "r")
+            size = int.from_bytes(data[:8].tobytes(), "little")
+            for name, about in json.loads(data[8 : 8 + size].tobytes()).items():
+                if name != "__metadata__":
+                    start, stop = about["data_offsets"]
+                    info = TensorInfo(name, about["dtype"], tuple(about["shape"]))
+                    self.tensors[name] = info
+                    rows = math.prod(info.shape[:-1])
+                    self._data[name] = data[8 + size + start : 8 + size + stop].view(NUMPY[info.dtype]).reshape(rows, -1)
+
+    def read(self, name: str, start: int, stop: int, out: object = None) -> np.ndarray:
+        return self._data[name][start:stop]
+
+
+def round_to(rows: np.ndarray, dtype: str, stored: str) -> np.ndarray:
+    """Rows of ``dtype`` as the bytes of the stored type."""
+    if dtype == stored or rows.dtype == np.uint8:
+        return rows
+    wide = as_float32(rows, dtype)
+    if stored == "F32":
+        return wide
+    if stored == "F16":
+        return wide.astype(np.float16)
+    bits = wide.view(np.uint32)
+    return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+
+
+def same(value: Value, field: Any) -> bool:
+    types = list(field.types)
+    wanted = field.contents()
+    if types[0] == GGUFValueType.ARRAY:
+        return value.element is not None and int(value.element) == int(types[-1]) and list(value.data) == list(wanted)
+    data = float(np.float32(value.data)) if types[0] == GGUFValueType.FLOAT32 else value.data
+    return value.element is None and int(value.type) == int(types[0]) and data == wanted
+
+
+def check(directory: Path, reference: Path, pieces: int) -> list[str]:
+    """Every difference in one line."""
+    checkpoint = PlainCheckpoint(directory)
+    ours = architectures.resolve(checkpoint)
+    theirs = GGUFReader(reference)
+    found = []
+    prefix = ours.architecture + "."
+    keys = [k for k in theirs.fields if k.startswith(prefix) or k == "general.file_type"]
+    name = theirs.fields["general.architecture"].contents()
+    if name != ours.architecture:
+        found.append(f"general.architecture: {name}, ours {ours.architecture}")
+    for key in dict.fromkeys([*keys, *ours.metadata]):
+        if key not in ours.metadata:
+            found.append(f"key {key} = {theirs.fields[key].contents()} is missing")
+        elif key not in keys:
+            found.append(f"key {key} = {ours.metadata[key].data} is too much")
+        elif not same(ours.metadata[key], theirs.fields[key]):
+            found.append(f"key {key} = {theirs.fields[key].contents()}, ours {ours.metadata[key]}")
+    if not found and keys != list(ours.metadata):
+        found.append(f"keys in another order: {keys}, ours {list(ours.metadata)}")
+    wanted = {t.name: t for t in theirs.tensors}
+    outputs = {o.name: o for o in ours.tensors}
+    if len(outputs) != len(ours.tensors):
+        found.append("an output is made twice")
+    found += [f"tensor {n} is missing" for n in wanted.keys() - outputs.keys()]
+    found += [f"tensor {n} is too much" for n in outputs.keys() - wanted.keys()]
+    if wanted.keys() == outputs.keys() and list(wanted) != list(outputs):
+        pair = next((a, b) for a, b in zip(wanted, outputs, strict=True) if a != b)
+        found.append(f"tensors in another order: first {pair[0]}, ours {pair[1]}")
+    file_type = int(theirs.fields["general.file_type"].contents())
+    for name in [n for n in wanted if n in outputs]:
+        tensor, output = wanted[name], outputs[name]
+        shape = tuple(int(n) for n in reversed(tensor.shape))
+        recipe = output.recipe
+        if recipe.shape != shape:
+            found.append(f"{name}: shape {shape}, ours {recipe.shape}")
+            continue
+        plain = recipe.dtype in ("F32", "F16", "BF16")
+        kind = file_type if file_type in (0, 1, 32) else 32
+        stored = architectures.stored_type(name, shape, kind, output.store) if plain else recipe.dtype
+        if stored != tensor.tensor_type.name:
+            found.append(f"{name}: type {tensor.tensor_type.name}, ours {stored}")
+            continue
+        rows = math.prod(shape[:-1])
+        step = -(-rows // pieces) if rows else 1
+        parts = [round_to(recipe.read(checkpoint, a, min(rows, a + step)), recipe.dtype, stored) for a in range(0, rows, step)]
+        bytes_ours = np.ascontiguousarray(np.concatenate(parts)).view(np.uint8).reshape(-1)
+        bytes_theirs = np.ascontiguousarray(tensor.data).view(np.uint8).reshape(-1)
+        if bytes_ours.size != bytes_theirs.size or (bytes_ours != bytes_theirs).any():
+            at = np.flatnonzero(bytes_ours[: bytes_theirs.size] != bytes_theirs[: bytes_ours.size])
+            found.append(f"{name}: {at.size} of {bytes_theirs.size} bytes differ: {recipe.describe()}")
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", nargs="+", type=Path, metavar="CHECKPOINT REFERENCE.gguf")
+    parser.add_argument("--pieces", type=int, default=3, help="read each tensor in so many ranges of rows")
+    options = parser.parse_args()
+    wrong = 0
+    for directory, reference in zip(options.pairs[::2], options.pairs[1::2], strict=True):
+        try:
+            found = check(directory, reference, options.pieces)
+        except QconvError as e:
+            found = [str(e)]
+        wrong += bool(found)
+        print(f"{directory}: {'equal' if not found else f'{len(found)} differences'}")
+        for line in found[:SHOWN]:
+            print(f"  {line}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
