@@ -72,9 +72,8 @@ def _plan(
     infos = model.infos(mix.type if by_converter else model.float_type)
     fixed = None if model.is_gguf else _fixed(model)
     facts = policy.facts_from_metadata(model.architecture, model.metadata)
-    choice = policy.choose(
-        infos, facts, mix, options, fixed=fixed, imatrix=None if importance is None else importance.entries
-    )
+    entries = None if importance is None else importance.entries or None
+    choice = policy.choose(infos, facts, mix, options, fixed=fixed, imatrix=entries)
     if request.strict and choice.fallbacks:
         _refuse_fallbacks(choice.fallbacks)
     selected = {} if importance is None else importance.select(choice.decisions)
@@ -155,7 +154,7 @@ def _lay_out(
 def _name(model: Model, mix: policy.Mix, keys: Metadata, request: Request) -> str:
     """The output's file name, the whole one's when it is split."""
     if request.output is None or request.output.is_dir():
-        return metadata.file_name(keys, mix.name, model.stem)
+        return metadata.file_name({} if model.lone else keys, mix.name, model.stem)
     if len(request.types) > 1:
         raise UsageError(f"several types cannot go to one file '{request.output}'", hint="give a directory that exists")
     return request.output.name

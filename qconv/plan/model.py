@@ -23,7 +23,7 @@ class Model:
 
     ``metadata``: for a GGUF its own keys; otherwise what the converter would write with ``float_type``.
     ``float_type``: the type llama.cpp's converter would give the matrices before they are quantized.
-    ``is_gguf``: the tensors' types are the file's own, not the converter's.
+    ``is_gguf``: the tensors' types are the file's own, not the converter's.  ``lone``: weights without a config.
     """
 
     architecture: str
@@ -32,6 +32,7 @@ class Model:
     float_type: str
     is_gguf: bool
     stem: str
+    lone: bool = False
     dropped: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
@@ -86,13 +87,18 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
         raise UsageError("--pre needs a tokenizer, and without config.json none is read", file=checkpoint.path)
     resolved = architectures.resolve_plain(checkpoint, arch or "unknown")
     float_type = _float_type(checkpoint)
+    stem = metadata.stem_of(checkpoint.path.name, mixes())
+    general = metadata.lone(stem, metadata.count(checkpoint.tensors.values()))
     return Model(
         architecture=resolved.architecture,
         outputs=tuple(resolved.tensors),
-        metadata=metadata.assemble(resolved.architecture, {}, resolved.metadata, {}, file_type=FILE_TYPES[float_type]),
+        metadata=metadata.assemble(
+            resolved.architecture, general.metadata(), resolved.metadata, {}, file_type=FILE_TYPES[float_type]
+        ),
         float_type=float_type,
         is_gguf=False,
-        stem=metadata.stem_of(checkpoint.path.name, mixes()),
+        stem=stem,
+        lone=True,
         dropped=tuple(resolved.dropped),
         warnings=(
             "no config.json beside the weights: tensors keep their names and there is no tokenizer;"
