@@ -1,0 +1,65 @@
+"""What an earlier run left: whether its part files can be gone on with, and which rows in them are done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from qconv.convert import journal
+from qconv.convert.disk import Disk
+from qconv.convert.journal import Journal
+from qconv.convert.ranges import Ranges
+from qconv.plan import Plan
+
+
+def usable(disk: Disk, plan: Plan, found: Journal, parts: Sequence[Path], finals: Sequence[Path]) -> bool:
+    """Whether the files are as long as the journal's records need them to be.
+
+    While files are being renamed each is there whole, under one name or the other.
+    """
+    if found.finishing:
+        sizes = [_size(disk, part) for part in parts]
+        return all(
+            size == file.size or (size is None and _size(disk, final) == file.size)
+            for size, file, final in zip(sizes, plan.files, finals, strict=True)
+        )
+    needed = _needed(plan, found)
+    return needed is not None and all((_size(disk, p) or 0) >= n for p, n in zip(parts, needed, strict=True))
+
+
+def recorded(disk: Disk, plan: Plan, found: Journal, shares: Iterable[Path]) -> list[Ranges]:
+    """The rows done of each tensor, by the journal itself and by those of shares of the same making."""
+    done = [Ranges() for _ in plan.tensors]
+    journals = [found]
+    for path in shares:
+        share = journal.parse(disk.read(path, journal.LARGEST))
+        if share is not None and share.id == found.id and _needed(plan, share) is not None:
+            journals.append(share)
+    for each in journals:
+        for tensor, rows in each.done.items():
+            for start, stop in rows:
+                done[tensor].add(start, stop)
+    return done
+
+
+def _needed(plan: Plan, found: Journal) -> list[int] | None:
+    """Least sizes of the part files that hold the recorded rows; None when the plan has no such rows."""
+    sizes = [0] * len(plan.files)
+    for number, rows in found.done.items():
+        if number >= len(plan.tensors):
+            return None
+        tensor = plan.tensors[number]
+        last = max((stop for _, stop in rows), default=0)
+        if last > tensor.rows:
+            return None
+        if last:
+            end = tensor.offset + tensor.size // tensor.rows * last
+            sizes[tensor.file] = max(sizes[tensor.file], end)
+    return sizes
+
+
+def _size(disk: Disk, path: Path) -> int | None:
+    try:
+        return disk.stat(path).st_size
+    except FileNotFoundError:
+        return None
