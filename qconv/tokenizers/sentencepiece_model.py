@@ -39,6 +39,7 @@ class SentencePieceModel:
         self.path = path
         self.pieces: list[bytes] = []
         self.model_type = UNIGRAM
+        self.byte_fallback = False
         self.add_dummy_prefix = True
         self.remove_extra_whitespaces = True
         self.precompiled_charsmap = b""
@@ -55,6 +56,9 @@ class SentencePieceModel:
             raise FormatError("is no SentencePiece model: it has no pieces", file=path)
         self.scores = np.array(scores, np.float32)
         self.types = np.array(types, np.int32)
+        if self.byte_fallback and b"\0" in self.pieces:
+            # the library's own rule: there is a byte for it already
+            self.types[self.pieces.index(b"\0")] = TokenType.UNUSED
 
     def __len__(self) -> int:
         return len(self.pieces)
@@ -70,6 +74,8 @@ class SentencePieceModel:
                 for inner, setting in _fields(data, *_span(value)):
                     if inner == 3:
                         self.model_type = _number(setting)
+                    elif inner == 35:
+                        self.byte_fallback = bool(_number(setting))
             elif field == 3:
                 self._normalizer(data, *_span(value))
 

@@ -1,4 +1,4 @@
-"""Kind ``tekken``: Mistral's ``tekken.json`` without a ``tokenizer.json`` beside it (llama.cpp: ``_set_vocab_mistral``).
+"""Kind ``tekken``: Mistral's ``tekken.json`` with no ``tokenizer.json`` beside it (llama.cpp: ``_set_vocab_mistral``).
 
 The file holds byte strings by rank and no merges; these follow from the ranks.  Special tokens come first in the
 vocabulary.
