@@ -5,7 +5,8 @@ together.
 """
 
 from qconv.plan.make import directory, make
+from qconv.plan.model import Model, read_model
 from qconv.plan.request import Request
 from qconv.plan.types import OutputFile, Plan, TensorPlan
 
-__all__ = ["OutputFile", "Plan", "Request", "TensorPlan", "directory", "make"]
+__all__ = ["Model", "OutputFile", "Plan", "Request", "TensorPlan", "directory", "make", "read_model"]
