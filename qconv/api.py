@@ -94,14 +94,14 @@ def convert(
     from qconv.convert import Options, run
 
     request = plan.Request(
-        types=(type,) if isinstance(type, str) else tuple(type),
+        types=() if mix is not None else (type,) if isinstance(type, str) else tuple(type),
         output=None if output is None else Path(output),
         imatrix=None if imatrix is None else Path(imatrix),
         mix=None if mix is None else Path(mix),
         **options,
     )
     how = Options(threads=threads, memory=memory, resume=resume, force=force, manifest=manifest)
-    with checkpoints.open(Path(source)) as checkpoint:
+    with open(source) as checkpoint:
         plans = plan.make(checkpoint, request)
         directories = [plan.directory(checkpoint, request)] * len(plans)
         return [file for result in run(plans, checkpoint, directories, how) for file in result.files]

@@ -1,0 +1,25 @@
+"""Running commands and scripts as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """What a command runs in: 80 columns, no colours asked for or forbidden."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "CLICOLOR", "TERM")}
+    return kept | {"COLUMNS": "80"} | extra
+
+
+def make_checkpoint(directory: Path, *options: str) -> Path:
+    """A small Llama checkpoint; the same options give the same bytes everywhere."""
+    script = ROOT / "scripts" / "make_checkpoint"
+    subprocess.run([sys.executable, script, directory, *options], check=True, stdout=subprocess.DEVNULL)
+    return directory
