@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import msgspec
@@ -26,9 +27,37 @@ def read_bytes(path: Path, limit: int = LARGEST_JSON) -> bytes:
 
 
 def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
-    """The file's JSON value, as plain Python objects."""
+    """The file's JSON value, as plain Python objects; ``NaN`` and ``Infinity``, which Python writes, are read too."""
     data = read_bytes(path, limit)
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        if b"Infinity" in data or b"NaN" in data:
+            try:
+                return json.loads(data)
+            except (ValueError, RecursionError):
+                pass  # the first error says where
         raise FormatError(f"is not valid JSON: {e}", file=path) from e
+
+
+def inside(directory: Path, name: str) -> Path:
+    """The file ``name`` of ``directory``, which must stay in there.
+
+    A link may lead to another place in the directory, or to the blobs of a Hugging Face cache, where checkpoints are
+    folders of links; any other is refused with ``FormatError``, as are absolute names and those with ``..``.
+    """
+    pure = PurePosixPath(name)
+    if not name or "\0" in name or pure.is_absolute() or ".." in pure.parts:
+        raise FormatError(f"names a file outside its folder, '{name}'", file=directory)
+    path = directory / name
+    try:
+        target, home = path.resolve(), directory.resolve()
+    except (OSError, RuntimeError) as e:
+        raise FormatError(f"'{name}' cannot be followed: {e}", file=directory) from e
+    if target.is_relative_to(home):
+        return path
+    folder = target.parent
+    if folder.name == "blobs" and folder.parent.name.startswith("models--"):
+        return path
+    hint = "copy the file there, or give its own path"
+    raise FormatError(f"'{name}' is a link that leads out of the folder, to '{target}'", file=directory, hint=hint)
