@@ -1,0 +1,63 @@
+"""Files that are something else than their name says, told apart by their first bytes; none is opened further."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qconv.errors import FormatError, InputError, UnsupportedError
+
+GGUF_MAGIC = b"GGUF"
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+"""Suffixes of PyTorch's pickled weights, which can run code when they are loaded."""
+
+OTHER_WEIGHTS = {
+    ".h5": "Keras or TensorFlow weights",
+    ".msgpack": "Flax weights",
+    ".onnx": "an ONNX model",
+    ".npz": "numpy arrays",
+    ".tflite": "a TensorFlow Lite model",
+    ".ggml": "a GGML file from before GGUF",
+}
+
+CONVERT_PICKLE = (
+    "in an environment you trust: torch.load(FILE, weights_only=True), then safetensors.torch.save_file; "
+    "or look for a safetensors revision of the model"
+)
+
+
+def refuse_pickle(path: Path) -> UnsupportedError:
+    """The error for PyTorch pickles."""
+    return UnsupportedError("holds pickled PyTorch weights, which qconv never opens", file=path, hint=CONVERT_PICKLE)
+
+
+def refuse_lookalike(path: Path, first: bytes) -> None:
+    """Raises for a file whose ``first`` bytes (a hundred are enough) show that it holds no safetensors weights."""
+    text = first.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not first:
+        raise FormatError("is empty", file=path, hint="download or copy it again")
+    if first.startswith(b"version https://git-lfs"):
+        hint = "run 'git lfs install' and 'git lfs pull' in its folder, or download it with 'hf download'"
+        raise FormatError("is a Git LFS pointer, not the weights", file=path, hint=hint)
+    if text[:1] == b"<" and (b"html" in text[:512].lower() or text.startswith((b"<?xml", b"<!", b"<Error"))):
+        hint = "the server sent an error or login page: download it again, with access to the model"
+        raise FormatError("is a web page, not weights", file=path, hint=hint)
+    if first.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) and first[8:9] != b"{":
+        raise refuse_pickle(path)
+
+
+def explain(path: Path, first: bytes) -> InputError:
+    """Why the file at ``path`` is no kind of input; raised by the caller."""
+    suffix = path.suffix.lower()
+    try:
+        refuse_lookalike(path, first)
+    except InputError as e:
+        return e
+    if suffix in PICKLES:
+        return refuse_pickle(path)
+    if suffix in OTHER_WEIGHTS:
+        return UnsupportedError(f"is {OTHER_WEIGHTS[suffix]}, which qconv does not read", file=path, hint=_KINDS)
+    return UnsupportedError("is of no kind qconv reads", file=path, hint=_KINDS)
+
+
+_KINDS = "give a .safetensors file, a model.safetensors.index.json, a checkpoint's folder, or a .gguf file"

@@ -1,0 +1,128 @@
+"""Checkpoints that are quantized already: which of the ways qconv undoes, and the rest refused by name.
+
+Which tensors belong together follows llama.cpp's converter (``dequant_model`` in its ``conversion/base.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from qconv.checkpoints.checkpoint import Checkpoint
+from qconv.checkpoints.scaled import Scaled, scale_of
+from qconv.errors import FormatError, QconvError, UnsupportedError
+from qconv.types import TensorInfo
+
+Config = Mapping[str, Any]
+
+_HINT = "convert the model it was made from: look for 'base_model' on its model card"
+
+
+def undo(checkpoint: Checkpoint) -> None:
+    """Makes ``checkpoint`` hand out the tensors its quantized ones stand for.
+
+    Raises ``UnsupportedError`` naming the quantization when qconv cannot undo it, ``FormatError`` when its parts do not
+    fit together.
+    """
+    if checkpoint.metadata is not None:
+        return
+    config = quantization_config(checkpoint.config or {})
+    if config is None:
+        if any(info.dtype.startswith("F8_") for info in checkpoint.tensors.values()):
+            checkpoint.see_through(Scaled(checkpoint.source, {}, frozenset()))
+        return
+    method = config.get("quant_method")
+    carry_out = METHODS.get(method) if isinstance(method, str) else None
+    try:
+        if carry_out is None:
+            known = ", ".join(METHODS)
+            raise UnsupportedError(f"is quantized by '{method}'; qconv reads {known}", hint=_HINT)
+        carry_out(checkpoint, config)
+    except QconvError as e:
+        e.file = e.file or str(checkpoint.path)
+        raise
+
+
+def quantization_config(config: Config) -> Config | None:
+    """The ``quantization_config`` of a ``config.json``, its own or its text model's; None when there is none."""
+    text = config.get("text_config")
+    for holder in (config, text if isinstance(text, dict) else {}):
+        found = holder.get("quantization_config")
+        if isinstance(found, dict) and found:
+            return found
+    return None
+
+
+def _fp8(checkpoint: Checkpoint, config: Config) -> None:
+    """DeepSeek's, Qwen's and Mistral's FP8: ``NAME_scale_inv`` times blocks of ``weight_block_size``, or per tensor."""
+    unused = (".activation_scale", "_activation_scale", ".qscale_act")
+    pairs = {"_scale_inv": "", ".qscale_weight": ".weight"}
+    _apply(checkpoint, pairs, _block(config.get("weight_block_size")), unused)
+
+
+def _compressed_tensors(checkpoint: Checkpoint, config: Config) -> None:
+    """compressed-tensors' one number a weight: ``NAME_scale`` for each channel or block."""
+    form, groups = config.get("format"), config.get("config_groups")
+    if form not in ("float-quantized", "int-quantized", "naive-quantized"):
+        raise UnsupportedError(f"is quantized by 'compressed-tensors' in the format '{form}'", hint=_HINT)
+    group = next(iter(groups.values()), None) if isinstance(groups, dict) and len(groups) == 1 else None
+    weights = group.get("weights") if isinstance(group, dict) else None
+    if not isinstance(weights, dict):
+        raise UnsupportedError("needs one group of weights in compressed-tensors' 'config_groups'", hint=_HINT)
+    if weights.get("strategy") not in ("channel", "block", "tensor") or weights.get("group_size") is not None:
+        raise UnsupportedError(f"has the compressed-tensors strategy '{weights.get('strategy')}'", hint=_HINT)
+    if weights.get("symmetric") is False:
+        raise UnsupportedError("has asymmetric compressed-tensors weights", hint=_HINT)
+    block = _block(weights.get("block_structure"))
+    _apply(checkpoint, {".weight_scale": ".weight"}, block, (".input_scale", ".k_scale", ".v_scale"))
+
+
+def _modelopt(checkpoint: Checkpoint, config: Config) -> None:
+    """NVIDIA ModelOpt's FP8: one scale a tensor or channel.  Its NVFP4 is refused."""
+    if any(name.endswith((".weight_scale_2", ".weight_quantizer._scale")) for name in checkpoint.tensors):
+        raise UnsupportedError(f"is quantized by 'modelopt' to {config.get('quant_algo', 'NVFP4')}", hint=_HINT)
+    _apply(checkpoint, {".weight_scale": ".weight"}, None, (".input_scale", ".k_scale", ".v_scale"))
+
+
+def _mxfp4(checkpoint: Checkpoint, config: Config) -> None:
+    """MXFP4 experts stay as they are: their architecture carries the blocks over bit for bit."""
+
+
+def _apply(
+    checkpoint: Checkpoint, pairs: Mapping[str, str], block: Sequence[int] | None, unused: tuple[str, ...]
+) -> None:
+    """Pairs scales with weights by the ends of their names, and drops scales and ``unused`` tensors."""
+    tensors = checkpoint.tensors
+    scales, dropped = {}, {name for name in tensors if name.endswith(unused)}
+    for name, info in tensors.items():
+        end = next((end for end in pairs if name.endswith(end)), None)
+        if end is None or name in dropped:
+            continue
+        weight = name.removesuffix(end) + pairs[end]
+        dropped.add(name)
+        if weight not in tensors:
+            raise FormatError(f"is a scale, but there is no '{weight}'", tensor=name)
+        scales[weight] = scale_of(tensors[weight], info, _fitting(info, block))
+    checkpoint.see_through(Scaled(checkpoint.source, scales, frozenset(dropped)))
+
+
+def _fitting(scale: TensorInfo, block: Sequence[int] | None) -> Sequence[int] | None:
+    """The block size, except for a scale with fewer dimensions, which belongs to channels or the tensor."""
+    return block if block is not None and len(scale.shape) >= len(block) else None
+
+
+def _block(value: object) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, list) and value and all(isinstance(n, int) and n > 0 for n in value):
+        return tuple(value)
+    raise FormatError(f"has an unusable block size, {value}")
+
+
+METHODS: dict[str, Callable[[Checkpoint, Config], None]] = {
+    "fp8": _fp8,
+    "compressed-tensors": _compressed_tensors,
+    "modelopt": _modelopt,
+    "mxfp4": _mxfp4,
+}
+"""By ``quant_method``, what makes a checkpoint hand out plain tensors."""
