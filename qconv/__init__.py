@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qconv.api import convert, dequantize, open, quantize
+    from qconv.api import dequantize, open, quantize
+    from qconv.convert.call import convert
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "convert", "dequantize", "open", "quantize"]

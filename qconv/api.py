@@ -1,11 +1,10 @@
-"""qconv in Python: ``qconv.quantize``, ``qconv.dequantize``, ``qconv.open``, ``qconv.convert``."""
+"""qconv in Python: ``qconv.quantize``, ``qconv.dequantize``, ``qconv.open`` (``qconv.convert`` is in its room)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,8 +13,6 @@ from qconv.errors import UsageError
 
 if TYPE_CHECKING:
     from qconv.checkpoints import Checkpoint
-
-StrPath = str | os.PathLike[str]
 
 
 def quantize(
@@ -57,7 +54,7 @@ def dequantize(blocks_: NDArray[np.uint8], block_type: str) -> NDArray[np.float3
     return decoded.reshape(*blocks_.shape[:-1], decoded.shape[-1])
 
 
-def open(path: StrPath) -> Checkpoint:
+def open(path: str | os.PathLike[str]) -> Checkpoint:
     """A GGUF file, a safetensors file or a checkpoint's directory, its headers read: a context manager.
 
     ``tensors`` maps names to types and shapes, ``read(name, start, stop)`` gives rows as stored, ``metadata`` are a
@@ -68,40 +65,3 @@ def open(path: StrPath) -> Checkpoint:
     from qconv import checkpoints
 
     return checkpoints.open(Path(path))
-
-
-def convert(
-    source: StrPath,
-    type: str | Sequence[str] = "q4_k_m",
-    *,
-    output: StrPath | None = None,
-    force: bool = False,
-    resume: bool = True,
-    threads: int | None = None,
-    memory: int | None = None,
-    manifest: bool = False,
-    imatrix: StrPath | None = None,
-    mix: StrPath | None = None,
-    **options: Any,
-) -> list[Path]:
-    """Converts a checkpoint to GGUF files, one for each ``type``; returns their paths.
-
-    Arguments are those of ``qconv convert``; ``options`` are the other fields of ``qconv.plan.Request``
-    (``tensor_types=(("ffn_down", "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ...).  ``memory`` is in
-    bytes.  Raises a ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
-    """
-    from qconv import checkpoints, plan
-    from qconv.convert import Options, run
-
-    request = plan.Request(
-        types=() if mix is not None else (type,) if isinstance(type, str) else tuple(type),
-        output=None if output is None else Path(output),
-        imatrix=None if imatrix is None else Path(imatrix),
-        mix=None if mix is None else Path(mix),
-        **options,
-    )
-    how = Options(threads=threads, memory=memory, resume=resume, force=force, manifest=manifest)
-    with open(source) as checkpoint:
-        plans = plan.make(checkpoint, request)
-        directories = [plan.directory(checkpoint, request)] * len(plans)
-        return [file for result in run(plans, checkpoint, directories, how) for file in result.files]
