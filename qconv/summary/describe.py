@@ -66,10 +66,9 @@ class Summary:
 
 def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
     """Describes an open checkpoint; ``context``: tokens to count the cache for."""
-    metadata, note = _metadata(checkpoint)
+    architecture, metadata, note = _metadata(checkpoint)
     config = checkpoint.config or {}
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
-    architecture = _text(metadata, "general.architecture")
     keys = Keys(metadata, architecture or "")
     types = _types(checkpoint.stored)
     trained = keys.number("context_length") or _number(text, "max_position_embeddings")
@@ -85,7 +84,7 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
         layers=keys.number("block_count") or _number(text, "num_hidden_layers"),
         context=trained,
         vocabulary=_vocabulary(metadata, keys) or _number(text, "vocab_size"),
-        file_type=_file_type(metadata),
+        file_type=_file_type(metadata) if checkpoint.kind == "gguf" else None,
         quantized_by=_text(metadata, "general.quantized_by"),
         types=types,
         memory=memory(metadata, architecture, weights, wanted) if architecture else None,
@@ -93,19 +92,19 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
     )
 
 
-def _metadata(checkpoint: Checkpoint) -> tuple[Metadata, str | None]:
-    """The GGUF keys of a file, or those a conversion of the checkpoint would write; why there are none."""
+def _metadata(checkpoint: Checkpoint) -> tuple[str | None, Metadata, str | None]:
+    """Architecture and GGUF keys, of a file or as a conversion would write them; why there are none."""
     if checkpoint.metadata is not None:
-        return checkpoint.metadata, None
+        return _text(checkpoint.metadata, "general.architecture"), checkpoint.metadata, None
     if checkpoint.config is None:
-        return {}, "no config.json beside it: only the tensors are known"
+        return None, {}, "no config.json beside it, only the tensors are known"
     from qconv import architectures
 
     try:
         resolved = architectures.resolve(checkpoint)
     except QconvError as e:
-        return {}, str(e)
-    return resolved.metadata, None
+        return None, {}, str(e)
+    return resolved.architecture, resolved.metadata, None
 
 
 def _types(tensors: Mapping[str, TensorInfo]) -> tuple[TypeRow, ...]:
@@ -113,9 +112,7 @@ def _types(tensors: Mapping[str, TensorInfo]) -> tuple[TypeRow, ...]:
     rows: dict[str, TypeRow] = {}
     for tensor in tensors.values():
         row = rows.get(tensor.dtype, TypeRow(tensor.dtype, 0, 0, 0))
-        rows[tensor.dtype] = TypeRow(
-            row.name, row.tensors + 1, row.weights + tensor.weights, row.size + size(tensor)
-        )
+        rows[tensor.dtype] = TypeRow(row.name, row.tensors + 1, row.weights + tensor.weights, row.size + size(tensor))
     return tuple(sorted(rows.values(), key=lambda row: (-row.size, row.name)))
 
 
