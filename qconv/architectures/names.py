@@ -11,12 +11,16 @@ from qconv.architectures.table import Drop, Table, common
 from qconv.errors import PlanError
 
 
-def canonical(name: str, wrappers: tuple[str, ...], inside: tuple[str, ...]) -> str:
-    """``name`` without wrapper prefixes: ``model.language_model.layers.0.x`` is ``layers.0.x``."""
-    for part in inside:
+def canonical(name: str) -> str:
+    """``name`` without wrapper prefixes and old endings: ``model.language_model.norm.gamma`` is ``norm.weight``."""
+    rules = common()
+    for part in rules.inside:
         name = name.replace(part, "")
-    while wrapper := next((w for w in wrappers if name.startswith(w)), None):
+    while wrapper := next((w for w in rules.wrappers if name.startswith(w)), None):
         name = name[len(wrapper) :]
+    for old, new in rules.endings.items():
+        if name.endswith(old):
+            name = name[: -len(old)] + new
     return name
 
 
@@ -28,7 +32,7 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
     renames = [registry.lookup("rename", name) for name in table.renames]
     found: dict[str, str] = {}
     for source in sources:
-        name = canonical(source, common().wrappers, common().inside)
+        name = canonical(source)
         for rename in renames:
             name = rename(name, config)
         if name in found:

@@ -107,6 +107,7 @@ class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     wrappers: tuple[str, ...]
     inside: tuple[str, ...]
+    endings: dict[str, str]
     text_configs: tuple[str, ...]
     wrapper_classes: tuple[str, ...]
     metadata: Keys

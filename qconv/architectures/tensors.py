@@ -18,6 +18,7 @@ from qconv.errors import PlanError
 from qconv.types import Recipe, TensorInfo
 
 _SHOWN = 6
+_FLOATS = ("F32", "F16", "BF16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,14 @@ class Matcher:
         PlanError: a required tensor is missing, or a source is neither used nor dropped.
         """
         wanted = [*self._expand(Variant(self.table.modules, self.table.tensors)), *self._chosen()]
-        made: list[tuple[int, Output]] = []
+        made: list[tuple[tuple[bool, int], Output]] = []
         places = self._places(wanted)
         for want in wanted:
             if want.there:
                 found = [[self.names[name] for name in names] for names in want.sources]
                 recipe = build.recipe(self.model, want.entry, found, self.infos)
-                made.append((places[want.output], Output(want.output, recipe, want.entry.store)))
+                rank = (recipe.dtype in _FLOATS, places[want.output])  # llama.cpp repacks blocks before all else
+                made.append((rank, Output(want.output, recipe, want.entry.store)))
                 self.claimed.update(name for names in want.sources for name in names)
             elif want.required:
                 self.missing.append(want.expected)

@@ -83,6 +83,8 @@ def truncated_product(model: Model, *of: Argument) -> int:
 @derivation
 def file_type(model: Model) -> int:
     """GGUF's file type of an unquantized file: by the first tensor with two dimensions or more, else F16."""
+    if model.find("quantization_config.quant_method") == "mxfp4":
+        return 38
     for info in model.tensors.values():
         if len(info.shape) >= 2 and info.dtype in ("BF16", "F16"):
             return 32 if info.dtype == "BF16" else 1
@@ -100,3 +102,8 @@ def _numbers(model: Model, of: tuple[Argument, ...]) -> list[int | float]:
     from qconv.architectures import facts
 
     return [facts.argument(model, value) for value in of]
+
+
+@condition
+def untied_embeddings(model: Model) -> bool:
+    return not tied_embeddings(model)
