@@ -48,8 +48,8 @@ class PlainCheckpoint:
                     start, stop = about["data_offsets"]
                     info = TensorInfo(name, about["dtype"], tuple(about["shape"]))
                     self.tensors[name] = info
-                    rows = math.prod(info.shape[:-1])
-                    self._data[name] = data[8 + size + start : 8 + size + stop].view(NUMPY[info.dtype]).reshape(rows, -1)
+                    values = data[8 + size + start : 8 + size + stop].view(NUMPY[info.dtype])
+                    self._data[name] = values.reshape(math.prod(info.shape[:-1]), -1)
 
     def read(self, name: str, start: int, stop: int, out: object = None) -> np.ndarray:
         return self._data[name][start:stop]
@@ -122,8 +122,9 @@ def check(directory: Path, reference: Path, pieces: int) -> list[str]:
             continue
         rows = math.prod(shape[:-1])
         step = -(-rows // pieces) if rows else 1
-        parts = [round_to(recipe.read(checkpoint, a, min(rows, a + step)), recipe.dtype, stored) for a in range(0, rows, step)]
-        bytes_ours = np.ascontiguousarray(np.concatenate(parts)).view(np.uint8).reshape(-1)
+        parts = [recipe.read(checkpoint, a, min(rows, a + step)) for a in range(0, rows, step)]
+        rounded = [round_to(part, recipe.dtype, stored) for part in parts]
+        bytes_ours = np.ascontiguousarray(np.concatenate(rounded)).view(np.uint8).reshape(-1)
         bytes_theirs = np.ascontiguousarray(tensor.data).view(np.uint8).reshape(-1)
         if bytes_ours.size != bytes_theirs.size or (bytes_ours != bytes_theirs).any():
             at = np.flatnonzero(bytes_ours[: bytes_theirs.size] != bytes_theirs[: bytes_ours.size])

@@ -20,7 +20,8 @@ def recipe(model: Model, entry: Entry, found: Sequence[Sequence[str]], infos: Ma
     state: list[Recipe] = []
     for names in found:
         parts: list[Recipe] = [Source(infos[name]) for name in names]
-        state.append(parts[0] if len(parts) == 1 and not stacked(entry) else registry.lookup("combination", "stack")(parts))
+        stack = len(parts) > 1 or stacked(entry)
+        state.append(registry.lookup("combination", "stack")(parts) if stack else parts[0])
     for step in entry.do:
         name, arguments = _step(model, step)
         if registry.is_known("combination", name):

@@ -59,7 +59,7 @@ def _raw(model: Model, key: Key) -> Any:
     if found is None:
         found = key.default
     if found is None and not key.optional:
-        model.missing(sources)
+        raise model.lacks(sources)
     if key.names is None or found is None:
         return found
     if found not in key.names:

@@ -55,28 +55,28 @@ class Model:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            self.missing(keys, value, "an integer")
-        return int(value)
+            raise self.lacks(keys, value, "an integer")
+        return value
 
     def count(self, *keys: str, default: int | None = None) -> int:
         """Like ``integer``, for numbers of things: 0 to ``LARGEST_COUNT``."""
         value = self.integer(*keys, default=default)
         if not 0 <= value <= LARGEST_COUNT:
-            self.missing(keys, value, f"a number from 0 to {LARGEST_COUNT}")
+            raise self.lacks(keys, value, f"a number from 0 to {LARGEST_COUNT}")
         return value
 
     def number(self, *keys: str, default: float | None = None) -> float:
         value = self.find(*keys)
         value = default if value is None else value
         if not isinstance(value, int | float) or isinstance(value, bool):
-            self.missing(keys, value, "a number")
-        return value  # type: ignore[no-any-return]
+            raise self.lacks(keys, value, "a number")
+        return value
 
-    def missing(self, keys: Iterable[str], value: Any = None, wanted: str = "a value") -> None:
-        """Raises the PlanError for a config key that is not there or of the wrong kind."""
+    def lacks(self, keys: Iterable[str], value: Any = None, wanted: str = "a value") -> PlanError:
+        """The error for a config key that is not there or of the wrong kind."""
         which = " or ".join(f"'{k}'" for k in keys)
         what = f"has no {which}" if value is None else f"has {value!r} for {which}"
-        raise PlanError(
+        return PlanError(
             f"config.json {what}, but {self.table or 'its architecture'} needs {wanted} there",
             file=self.directory,
             hint="complete config.json from the original model",

@@ -149,7 +149,8 @@ def table(name: str) -> Table:
 def _merged(base: Table, own: Table) -> Table:
     def both(field: str) -> dict[str, Any]:
         inherited: Mapping[str, Any] = getattr(base, field)
-        return {k: v for k, v in inherited.items() if k not in own.without} | getattr(own, field)
+        added: Mapping[str, Any] = getattr(own, field)
+        return {k: v for k, v in inherited.items() if k not in own.without} | dict(added)
 
     either = both("either")
     for group, variants in own.either.items():

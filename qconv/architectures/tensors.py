@@ -13,7 +13,7 @@ from qconv.architectures import build, facts, registry
 from qconv.architectures.model import Model
 from qconv.architectures.names import reason_to_drop
 from qconv.architectures.operations.base import Constant
-from qconv.architectures.table import Entries, Entry, Table, Variant, common
+from qconv.architectures.table import Entry, Table, Variant, common
 from qconv.errors import PlanError
 from qconv.types import Recipe, TensorInfo
 
@@ -79,7 +79,7 @@ class Matcher:
         return [*self._made(), *ordered], dropped
 
     def _places(self, wanted: Sequence[_Wanted]) -> dict[str, int]:
-        """Where each output stands in llama.cpp's order: at its last source, stacks of experts at their layer's last."""
+        """Where each output stands in llama.cpp's order: at its last source; experts at their layer's last."""
         position = {name: i for i, name in enumerate(self.infos)}
         places: dict[str, int] = {}
         last_expert: dict[int, int] = {}
@@ -171,7 +171,7 @@ class Matcher:
         return best[1]
 
     def _dropped(self) -> list[tuple[str, str]]:
-        """Sources no output uses, with the rule that names each; PlanError when one has no rule, or outputs are missing."""
+        """Sources no output uses, each with its rule's reason; PlanError when one has none, or outputs are missing."""
         dropped, unknown = [], []
         for name, source in self.names.items():
             if name in self.claimed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import pairwise
 
 from qconv.architectures.operations.combine import join
 from qconv.architectures.operations.rows import gather, whole
@@ -16,5 +16,6 @@ def group_qkv(recipe: Recipe, n_head: int, n_head_kv: int) -> Recipe:
     per_group = whole("group_qkv", recipe, n_head, n_head_kv)
     size = whole("group_qkv", recipe, recipe.shape[0], n_head + 2 * n_head_kv)
     grid = (n_head_kv, per_group + 2, size)
-    picks: Sequence[tuple[int, int, int]] = ((0, per_group, 1), (per_group, per_group + 1, 1), (per_group + 1, per_group + 2, 1))
-    return join("group_qkv", [gather(recipe, f"part {i} of", grid, picks={1: pick}) for i, pick in enumerate(picks)], axis=0)
+    edges = (0, per_group, per_group + 1, per_group + 2)
+    parts = [gather(recipe, f"rows {a} to {b} of", grid, picks={1: (a, b, 1)}) for a, b in pairwise(edges)]
+    return join("group_qkv", parts, axis=0)

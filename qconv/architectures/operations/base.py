@@ -49,7 +49,8 @@ def buffer(recipe: Recipe, count: int, out: NDArray[np.uint8] | None) -> Rows:
     if out is None:
         return np.empty((count, width), kind)
     size = count * width * np.dtype(kind).itemsize
-    return out.reshape(-1)[:size].view(kind).reshape(count, width)
+    rows: Rows = out.reshape(-1)[:size].view(kind).reshape(count, width)
+    return rows
 
 
 def read_into(recipe: Recipe, reader: TensorReader, start: int, stop: int, target: Rows) -> None:
@@ -68,7 +69,7 @@ def as_float32(rows: Rows, dtype: str) -> NDArray[np.float32]:
 
 def refuse(operation: str, recipe: Recipe, why: str) -> PlanError:
     """The error for a tensor an operation does not fit."""
-    shape = " × ".join(map(str, recipe.shape)) or "a single value"
+    shape = " x ".join(map(str, recipe.shape)) or "a single value"
     return PlanError(
         f"{operation} does not fit {shape}: {why}",
         tensor=recipe.sources[0] if recipe.sources else None,

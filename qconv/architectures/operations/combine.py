@@ -74,7 +74,7 @@ def join(label: str, parts: Sequence[Recipe], axis: int) -> Recipe:
     shape = parts[0].shape
     for part in parts:
         if (*part.shape[:axis], *part.shape[axis + 1 :]) != (*shape[:axis], *shape[axis + 1 :]):
-            raise refuse(label, part, f"{parts[0].sources[0]} is {' × '.join(map(str, shape))}")
+            raise refuse(label, part, f"{parts[0].sources[0]} is {' x '.join(map(str, shape))}")
     joined = (*shape[:axis], sum(part.shape[axis] for part in parts), *shape[axis + 1 :])
     return Joined(tuple(parts), math.prod(shape[:axis]), label, joined)
 
@@ -86,5 +86,5 @@ def stack(parts: Sequence[Recipe]) -> Recipe:
     shape = parts[0].shape
     for part in parts:
         if part.shape != shape:
-            raise refuse("stack", part, f"{parts[0].sources[0]} is {' × '.join(map(str, shape))}")
+            raise refuse("stack", part, f"{parts[0].sources[0]} is {' x '.join(map(str, shape))}")
     return Joined(tuple(parts), 1, "stack", (len(parts), *shape))

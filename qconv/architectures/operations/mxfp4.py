@@ -52,9 +52,9 @@ class Mxfp4(Combined):
 
 @combination
 def mxfp4(parts: Sequence[Recipe]) -> Recipe:
-    """From packed weights, ``(..., blocks, 16)`` or ``(..., blocks * 16)``, and scales ``(..., blocks)``, both bytes."""
+    """From packed weights, ``(..., blocks, 16)`` or ``(..., blocks * 16)``, and scales, ``(..., blocks)``."""
     packed, scales = parts
     wanted = {(*scales.shape, _PACKED), (*scales.shape[:-1], scales.shape[-1] * _PACKED)}
     if packed.dtype not in ("U8", "I8") or scales.dtype not in ("U8", "I8", "F8_E8M0") or packed.shape not in wanted:
-        raise refuse("mxfp4", packed, f"scales are {' × '.join(map(str, scales.shape))} of {scales.dtype}")
+        raise refuse("mxfp4", packed, f"scales are {' x '.join(map(str, scales.shape))} of {scales.dtype}")
     return Mxfp4((packed, scales))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ class Gather(Derived):
             np.take(self.inner.read(reader, low, high), rows - low, axis=0, out=target)
             return target
         edges = [0, *breaks.tolist(), len(rows)]
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in pairwise(edges):
             first = int(rows[a])
             read_into(self.inner, reader, first, first + b - a, target[a:b])
         return target
@@ -92,7 +93,7 @@ def gather(
     """``recipe``'s rows seen as ``grid``; ``shape``: the result's, by default the first axis takes what is left."""
     rows = recipe.shape[0] if len(recipe.shape) == 1 else n_rows(recipe)
     if math.prod(grid) != rows or any(n <= 0 for n in grid):
-        raise refuse(label, recipe, f"{rows} rows are not {' × '.join(map(str, grid))}")
+        raise refuse(label, recipe, f"{rows} rows are not {' x '.join(map(str, grid))}")
     chosen = tuple((picks or {}).get(axis, (0, n, 1)) for axis, n in enumerate(grid))
     view = View(grid, chosen, order or tuple(range(len(grid))))
     if shape is None:

@@ -42,7 +42,7 @@ class Reshape(Derived):
 def reshape(recipe: Recipe, shape: tuple[int, ...]) -> Recipe:
     """``recipe`` as ``shape``; PlanError when it holds another number of values."""
     if math.prod(shape) != math.prod(recipe.shape):
-        raise refuse("reshape", recipe, f"it does not make {' × '.join(map(str, shape))}")
+        raise refuse("reshape", recipe, f"it does not make {' x '.join(map(str, shape))}")
     return Reshape(recipe, shape)
 
 
@@ -81,7 +81,7 @@ class Transpose(Derived):
 
     @property
     def held(self) -> int:
-        return math.prod(self.shape[-2:]) * np.dtype(NUMPY_TYPES[self.dtype]).itemsize
+        return math.prod(self.shape[-2:]) * int(np.dtype(NUMPY_TYPES[self.dtype]).itemsize)
 
     def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         source_rows, source_columns = self.inner.shape[-2:]
