@@ -59,4 +59,3 @@ def _numbers(path: Path) -> tuple[int, int]:
         words = []
     first, second, *_ = [int(w) if w.isdigit() else -1 for w in words[:2]] + [-1, -1]
     return first, second
-

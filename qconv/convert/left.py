@@ -28,8 +28,15 @@ def usable(disk: Disk, plan: Plan, found: Journal, parts: Sequence[Path], finals
 
 
 def recorded(disk: Disk, plan: Plan, found: Journal, shares: Iterable[Path]) -> list[Ranges]:
-    """The rows done of each tensor, by the journal itself and by those of shares of the same making."""
+    """The rows done of each tensor, by the journal itself and by those of shares of the same making.
+
+    While files are being renamed that is all of them; some journals of shares may be gone by then.
+    """
     done = [Ranges() for _ in plan.tensors]
+    if found.finishing:
+        for ranges, tensor_plan in zip(done, plan.tensors, strict=True):
+            ranges.add(0, tensor_plan.rows)
+        return done
     journals = [found]
     for path in shares:
         share = journal.parse(disk.read(path, journal.LARGEST))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from qconv import __version__
@@ -89,7 +90,7 @@ class Output:
         if options.part is not None:
             with failing("locked", self._journal_path):
                 self._main.share()
-                self._share = self._open_share(options.part, options.resume)
+                self._open_share(options.part, options.resume)
 
     def write(self, tensor: int, row: int, data: Rows) -> None:
         """Writes encoded rows (uint8) of a tensor, the first of them being ``row``; safe from several threads."""
@@ -147,14 +148,19 @@ class Output:
                 self.disk.unlink(path)
 
     def close(self) -> None:
-        """Closes what is open, which also unlocks."""
+        """Closes what is open, which also unlocks.
+
+        Nothing is lost when that fails: all that is recorded has been synced before.
+        """
         data, self._data = self._data, [None] * len(self.parts)
         for fd in data:
             if fd is not None:
-                self.disk.close(fd)
+                with suppress(OSError):
+                    self.disk.close(fd)
         for record in (self._share, self._main):
             if record is not None:
-                record.close()
+                with suppress(OSError):
+                    record.close()
         self._share = self._main = None
 
     def _lock(self, part: Part | None) -> JournalFile:
@@ -167,7 +173,9 @@ class Output:
 
     def _refuse_existing(self) -> None:
         for path in self.finals:
-            if self.disk.exists(path):
+            with failing("looked up", path):
+                exists = self.disk.exists(path)
+            if exists:
                 raise OutputError("exists already", file=path, hint="use --force to replace it")
 
     def _shares(self) -> list[Path]:
@@ -181,21 +189,20 @@ class Output:
         """
         flags = os.O_RDWR | os.O_CREAT | (os.O_DSYNC if through else 0)
         for number, (path, file) in enumerate(zip(self.parts, self.plan.files, strict=True)):
-            if self.finishing and not self.disk.exists(path):
-                continue  # renamed already
             with failing("written", path):
+                if self.finishing and not self.disk.exists(path):
+                    continue  # renamed already
                 self._data[number] = fd = self.disk.open(path, flags)
                 if fresh:
                     self.disk.truncate(fd, 0)
                 self.disk.write_all(fd, file.header, 0)
 
-    def _open_share(self, part: Part, resume: bool) -> JournalFile:
+    def _open_share(self, part: Part, resume: bool) -> None:
         assert self._main is not None
         assert self._main.found is not None
         path = self._journal_path.with_name(f"{self._journal_path.name}.{part.number}of{part.count}")
-        share = JournalFile(self.disk, path)
+        self._share = share = JournalFile(self.disk, path)
         if resume and share.found is not None and share.found.id == self._main.found.id:
             share.resume()
         else:
             share.restart(self._fingerprint, self._main.found.id)
-        return share

@@ -91,9 +91,7 @@ class Work:
         importance = encoding.importance
         matrix = None if importance is None else importance[block.start * len(importance) // block.tensor.rows]
         out = space.encoded(block.stop - block.start, encoding.row_bytes)
-        values.encode(
-            rows, dtype, encoding.stored, encoding.block_type, matrix, encoding.search, out, self._stop.check
-        )
+        values.encode(rows, dtype, encoding.stored, encoding.block_type, matrix, encoding.search, out, self._stop.check)
         return out
 
 

@@ -5,8 +5,9 @@ Expected bytes are worked out here with numpy or by ``struct``, not by what is t
 
 from __future__ import annotations
 
+import errno
+import itertools
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ Q8_0_BLOCK, Q8_0_BYTES = 32, 34
 
 @dataclass
 class MemoryReader:
-    """Tensors by name: 2-D arrays of float32, float16 or uint16 (bfloat16 bits).  ``before`` is called before each read."""
+    """Tensors by name: arrays of float32, float16 or uint16 (bfloat16 bits).  ``before`` is called before each read."""
 
     arrays: dict[str, NDArray[Any]]
     before: Callable[[], None] = lambda: None
@@ -99,7 +100,9 @@ class Sketch:
     importance: NDArray[np.float32] | None = None
 
 
-def plan(name: str, sketches: Sequence[Sketch], *, shards: int = 1, sources: Sequence[tuple[str, int, int]] = ()) -> Plan:
+def plan(
+    name: str, sketches: Sequence[Sketch], *, shards: int = 1, sources: Sequence[tuple[str, int, int]] = ()
+) -> Plan:
     """A plan of files with headers of 64 made-up bytes; tensors go round the files, each padded to 32 bytes."""
     ends = [64] * shards
     tensors = []
@@ -136,32 +139,29 @@ def some(seed: int, *shape: int) -> NDArray[np.uint16]:
     return bf16(np.random.default_rng(seed).standard_normal(shape, np.float32))
 
 
+CALLS = (
+    *("open", "close", "read", "pread", "pwrite", "fdatasync", "fsync", "truncate"),
+    *("rename", "unlink", "lock", "fstat", "stat", "free", "beginning_with"),
+)
+
+
 class FaultyDisk(Disk):
-    """Fails the ``at``-th call (from 0), whatever it is, with ``error``; counts calls."""
+    """Its ``nth`` call (from 0) of ``call`` fails with ``error``; ``failed`` says whether it came to that."""
 
-    CALLS = ["open", "close", "read", "pread", "pwrite", "fdatasync", "fsync", "truncate", "rename", "unlink", "lock", "fstat", "stat", "free", "beginning_with"]
+    def __init__(self, call: str, nth: int, error: int = errno.EIO) -> None:
+        self.failed = False
+        real = getattr(self, call)
+        number = itertools.count()
 
-    def __init__(self, at: int = -1, error: int = 5) -> None:
-        self.at = at
-        self.error = error
-        self.count = 0
-        self.failed: str | None = None
-        self._lock = threading.Lock()
-        for name in self.CALLS:
-            setattr(self, name, self._counted(name, getattr(super(), name)))
-
-    def _counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any) -> Any:
-            with self._lock:
-                number, self.count = self.count, self.count + 1
-            if number == self.at:
-                self.failed = name
-                if name == "close":
-                    call(*args)  # as Linux does: the descriptor is gone even when closing fails
-                raise OSError(self.error, "injected fault")
-            return call(*args)
+            if next(number) != nth:
+                return real(*args)
+            self.failed = True
+            if call == "close":
+                real(*args)  # as Linux does: the descriptor is gone even when closing fails
+            raise OSError(error, "injected fault")
 
-        return counted
+        setattr(self, call, counted)
 
 
 @dataclass

@@ -7,11 +7,11 @@ from pathlib import Path
 import gguf
 import numpy as np
 import pytest
-from convert_fakes import Copy, MemoryReader, Sketch, Watcher, bf16, expected, left_over, plan, some
 
 from qconv.convert import Options, run
 from qconv.errors import InputError, OutputError, QconvError, UsageError, WeightError
 from qconv.plan import Plan
+from tests.convert.fakes import Copy, MemoryReader, Sketch, Watcher, bf16, expected, left_over, plan, some
 
 WEIGHTS = {
     "a": some(1, 300, 96),
