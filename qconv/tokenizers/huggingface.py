@@ -8,13 +8,15 @@ brings along counts as the plain one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from qconv.errors import FormatError
+from qconv.tokenizers.excerpt import excerpt
 from qconv.tokenizers.slow_files import build
 from qconv.tokenizers.source import AddedToken, BpeVocab, Source, TokenizerJson, UnigramVocab, added_token
 from qconv.tokenizers.tables import HfClass, tables
@@ -98,7 +100,7 @@ class HfTokenizer:
         settings: dict[str, str | AddedToken] = {}
         for name, entry in entries.items():
             if isinstance(entry, dict) and isinstance(entry.get("content"), str):
-                token = added_token(entry)
+                token = added_token(entry, self.source.path("tokenizer_config.json"))
                 settings[name] = known.get(token.content, token)
             elif isinstance(entry, str):
                 settings[name] = known.get(entry, entry)
@@ -123,8 +125,10 @@ class HfTokenizer:
 
     @cached_property
     def backend(self) -> tokenizers.Tokenizer:
-        """The tokenizers library's own object: what encodes."""
+        """The tokenizers library's own object, good for the check text and for added tokens."""
         import tokenizers
+
+        keep = [(token.content, index) for index, token in self.added.items()]
 
         parts = {
             "version": "1.0",
@@ -135,15 +139,11 @@ class HfTokenizer:
             "pre_tokenizer": self._pre_tokenizer(),
             "post_processor": self.file.post_processor,
             "decoder": self.file.decoder,
-            "model": self.file.model,
+            "model": excerpt(self.file, tables().check_text, self.vocab, self.source.merges, keep),
         }
-        try:
+        with _library(self.source):
             made: tokenizers.Tokenizer = tokenizers.Tokenizer.from_buffer(msgspec.json.encode(parts))
             made.add_tokens([tokenizers.AddedToken(**_flags(token)) for token in self._later])
-        except BaseException as e:  # the library's panics are no Exceptions
-            if isinstance(e, KeyboardInterrupt | SystemExit):
-                raise
-            raise FormatError(f"the tokenizers library refuses it: {e}", file=self.source.path("tokenizer.json")) from e
         return made
 
     def _pre_tokenizer(self) -> dict[str, Any] | None:
@@ -166,10 +166,8 @@ class HfTokenizer:
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Token ids of ``text``; ``special``: with those the tokenizer puts around every text."""
         rewritten = special and self.hf_class.adds is not None
-        try:
+        with _library(self.source):
             ids: list[int] = self.backend.encode(text, add_special_tokens=special and not rewritten).ids
-        except Exception as e:
-            raise FormatError(f"encoding with it fails: {e}", file=self.source.path("tokenizer.json")) from e
         if rewritten:
             around = {name: self._around(name) for name in ("bos", "eos")}
             ids = [*around["bos"], *ids, *around["eos"]]
@@ -183,11 +181,25 @@ class HfTokenizer:
 
     def as_decoded(self, text: str) -> str:
         """``text`` encoded and decoded again."""
-        decoded: str = self.backend.decode(self.encode(text, special=False), skip_special_tokens=False)
+        ids = self.encode(text, special=False)
+        with _library(self.source):
+            decoded: str = self.backend.decode(ids, skip_special_tokens=False)
         if self.config.get("clean_up_tokenization_spaces", False):
             for found, replacement in _CLEANED.items():
                 decoded = decoded.replace(found, replacement)
         return decoded
+
+
+@contextlib.contextmanager
+def _library(source: Source) -> Iterator[None]:
+    """Turns what the tokenizers library raises, panics of its Rust included, into ``FormatError``."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, FormatError):
+        raise
+    except BaseException as e:
+        path = source.path("tokenizer.json")
+        raise FormatError(f"the tokenizers library refuses it: {e}", file=path) from e
 
 
 def _class_of(source: Source, model_type: object) -> HfClass:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from typing import Any
 
 from qconv.errors import TokenizerError
 from qconv.tokenizers.huggingface import HfTokenizer
+from qconv.tokenizers.steps import steps
 from qconv.tokenizers.tables import Structure, tables
 
 
@@ -52,26 +52,3 @@ def checked(name: str) -> str:
 def fingerprint_of(ids: list[int]) -> str:
     """SHA-256 of the ids written as a Python list."""
     return hashlib.sha256(str(ids).encode()).hexdigest()
-
-
-def steps(step: dict[str, Any] | None) -> tuple[str, ...]:
-    """A pre-tokenizer's steps in the words of ``formats/tokenizers.toml``."""
-    if not step:
-        return ()
-    match step:
-        case {"type": "Sequence", "pretokenizers": list(inner)}:
-            return tuple(word for one in inner if isinstance(one, dict) for word in steps(one))
-        case {"type": "Split", "pattern": {"Regex": str(expression)}, "behavior": "Isolated", "invert": False}:
-            # some files hold line ends as themselves, some escaped; both mean the same
-            return ("split " + expression.replace("\r", r"\r").replace("\n", r"\n"),)
-        case {"type": "Split", "pattern": {"Regex": str(expression)}, "behavior": "Removed", "invert": True}:
-            return ("split " + expression.replace("\r", r"\r").replace("\n", r"\n"),)
-        case {"type": "Split"}:
-            return (f"split {step.get('pattern')} {step.get('behavior')}",)
-        case {"type": "Digits"}:
-            return ("digits" if step.get("individual_digits") else "digits together",)
-        case {"type": "ByteLevel"}:
-            return ("bytes" if step.get("use_regex") is False else "gpt2",)
-        case {"type": "Punctuation"}:
-            return (f"punctuation {step.get('behavior', 'Isolated')}",)
-    return (str(step.get("type")),)

@@ -30,21 +30,12 @@ def build(source: Source, hf_class: HfClass) -> TokenizerJson:
     )
 
 
-def merges_txt(source: Source) -> list[str]:
-    """The merges of ``merges.txt``, as ``"left right"``; a first line that starts with ``#`` is its version."""
-    lines = read_bytes(source.path("merges.txt")).decode("utf-8", "replace").split("\n")
-    if lines and lines[0].startswith("#"):
-        del lines[0]
-    parts = (line.split(None, 3) for line in lines)
-    return [f"{p[0]} {p[1]}" for p in parts if len(p) == 2]
-
-
 def _bpe(source: Source, *, qwen2: bool) -> TokenizerJson:
     path = source.path("vocab.json")
     model = {
         "type": "BPE",
         "vocab": Source.decode(read_bytes(path), dict[str, int], path),
-        "merges": merges_txt(source),
+        "merges": [merge.decode() for merge in source.merges],
         "continuing_subword_prefix": "",
         "end_of_word_suffix": "",
         "fuse_unk": False,

@@ -113,8 +113,8 @@ class Source:
         if not isinstance(found, dict):
             raise FormatError("added_tokens_decoder is not an object", file=path)
         try:
-            return {int(index): added_token(entry) for index, entry in found.items()}
-        except (ValueError, msgspec.ValidationError) as e:
+            return {int(index): added_token(entry, path) for index, entry in found.items()}
+        except ValueError as e:
             raise FormatError(f"added_tokens_decoder: {e}", file=path) from e
 
     @cached_property
@@ -122,6 +122,21 @@ class Source:
         """``added_tokens.json``: token text to id."""
         path = self.path("added_tokens.json")
         return self.decode(read_bytes(path), dict[str, int], path) if self.has("added_tokens.json") else {}
+
+    @cached_property
+    def merges(self) -> list[bytes]:
+        """A BPE vocabulary's merges, each ``left right``, from ``tokenizer.json`` or ``merges.txt``."""
+        found = self.model(Merges).merges if self.tokenizer_json else None
+        if found:
+            return [merge.encode() if isinstance(merge, str) else _pair(*merge) for merge in found]
+        return self._merges_txt() if self.has("merges.txt") else []
+
+    def _merges_txt(self) -> list[bytes]:
+        lines = read_bytes(self.path("merges.txt")).decode("utf-8", "replace").split("\n")
+        if lines[0].startswith("#"):  # the format's version
+            del lines[0]
+        parts = (line.split(None, 3) for line in lines)
+        return [f"{p[0]} {p[1]}".encode() for p in parts if len(p) == 2]
 
     @staticmethod
     def decode(data: bytes | msgspec.Raw, into: type[T], path: Path) -> T:
@@ -131,7 +146,15 @@ class Source:
             raise FormatError(f"is not as a tokenizer file should be: {e}", file=path) from e
 
 
-def added_token(entry: Any) -> AddedToken:
-    """An added token from a JSON object, where ``normalized`` defaults to the opposite of ``special``."""
-    token = msgspec.convert(entry, AddedToken)
+def added_token(entry: Any, path: Path) -> AddedToken:
+    """An added token from a JSON object in ``path``, where ``normalized`` defaults to the opposite of ``special``."""
+    try:
+        token = msgspec.convert(entry, AddedToken)
+    except msgspec.ValidationError as e:
+        raise FormatError(f"an added token is not as it should be: {e}", file=path) from e
     return token if "normalized" in entry else msgspec.structs.replace(token, normalized=not token.special)
+
+
+def _pair(left: str, right: str) -> bytes:
+    # a space inside a part would read as the gap between the two: write it as byte-level BPE does
+    return f"{left.replace(' ', 'Ġ')} {right.replace(' ', 'Ġ')}".encode()

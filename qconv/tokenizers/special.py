@@ -11,8 +11,7 @@ from typing import Any
 
 from qconv.tokenizers.job import Job
 from qconv.tokenizers.post_processor import Surroundings
-from qconv.tokenizers.slow_files import merges_txt
-from qconv.tokenizers.source import Merges, Source
+from qconv.tokenizers.source import Source
 from qconv.tokenizers.templates import chat_templates
 from qconv.types import Metadata, Value, ValueType
 
@@ -87,8 +86,8 @@ class SpecialTokens:
     def metadata(self, *, merges: bool = False) -> Metadata:
         """All keys in llama.cpp's order; ``merges``: with the merges of a BPE vocabulary."""
         keys: Metadata = {}
-        if merges and (found := merges_of(self.source)):
-            keys["tokenizer.ggml.merges"] = Value.array(ValueType.STRING, found)
+        if merges and self.source.merges:
+            keys["tokenizer.ggml.merges"] = Value.array(ValueType.STRING, self.source.merges)
         for name, index in self.ids.items():
             if name in _ID_KEYS:
                 keys[f"tokenizer.ggml.{_ID_KEYS[name]}"] = Value.uint32(index)
@@ -100,19 +99,6 @@ class SpecialTokens:
             for flag, value in normalizer_flags(self.source.tokenizer_json.normalizer).items():
                 keys[f"tokenizer.ggml.normalizer.{flag}"] = Value.boolean(value)
         return keys
-
-
-def merges_of(source: Source) -> list[bytes]:
-    """A BPE vocabulary's merges, each ``left right``, from ``tokenizer.json`` or ``merges.txt``."""
-    found = source.model(Merges).merges if source.tokenizer_json else None
-    if found:
-        return [merge.encode() if isinstance(merge, str) else _pair(*merge) for merge in found]
-    return [merge.encode() for merge in merges_txt(source)] if source.has("merges.txt") else []
-
-
-def _pair(left: str, right: str) -> bytes:
-    # a space inside a part would read as the gap between the two: write it as byte-level BPE does
-    return f"{left.replace(' ', 'Ġ')} {right.replace(' ', 'Ġ')}".encode()
 
 
 def normalizer_flags(step: object) -> dict[str, bool]:

@@ -15,7 +15,7 @@ Fixed: TypeAlias = dict[str, bool | int | str]
 
 
 class Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The steps of a known pre-tokenizer; see ``pre_tokenizer.steps``."""
+    """The steps of a known pre-tokenizer; see ``steps.py``."""
 
     name: str
     steps: tuple[str, ...]

@@ -16,6 +16,7 @@ import numpy as np
 
 from qconv.errors import FormatError, TokenizerError
 from qconv.files import read_bytes
+from qconv.tokenizers.excerpt import byte_letters
 from qconv.tokenizers.job import LARGEST_VOCAB, Job, OtherKind
 from qconv.tokenizers.source import Source
 from qconv.tokenizers.tables import tables
@@ -119,13 +120,6 @@ def _merges(texts: Sequence[bytes], ranks: dict[bytes, int], spelled: Sequence[s
             raise LookupError(rank)
         merges.extend(f"{spelled[left]} {spelled[right]}".encode() for left, right in sorted(pairs))
     return merges
-
-
-def byte_letters() -> dict[int, str]:
-    """How byte-level BPE spells each byte: printable Latin-1 as itself, the rest as the letters from U+0100 on."""
-    printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
-    others = (byte for byte in range(256) if byte not in printable)
-    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
 
 
 def _template(job: Job, version: str) -> Metadata:

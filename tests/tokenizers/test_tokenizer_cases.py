@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenizer_recordings import load, same_form
 
 from qconv import tokenizers
+from tests.tokenizers.recordings import load, same_form
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/case.json"))
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from pathlib import Path
 from typing import Any
 
 from qconv.types import Metadata, Value, ValueType
+
+SHARED = os.environ.get("QCONV_SHARED") or Path(__file__).resolve().parents[3] / "shared"
+REFERENCES = Path(SHARED) / "tokenizers"
+"""Real vocabularies with what the converter made of each; not part of the repository."""
 
 FORMATS = {"UINT8": "B", "UINT32": "I", "INT32": "i", "FLOAT32": "f", "BOOL": "?"}
 

@@ -1,0 +1,180 @@
+"""What a user sees when tokenizer files are missing, wrong or hostile."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qconv import tokenizers
+from qconv.errors import FormatError, QconvError, TableError, TokenizerError
+from qconv.tokenizers.tables import tables
+
+CASES = Path(__file__).parent / "cases"
+
+
+def convert(folder: Path, **changes: Any) -> Any:
+    case = json.loads((folder / "case.json").read_text())
+    config = json.loads((folder / "config.json").read_text())
+    pre = changes.pop("pre", None)
+    return tokenizers.metadata(folder, {**config, **changes}, kind=case["kind"], options=case["options"], pre=pre)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[str], Path]:
+    def copied(name: str) -> Path:
+        return Path(shutil.copytree(CASES / name, tmp_path / name))
+
+    return copied
+
+
+def edit(folder: Path, name: str, change: Callable[[Any], None]) -> None:
+    value = json.loads((folder / name).read_text("utf-8"))
+    change(value)
+    (folder / name).write_text(json.dumps(value), "utf-8")
+
+
+def test_missing_files_say_what_to_put_there(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"tokenizer\.model.*beside the weights"):
+        tokenizers.metadata(tmp_path, {}, kind="gemma")
+
+
+def test_vocabulary_larger_than_the_embedding(copy: Callable[[str], Path]) -> None:
+    with pytest.raises(TokenizerError, match="token id 265 lies beyond the model's 262 rows"):
+        convert(copy("bpe-added"), vocab_size=262)
+
+
+@pytest.mark.parametrize("size", [-1, 0, 1 << 40, "12", True, 1.5])
+def test_impossible_vocabulary_sizes(copy: Callable[[str], Path], size: object) -> None:
+    with pytest.raises(TokenizerError, match="vocab_size"):
+        convert(copy("spm-added"), vocab_size=size)
+
+
+def test_unknown_pre_tokenizer_names_the_nearest(copy: Callable[[str], Path]) -> None:
+    folder = copy("bpe-added")
+    steps = next(row.steps for row in tables().structures if row.name == "tekken")
+    expression = steps[0].removeprefix("split ").replace("/", "#")
+    split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
+    letters = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    edit(
+        folder,
+        "tokenizer.json",
+        lambda v: v.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [split, letters]}),
+    )
+    with pytest.raises(TokenizerError, match=r"nearest known is 'tekken'.*--pre tekken"):
+        convert(folder)
+    assert convert(folder, pre="tekken")["tokenizer.ggml.pre"].data == "tekken"
+
+
+def test_known_expressions_are_recognized_with_unknown_tokens(copy: Callable[[str], Path]) -> None:
+    folder = copy("bpe-added")
+    for row in tables().structures:
+        if row.steps[-1] != "bytes":
+            continue
+        inner: list[dict[str, Any]] = [
+            {"type": "Digits", "individual_digits": True}
+            if step == "digits"
+            else {
+                "type": "Split",
+                "pattern": {"Regex": step.removeprefix("split ")},
+                "behavior": "Isolated",
+                "invert": False,
+            }
+            for step in row.steps[:-1]
+        ]
+        inner.append({"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False})
+        edit(
+            folder,
+            "tokenizer.json",
+            lambda v, i=inner: v.update(pre_tokenizer={"type": "Sequence", "pretokenizers": i}),
+        )
+        assert convert(folder)["tokenizer.ggml.pre"].data == row.name
+
+
+def test_said_names_must_exist(copy: Callable[[str], Path]) -> None:
+    with pytest.raises(TokenizerError, match=r"no pre-tokenizer is called 'qwen-2'.*qwen2"):
+        convert(copy("bpe-added"), pre="qwen-2")
+
+
+def test_unknown_kinds_and_options() -> None:
+    with pytest.raises(TableError, match="known: gpt2"):
+        tokenizers.metadata(CASES, {}, kind="gtp2")
+    with pytest.raises(TableError, match="aftre"):
+        tokenizers.metadata(CASES, {}, kind="gpt2", options={"aftre": {}})
+
+
+def test_presets_have_names_of_their_own() -> None:
+    assert not set(tables().presets) & set(tokenizers.KINDS)
+    for name in tables().presets:
+        assert tokenizers._attempts([name])
+
+
+def test_truncated_sentencepiece_model(copy: Callable[[str], Path]) -> None:
+    folder = copy("spm-added")
+    data = (folder / "tokenizer.model").read_bytes()
+    for size in (0, 1, 7, len(data) // 2, len(data) - 1):
+        (folder / "tokenizer.model").write_bytes(data[:size])
+        with pytest.raises(FormatError, match="no SentencePiece model"):
+            convert(folder)
+
+
+ODD: list[Any] = [
+    None,
+    -1,
+    0,
+    2**31,
+    2**63,
+    1e300,
+    True,
+    "",
+    "x",
+    "\0",
+    [],
+    {},
+    [1],
+    ["a"],
+    {"a": 1},
+    {"type": "Sequence"},
+]
+
+
+def mutated(value: Any, dice: random.Random) -> Any:
+    """``value`` with one thing in it left out or replaced."""
+    spot = value
+    while isinstance(spot, dict | list) and spot:
+        keys = list(spot) if isinstance(spot, dict) else range(len(spot))
+        key = dice.choice(keys)
+        inner = spot[key]
+        if not isinstance(inner, dict | list) or not inner or dice.random() < 0.3:
+            if dice.random() < 0.3:
+                del spot[key]
+            else:
+                spot[key] = dice.choice(ODD)
+            break
+        spot = inner
+    return value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_damaged_files_are_errors_or_fine_but_never_a_crash(tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    for turn, case in enumerate(sorted(CASES.iterdir())):
+        folder = Path(shutil.copytree(case, tmp_path / str(turn)))
+        names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name not in ("case.json", "expected.json"))
+        path = folder / dice.choice(names)
+        if path.suffix == ".json" and dice.random() < 0.8:
+            path.write_text(json.dumps(mutated(json.loads(path.read_text("utf-8")), dice)), "utf-8")
+        else:
+            data = bytearray(path.read_bytes())
+            data[dice.randrange(len(data))] = dice.randrange(256)
+            path.write_bytes(data)
+        config = json.loads((case / "config.json").read_text())
+        kind = json.loads((case / "case.json").read_text())["kind"]
+        with contextlib.suppress(QconvError):
+            tokenizers.metadata(folder, config, kind=kind)
