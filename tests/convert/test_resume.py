@@ -1,0 +1,232 @@
+"""Killed, interrupted, refused: what is left, and that going on ends in the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from qconv.convert import Options, Part, finish, fit, journal, run, syncer
+from qconv.errors import OutputError
+from qconv.plan import Plan
+from tests.convert.fakes import Copy, MemoryReader, Sketch, Watcher, expected, left_over, plan, some
+from tests.convert.slow import BYTES, ENCODED, ROW_BLOCK, SECONDS, WEIGHTS, made
+
+ROOT = Path(__file__).parents[2]
+RIGHT = expected(made(), ENCODED)
+NAMES = [f.name for f in made().files]
+
+
+@pytest.fixture(autouse=True)
+def _in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "ROW_BLOCK", ROW_BLOCK)
+    monkeypatch.setattr(syncer, "BYTES", BYTES)
+    monkeypatch.setattr(syncer, "SECONDS", SECONDS)
+
+
+@contextmanager
+def converting(directory: Path, seconds: float, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """A conversion in another process that has begun its work."""
+    command = [sys.executable, "-m", "tests.convert.slow", str(directory), str(seconds), *more]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(true: object, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_killed_at_fifty_moments(tmp_path: Path) -> None:
+    """Each time in a fork, so that fifty take seconds: it shares the interpreter, not the files."""
+    moments = random.Random(7)
+    resumed = 0
+    for number in range(50):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        child = os.fork()
+        if child == 0:
+            try:
+                run([made()], MemoryReader(WEIGHTS, before=lambda: time.sleep(0.001)), [directory], Options(threads=2))
+            finally:
+                os._exit(0)
+        time.sleep(moments.random() * 0.08)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        finals = [directory / n for n in NAMES]
+        for final, right in zip(finals, RIGHT, strict=True):
+            assert not final.exists() or final.read_bytes() == right
+        if left_over(directory) != NAMES:
+            (result,) = run([made()], MemoryReader(WEIGHTS), [directory])
+            resumed += 0 < result.resumed < made().size
+        assert [f.read_bytes() for f in finals] == RIGHT
+        assert left_over(directory) == NAMES
+    assert resumed >= 10
+
+
+def test_ctrl_c_stops_within_a_second_and_says_how_to_go_on(tmp_path: Path) -> None:
+    with converting(tmp_path, 0.05) as process:
+        journal_path = tmp_path / f"{NAMES[0]}.part.journal"
+        until(lambda: journal_path.exists() and b"done" in journal_path.read_bytes())
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=20)
+        took = time.monotonic() - began
+    assert process.returncode == 130
+    assert said == "stopped (what is done is kept; the same command goes on from there)\n"
+    assert took < 1
+    assert left_over(tmp_path) == [f"{NAMES[0]}.part", f"{NAMES[0]}.part.journal", f"{NAMES[1]}.part"]
+    (result,) = run([made()], MemoryReader(WEIGHTS), [tmp_path])
+    assert result.resumed > 0
+    assert [f.read_bytes() for f in result.files] == RIGHT
+
+
+def test_ctrl_c_stops_even_when_a_read_hangs(tmp_path: Path) -> None:
+    with converting(tmp_path, 30) as process:
+        until(lambda: (tmp_path / f"{NAMES[1]}.part").exists())
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        took = time.monotonic() - began
+    assert process.returncode == 130
+    assert took < 1
+
+
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
+    with converting(tmp_path, 0.2):
+        until(lambda: (tmp_path / f"{NAMES[0]}.part").exists())
+        with pytest.raises(OutputError, match="another process is writing this output"):
+            run([made()], MemoryReader(WEIGHTS), [tmp_path])
+    (result,) = run([made()], MemoryReader(WEIGHTS), [tmp_path])
+    assert [f.read_bytes() for f in result.files] == RIGHT
+
+
+def one(options: str = "a", bits: int = 0) -> Plan:
+    return plan("y.gguf", [Sketch(options, Copy("w", (400, 32), "BF16"), "BF16")])
+
+
+def stop_half_way(directory: Path, made: Plan) -> None:
+    """Leaves a part file with some rows recorded."""
+    reader = MemoryReader({"w": some(9, 400, 32)})
+
+    def fail() -> None:
+        if reader.reads == 5:
+            raise OSError(5, "Input/output error")
+
+    reader.before = fail
+    with pytest.raises(Exception, match="Input/output error"):
+        run([made], reader, [directory], Options(threads=1))
+
+
+def test_an_interrupted_conversion_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    stop_half_way(tmp_path, one())
+    watcher = Watcher()
+    (result,) = run([one()], MemoryReader({"w": some(9, 400, 32)}), [tmp_path], progress=watcher)
+    assert watcher.resumed == result.resumed == 5 * 1024 * 2
+    assert watcher.done == watcher.size - watcher.resumed
+    assert watcher.notes == []
+
+
+def test_no_resume_starts_afresh(tmp_path: Path) -> None:
+    stop_half_way(tmp_path, one())
+    watcher = Watcher()
+    (result,) = run([one()], MemoryReader({"w": some(9, 400, 32)}), [tmp_path], Options(resume=False), watcher)
+    assert watcher.resumed == result.resumed == 0
+    assert watcher.notes == ["the unfinished y.gguf.part is discarded"]
+
+
+def test_a_part_of_other_options_is_discarded(tmp_path: Path) -> None:
+    stop_half_way(tmp_path, one("a"))
+    watcher = Watcher()
+    (result,) = run([one("b")], MemoryReader({"w": some(8, 400, 32)}), [tmp_path], progress=watcher)
+    assert watcher.resumed == 0
+    assert watcher.notes == ["the unfinished y.gguf.part, of other options or another source, is discarded"]
+    assert result.files[0].read_bytes() == expected(one("b"), {"b": some(8, 400, 32).tobytes()})[0]
+
+
+@pytest.mark.parametrize("damage", ["torn", "zeroed", "flipped", "first line", "part gone", "part cut", "nonsense"])
+def test_what_is_unsure_is_encoded_again(tmp_path: Path, damage: str) -> None:
+    stop_half_way(tmp_path, one())
+    part, log = tmp_path / "y.gguf.part", tmp_path / "y.gguf.part.journal"
+    data = log.read_bytes()
+    first = data.index(b"\n") + 1
+    match damage:
+        case "torn":
+            log.write_bytes(data[:-3])
+        case "zeroed":
+            log.write_bytes(data[:first] + bytes(len(data) - first))
+        case "flipped":
+            log.write_bytes(data[: first + 20] + bytes([data[first + 20] ^ 1]) + data[first + 21 :])
+        case "first line":
+            log.write_bytes(data[1:])
+        case "part gone":
+            part.unlink()
+        case "part cut":
+            os.truncate(part, 100)
+        case "nonsense":
+            log.write_bytes(data + journal._line("done 7:0-9") + journal._line("done 0:0-999999"))
+    if damage in ("torn", "zeroed", "flipped", "first line"):
+        # whatever the damaged records covered must not be taken from the part file
+        with part.open("r+b") as f:
+            f.seek(64)
+            f.write(bytes(part.stat().st_size - 64))
+        log.write_bytes(log.read_bytes()[: first if damage in ("torn", "flipped") else None])
+    (result,) = run([one()], MemoryReader({"w": some(9, 400, 32)}), [tmp_path])
+    assert result.files[0].read_bytes() == expected(one(), {"a": some(9, 400, 32).tobytes()})[0]
+
+
+def test_a_record_appended_after_a_torn_one_counts(tmp_path: Path) -> None:
+    """The torn end is cut off before the next run writes its own records."""
+    stop_half_way(tmp_path, one())
+    log = tmp_path / "y.gguf.part.journal"
+    log.write_bytes(log.read_bytes() + b"0123")
+    stop_half_way(tmp_path, one())
+    parsed = journal.parse(log.read_bytes())
+    assert parsed is not None
+    assert parsed.size == log.stat().st_size
+    assert sum(rows.count for rows in parsed.done.values()) == 2 * 5 * 32
+
+
+def test_parts_in_several_processes_and_a_finish(tmp_path: Path) -> None:
+    whole = made()
+    with pytest.raises(OutputError, match="not done"):
+        finish([whole], [tmp_path])
+    command = [sys.executable, "-m", "tests.convert.slow", str(tmp_path), "0.002"]
+    first = [subprocess.Popen([*command, f"{n}/5"], cwd=ROOT, stdout=subprocess.DEVNULL) for n in (1, 2, 4)]
+    until(lambda: (tmp_path / f"{NAMES[0]}.part.journal.1of5").exists())
+    with pytest.raises(OutputError, match="another process is writing this output"):
+        finish([whole], [tmp_path])
+    assert [p.wait(30) for p in first] == [0, 0, 0]
+    with pytest.raises(OutputError, match=r"'blk.2' and 3 more tensors are not done \(carry out every part first"):
+        finish([whole], [tmp_path])
+    for n in (3, 5):
+        (result,) = run([whole], MemoryReader(WEIGHTS), [tmp_path], Options(part=Part(n, 5)))
+        assert not result.complete
+    assert not any((tmp_path / n).exists() for n in NAMES)
+    (result,) = finish([whole], [tmp_path])
+    assert [f.read_bytes() for f in result.files] == RIGHT
+    assert left_over(tmp_path) == NAMES
+
+
+def test_a_whole_run_takes_over_what_parts_have_done(tmp_path: Path) -> None:
+    run([made()], MemoryReader(WEIGHTS), [tmp_path], Options(part=Part(2, 3)))
+    (result,) = run([made()], MemoryReader(WEIGHTS), [tmp_path])
+    assert result.resumed > 0
+    assert [f.read_bytes() for f in result.files] == RIGHT
+    assert left_over(tmp_path) == NAMES
