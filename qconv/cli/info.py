@@ -116,16 +116,19 @@ def show(summary: Summary) -> None:
 
 def memory_lines(summary: Summary) -> list[str]:
     """What running it takes, in words."""
+    import textwrap
+
     from qconv.cli.sizes import size
 
     needed = summary.memory
     if needed is None:
-        return [f"memory to run it: unknown{f' ({summary.note})' if summary.note else ''}"]
-    parts = f"{size(needed.weights)} weights + {size(needed.cache)} cache"
+        return textwrap.wrap(f"memory to run it: unknown{f'; {summary.note}' if summary.note else ''}", 80)
+    parts = [("weights", needed.weights), ("cache", needed.cache), ("both", needed.total)]
+    counted = f"counted with {', '.join(needed.assumed)}; the runtime's own buffers come on top"
     return [
-        f"memory to run it: {size(needed.total)} = {parts}, at a context of {needed.context:,}",
-        f"  counted with {', '.join(needed.assumed)};",
-        "  the runtime's own buffers come on top",
+        f"memory to run it at a context of {needed.context:,}",
+        *(f"  {name:<7}  {size(number):>8}" for name, number in parts),
+        *textwrap.wrap(counted, 80, initial_indent="  ", subsequent_indent="  "),
     ]
 
 
