@@ -17,19 +17,19 @@ from qconv.types import Metadata, TensorInfo, ValueType
 ByteOrder = Literal["little", "big"]
 
 SCALARS: dict[ValueType, str] = {
-    ValueType.UINT8: "u1",
-    ValueType.INT8: "i1",
-    ValueType.UINT16: "u2",
-    ValueType.INT16: "i2",
-    ValueType.UINT32: "u4",
-    ValueType.INT32: "i4",
-    ValueType.FLOAT32: "f4",
-    ValueType.BOOL: "u1",
-    ValueType.UINT64: "u8",
-    ValueType.INT64: "i8",
-    ValueType.FLOAT64: "f8",
+    ValueType.UINT8: "B",
+    ValueType.INT8: "b",
+    ValueType.UINT16: "H",
+    ValueType.INT16: "h",
+    ValueType.UINT32: "I",
+    ValueType.INT32: "i",
+    ValueType.FLOAT32: "f",
+    ValueType.BOOL: "B",
+    ValueType.UINT64: "Q",
+    ValueType.INT64: "q",
+    ValueType.FLOAT64: "d",
 }
-"""Value types of fixed size, as numpy spells them without the byte order."""
+"""Value types of fixed size, by the letter that ``struct`` and numpy both know them by."""
 
 
 def dtype_of(element: ValueType, byte_order: ByteOrder) -> np.dtype[np.generic]:

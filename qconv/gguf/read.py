@@ -15,7 +15,7 @@ import numpy as np
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.formats import block_types_by_id
 from qconv.gguf import limits
-from qconv.gguf.file import SCALARS, ByteOrder, File, Strings, Tensor, dtype_of, padded, tensor_bytes
+from qconv.gguf.file import ByteOrder, File, Strings, Tensor, dtype_of, padded, tensor_bytes
 from qconv.types import Metadata, TensorInfo, Value, ValueType
 
 _FIRST_PIECE = 64 << 10
@@ -105,7 +105,7 @@ class _Header:
                 self._fail(f"nests arrays in the metadata key '{key}'")
             return Value(kind, self._array(key, element), element)
         if kind is ValueType.STRING:
-            return Value(kind, self._string(f"the metadata key '{key}'", limits.STRING_BYTES))
+            return Value(kind, self._string(f"the metadata key '{key}'", limits.HEADER_BYTES))
         dtype = dtype_of(kind, self._order)
         data = np.frombuffer(self._take(dtype.itemsize), dtype)[0].item()
         return Value(kind, data != 0 if kind is ValueType.BOOL else data)
@@ -121,7 +121,7 @@ class _Header:
     def _array(self, key: str, element: ValueType) -> Any:
         at = self._at
         count: int = self._scalar("Q")
-        size = 8 if element is ValueType.STRING else int(SCALARS[element][1])
+        size = 8 if element is ValueType.STRING else dtype_of(element, self._order).itemsize
         if count * size > self._size - self._at:
             self._fail(f"claims {count} items in the metadata key '{key}', more than fit into the file", offset=at)
         if element is ValueType.STRING:

@@ -118,29 +118,20 @@ def _value(key: str, value: Value) -> bytes:
         if value.element is None or value.element is ValueType.ARRAY:
             raise UsageError(f"metadata key '{key}': an array needs an element type that is not an array")
         items = _strings(value.data) if value.element is ValueType.STRING else _numbers(value.element, value.data)
-    except (OverflowError, FloatingPointError, TypeError, ValueError) as e:
+    except (struct.error, OverflowError, TypeError, ValueError, AttributeError) as e:
         raise UsageError(f"metadata key '{key}' cannot hold its value as {value.type.name}: {e}") from e
     return kind + struct.pack("<IQ", value.element, len(value.data)) + items
 
 
 def _numbers(element: ValueType, data: Any) -> bytes:
-    dtype = dtype_of(element, "little")
     if element is ValueType.BOOL:
-        return np.asarray(data, bool).astype(dtype).tobytes()
-    values = np.asarray(data)
-    if values.dtype == dtype or not values.size:
-        return values.astype(dtype).tobytes()
-    if SCALARS[element].startswith("f"):
-        with np.errstate(over="raise"):
-            return values.astype(np.float64).astype(dtype).tobytes()
-    if values.dtype.kind not in "iu" or _beyond(values, dtype):
-        raise ValueError(f"must be whole numbers from {np.iinfo(dtype.str).min} to {np.iinfo(dtype.str).max}")
-    return values.astype(dtype).tobytes()
-
-
-def _beyond(values: np.ndarray[Any, np.dtype[Any]], dtype: np.dtype[Any]) -> bool:
-    bounds = np.iinfo(dtype.str)
-    return int(values.min()) < bounds.min or int(values.max()) > bounds.max
+        return np.asarray(data, bool).tobytes()
+    if isinstance(data, np.ndarray):
+        dtype = dtype_of(element, "little")
+        if data.dtype == dtype:
+            return data.astype(dtype, copy=False).tobytes()
+        data = data.tolist()
+    return struct.pack(f"<{len(data)}{SCALARS[element]}", *data)
 
 
 def _strings(data: Strings | Iterable[str | bytes]) -> bytes:
