@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from qconv.cli import compare, convert, info
+from qconv.cli import architectures, compare, convert, info
 from qconv.cli.help import Command, Group
 
 EXAMPLES = """
@@ -50,6 +50,9 @@ def options(
 
 app.command("convert", cls=Command, short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
 app.command("compare", cls=Command, short_help=compare.SHORT, epilog=compare.EXAMPLES)(compare.compare)
+app.command("architectures", cls=Command, short_help=architectures.SHORT, epilog=architectures.EXAMPLES)(
+    architectures.architectures
+)
 app.command("info", cls=Command, short_help=info.SHORT, epilog=info.EXAMPLES)(info.info)
 
 
