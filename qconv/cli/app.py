@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from qconv import __version__
 from qconv.cli import architectures, compare, convert, info
 from qconv.cli.help import Command, Group
 
@@ -33,9 +34,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"qconv {version('qconv')}")
+        typer.echo(f"qconv {__version__}")
         raise typer.Exit
 
 
@@ -49,11 +48,11 @@ def options(
 
 
 app.command("convert", cls=Command, short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
+app.command("info", cls=Command, short_help=info.SHORT, epilog=info.EXAMPLES)(info.info)
 app.command("compare", cls=Command, short_help=compare.SHORT, epilog=compare.EXAMPLES)(compare.compare)
 app.command("architectures", cls=Command, short_help=architectures.SHORT, epilog=architectures.EXAMPLES)(
     architectures.architectures
 )
-app.command("info", cls=Command, short_help=info.SHORT, epilog=info.EXAMPLES)(info.info)
 
 
 def commands() -> set[str]:

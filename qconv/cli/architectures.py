@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,7 +82,7 @@ def describe(table: Table) -> Iterator[str]:
     """A table in lines: classes, tensors, metadata, what is left out."""
     yield f"{table.name}: {table.about}" if table.about else table.name
     yield f"GGUF architecture: {table.gguf_name}"
-    yield "classes: " + ", ".join(table.classes)
+    yield from _wrapped(f"classes: {', '.join(table.classes)}", "")
     yield ""
     yield "tensors (a module is a weight, and a bias where there is one)"
     yield from _entries(table.modules | table.tensors, "  ")
@@ -95,7 +96,14 @@ def describe(table: Table) -> Iterator[str]:
     if table.drop:
         yield ""
         yield "left out"
-        yield from (f"  {_dropped(drop)}" for drop in table.drop)
+        for drop in table.drop:
+            yield from _wrapped(_dropped(drop), "  ")
+
+
+def _wrapped(text: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, 80, initial_indent=indent, subsequent_indent=indent + "  ", break_on_hyphens=False, break_long_words=False
+    )
 
 
 def _entries(entries: dict[str, str | tuple[str, ...] | Entry], indent: str) -> Iterator[str]:
@@ -147,9 +155,9 @@ def _key(key: str | tuple[str, ...] | Key) -> str:
 def _dropped(drop: Drop) -> str:
     patterns = [
         *drop.names,
-        *(f"{part}..." for part in drop.starts),
-        *(f"...{part}" for part in drop.ends),
-        *(f"...{part}..." for part in drop.contains),
+        *(f"{part}…" for part in drop.starts),
+        *(f"…{part}" for part in drop.ends),
+        *(f"…{part}…" for part in drop.contains),
     ]
     return f"{', '.join(patterns)}: {drop.reason}"
 
