@@ -17,40 +17,49 @@ _SMALLEST = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """``common``: bytes each worker's own row block may take.  ``gate``: bytes for row blocks larger than that."""
+    """``row_block``: weights of a common row block.  ``common``: bytes a worker takes for one.
+
+    ``gate``: bytes that row blocks larger than that share: long single rows, and the wide blocks of transposes, which
+    read their whole source for each block.
+    """
 
     workers: int
     row_block: int
     common: int
     gate: int
-    excess: tuple[tuple[str, int], ...]
-    """Tensors, and the bytes of their smallest piece of work, that do not fit through the gate."""
+
+    def rows(self, tensor: Tensor) -> int:
+        """Rows of a row block of a tensor."""
+        rows = max(1, self.row_block // max(1, tensor.columns))
+        if not tensor.recipe.held:
+            return rows
+        matrix = tensor.recipe.held // max(1, tensor.source_row)
+        fixed, share = cost(tensor, 0), self.gate // self.workers
+        return max(rows, min(matrix, (share - fixed) // max(1, cost(tensor, 1) - fixed)))
 
 
 def fit(tensors: Iterable[Tensor], threads: int, budget: int) -> Fit:
-    """Row blocks as large as useful while all workers' take at most half the budget, all of it when no row is long."""
+    """Row blocks as large as useful while all workers' take at most half the budget, all of it when no row is long.
+
+    Raises UsageError when a single row does not fit.
+    """
     tensors = list(tensors)
     row_block = ROW_BLOCK
     while True:
-        small = [t for t in tensors if t.columns <= row_block and not t.recipe.held]
-        large = [t for t in tensors if t.columns > row_block or t.recipe.held]
+        small = [t for t in tensors if t.columns <= row_block]
+        large = [t for t in tensors if t.columns > row_block]
         common = max((cost(t, max(1, min(t.rows, row_block // max(1, t.columns)))) for t in small), default=0)
-        share = budget // 2 if large else budget
+        share = budget // 2 if large or any(t.recipe.held for t in tensors) else budget
         if threads * common <= share or row_block == _SMALLEST:
             break
         row_block //= 2
     workers = max(1, min(threads, share // common)) if common else threads
     gate = max(0, budget - workers * common)
-    needs = ((t.name, cost(t, t.rows if t.recipe.held else 1)) for t in large)
-    return Fit(workers, row_block, common, gate, tuple((name, size) for name, size in needs if size > gate))
-
-
-def refuse_excess(found: Fit) -> None:
-    """Raises UsageError when a tensor does not fit into the memory the user granted."""
-    for name, size in found.excess:
-        more = (size - found.gate) // 1_000_000 + 1
-        raise UsageError(
-            f"{size:,} bytes are needed at once and --memory leaves {found.gate:,}",
-            tensor=name,
-            hint=f"raise --memory by {more}MB",
-        )
+    for tensor in large:
+        if cost(tensor, 1) > gate:
+            raise UsageError(
+                f"one row needs {cost(tensor, 1):,} bytes at once, and there are {gate:,}",
+                tensor=tensor.name,
+                hint=f"raise --memory (400MB when it is not given) by {(cost(tensor, 1) - gate) // 1_000_000 + 1}MB",
+            )
+    return Fit(workers, row_block, common, gate)

@@ -9,7 +9,7 @@ from pathlib import Path
 from qconv.convert import cores, memory, pool, schedule, space
 from qconv.convert.disk import Disk
 from qconv.convert.failing import KEPT
-from qconv.convert.fit import fit, refuse_excess
+from qconv.convert.fit import fit
 from qconv.convert.memory import Gate
 from qconv.convert.options import Options, Progress, Result, Silent
 from qconv.convert.output import Output
@@ -87,11 +87,6 @@ class _Job:
         tensors = list(dict.fromkeys(s.tensor for s in segments))
         prepare(tensors)
         sizes = fit(tensors, options.threads or cores.usable(), memory.budget(options.memory))
-        if options.memory is not None:
-            refuse_excess(sizes)
-        for name, size in sizes.excess:
-            progress.note(f"{name} needs {size / 1e6:.0f} MB at once")
-
         stop = Stop()
         syncer = Syncer(self.outputs, stop)
         worker = Work(reader, _Files(self.outputs, syncer), Gate(sizes.gate), sizes.common, stop)
@@ -103,7 +98,7 @@ class _Job:
         try:
             syncer.start()
             spaces = [Space() for _ in range(sizes.workers)]
-            pool.carry_out(schedule.blocks(segments, sizes.row_block), carry_out, spaces, stop, self.abandon)
+            pool.carry_out(schedule.blocks(segments, sizes.rows), carry_out, spaces, stop, self.abandon)
             syncer.close(record=True)
         except KeyboardInterrupt as e:
             stop.because(e)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -78,8 +78,7 @@ def tensors(plans: Sequence[Plan]) -> list[Tensor]:
 def share(all_tensors: Sequence[Tensor], part: Part | None) -> list[tuple[Tensor, int, int]]:
     """The rows of each tensor that are a part's to do: equal shares of the bytes read, in order.
 
-    Follows from the plans alone, so that processes with other threads or memory agree.  A tensor that is held whole
-    goes to one part.
+    Follows from the plans alone, so that processes with other threads or memory agree.
     """
     if part is None:
         return [(t, 0, t.rows) for t in all_tensors]
@@ -112,11 +111,11 @@ def segments(work: Iterable[tuple[Tensor, int, int]], done: Sequence[Sequence[Ra
                 yield Block(tensor, a, b, wanted)
 
 
-def blocks(found: Iterable[Block], row_block: int) -> Iterator[Block]:
-    """Segments cut into row blocks of about ``row_block`` weights; a tensor that is held whole is not cut."""
+def blocks(found: Iterable[Block], rows: Callable[[Tensor], int]) -> Iterator[Block]:
+    """Segments cut into row blocks of as many rows as ``rows`` says for their tensor."""
     for segment in found:
         tensor = segment.tensor
-        step = tensor.rows if tensor.recipe.held else max(1, row_block // max(1, tensor.columns))
+        step = rows(tensor)
         for row in range(segment.start, segment.stop, step):
             yield Block(tensor, row, min(segment.stop, row + step), segment.encodings)
 
@@ -148,7 +147,7 @@ def _row_at(tensor: Tensor, offset: int) -> int:
     if offset <= 0 or not tensor.source_row:
         return 0
     row = -(-offset // tensor.source_row)
-    return tensor.rows if tensor.recipe.held else min(row, tensor.rows)
+    return min(row, tensor.rows)
 
 
 def _wanted(

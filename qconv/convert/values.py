@@ -40,9 +40,9 @@ def narrowed(rows: NDArray[np.float32], dtype: str) -> Rows:
     return rows
 
 
-def as_type(rows: Rows, dtype: str, wanted: str) -> tuple[Rows, str]:
-    """Rows of one plain type in another, and that type."""
-    return (rows, dtype) if wanted == dtype else (narrowed(widened(rows, dtype), wanted), wanted)
+def as_type(rows: Rows, dtype: str, wanted: str) -> Rows:
+    """Rows of one plain type in another."""
+    return rows if wanted == dtype else narrowed(widened(rows, dtype), wanted)
 
 
 def loses(dtype: str, stored: str) -> bool:
@@ -65,18 +65,30 @@ def encode(
     Works through slices of rows and calls ``check`` before each, which may raise to stop.  Raises blocks.NonFinite
     with the row counted in ``rows``.
     """
+    if block_type in FLOATS:
+        _convert(np.ascontiguousarray(rows).reshape(-1), dtype, stored, block_type, out.reshape(-1), check)
+        return
     step = max(1, SLICE // max(1, rows.shape[1]))
     for row in range(0, len(rows), step):
         check()
-        values, kind = rows[row : row + step], dtype
-        if loses(kind, stored):
-            values, kind = as_type(values, kind, stored)
-        place = out[row : row + step]
-        if block_type in FLOATS:
-            values, _ = as_type(values, kind, block_type)
-            place[:] = np.ascontiguousarray(values).view(np.uint8)
-            continue
+        values = rows[row : row + step]
+        if loses(dtype, stored):
+            values = as_type(values, dtype, stored)
         try:
-            blocks.encode(block_type, values, importance, out=place, search=search)
+            blocks.encode(block_type, values, importance, out=out[row : row + step], search=search)
         except blocks.NonFinite as e:
             raise blocks.NonFinite(row + e.row, e.column) from e
+
+
+def _convert(
+    values: Rows, dtype: str, stored: str, wanted: str, out: NDArray[np.uint8], check: Callable[[], None]
+) -> None:
+    """Fills ``out`` with the 1-D ``values`` rounded to ``stored``, as the plain type ``wanted``."""
+    size = out.nbytes // max(1, values.size)
+    for start in range(0, values.size, SLICE):
+        check()
+        piece, kind = values[start : start + SLICE], dtype
+        if loses(kind, stored):
+            piece, kind = as_type(piece, kind, stored), stored
+        piece = as_type(piece, kind, wanted)
+        out[start * size : (start + piece.size) * size] = piece.view(np.uint8)

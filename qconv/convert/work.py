@@ -18,6 +18,9 @@ from qconv.errors import InputError, QconvError
 from qconv.formats import block_types
 from qconv.types import Rows, TensorReader
 
+_TRANSPOSING = 8 << 20
+"""Bytes a transpose takes beside its result."""
+
 
 class Sink(Protocol):
     """Where encoded rows go: into files, or against what is in them."""
@@ -65,7 +68,7 @@ class Work:
             except blocks.NonFinite as e:
                 raise blocks.NonFinite(block.start + e.row, e.column, tensor=block.tensor.name) from e
             except MemoryError as e:
-                hint = "use fewer --threads or a smaller --memory"
+                hint = "use fewer --threads or less --memory"
                 raise QconvError("there is not enough memory", tensor=block.tensor.name, hint=hint) from e
             except QconvError as e:
                 if e.tensor is None:
@@ -98,13 +101,16 @@ class Work:
 def cost(tensor: Tensor, rows: int) -> int:
     """Bytes at most in memory while ``rows`` rows of a tensor are worked on.
 
-    A recipe reads into one buffer and may gather or compute into a second; float32 needs a third to be computed in.
-    Encoders widen and round in slices.
+    A recipe that is more than its source reads into one buffer, gathers from up to four times the rows it makes, and
+    computes in float32; a transpose reads a few megabytes at a time.  Rounding before encoding widens slices of rows.
     """
-    copies = 3 if tensor.recipe.dtype == "F32" else 2
+    recipe = tensor.recipe
+    copies = 1 if (recipe.describe(),) == recipe.sources else 6
     encoded = max((e.row_bytes for e in tensor.encodings), default=0)
-    slices = 24 * max(min(values.SLICE, rows * tensor.columns), tensor.columns)
-    return rows * (copies * tensor.source_row + encoded) + slices + tensor.recipe.held
+    rounded = any(values.loses(recipe.dtype, e.stored) for e in tensor.encodings)
+    widest = max(tensor.columns, values.SLICE) if rounded else values.SLICE
+    slices = 24 * min(widest, rows * tensor.columns) + (_TRANSPOSING if recipe.held else 0)
+    return rows * (copies * tensor.source_row + encoded) + slices
 
 
 def prepare(tensors: Iterable[Tensor]) -> None:
