@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Records what llama.cpp's converter makes of tiny checkpoints, for tests/architectures/goldens/.
+
+    scripts/record_architectures.py --converter DIR [--path DIR] [--keep DIR] SOURCE...
+
+DIR is llama.cpp's folder with ``convert_hf_to_gguf.py``, ``conversion/`` and ``gguf-py/`` (the source distribution of
+the PyPI package llama-cpp-python holds it under ``vendor/llama.cpp``); run this with a Python that has what the converter
+needs (torch, transformers), and give with ``--path`` a folder to import another transformers from.
+
+A SOURCE is the folder of a small checkpoint (its config and the names, types and shapes of its tensors are taken, the
+vocabulary cut down), named by the folder or as NAME=FOLDER; or a golden file, which is made again.  Tokenizers are left
+out: they have tests of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+GOLDENS = REPOSITORY / "tests" / "architectures" / "goldens"
+LONG = 40
+"""Arrays of more elements are recorded by their hash."""
+
+sys.path.insert(0, str(REPOSITORY / "tests" / "architectures"))
+from tiny import VOCABULARY, write  # noqa: E402  # the tests' own maker of checkpoints
+
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import conversion
+conversion.load_all_models()
+from conversion.base import ModelBase
+for classes in ModelBase._model_classes.values():
+    for found in set(classes.values()):
+        found.set_vocab = lambda self: None
+import convert_hf_to_gguf
+sys.argv = ["convert_hf_to_gguf.py", sys.argv[2], "--outtype", sys.argv[3], "--outfile", sys.argv[4]]
+convert_hf_to_gguf.main()
+"""
+
+
+def headers(directory: Path) -> dict[str, tuple[str, list[int]]]:
+    """Types and shapes of the tensors of a checkpoint, shards in order."""
+    found: dict[str, tuple[str, list[int]]] = {}
+    for path in sorted(directory.glob("model*.safetensors")):
+        with path.open("rb") as f:
+            header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
+        for name, about in header.items():
+            if name != "__metadata__":
+                found[name] = (about["dtype"], about["shape"])
+    return found
+
+
+def with_small_vocabulary(config: Any, large: int) -> Any:
+    """``config`` with every size of the vocabulary replaced."""
+    if isinstance(config, dict):
+        return {
+            key: VOCABULARY if key.startswith("vocab_size") and value == large else with_small_vocabulary(value, large)
+            for key, value in config.items()
+        }
+    return config
+
+
+def source(text: str) -> tuple[str, dict[str, Any], dict[str, tuple[str, list[int]]]]:
+    """Name, config and tensors of a SOURCE."""
+    name, _, folder = text.rpartition("=")
+    path = Path(folder)
+    if path.suffix == ".json":
+        golden = json.loads(path.read_text("utf-8"))
+        return path.stem, golden["config"], {k: (t, s) for k, (t, s) in golden["tensors"].items()}
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    large = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size") or 0
+    tensors = headers(path)
+    if large > VOCABULARY:
+        config = with_small_vocabulary(config, large)
+        tensors = {k: (t, [VOCABULARY if n == large else n for n in s]) for k, (t, s) in tensors.items()}
+    return name or (path.parent.name if path.name == "hf" else path.name), config, tensors
+
+
+def out_type(tensors: dict[str, tuple[str, list[int]]]) -> str:
+    """What loses nothing: the first matrix's 16-bit type, else float32."""
+    first = next((t for t, shape in tensors.values() if len(shape) > 1 and t in ("BF16", "F16")), "F32")
+    return first.lower()
+
+
+def expected(path: Path) -> dict[str, Any]:
+    """Metadata and tensors of a GGUF file as the golden file has them."""
+    from gguf import GGUFReader, GGUFValueType
+
+    reader = GGUFReader(path)
+    architecture = reader.fields["general.architecture"].contents()
+    keys: dict[str, list[Any]] = {}
+    for key, field in reader.fields.items():
+        if key == "general.file_type" or key.startswith(architecture + "."):
+            value = field.contents()
+            if field.types[0] == GGUFValueType.ARRAY:
+                data = list(value)
+                if len(data) > LONG:
+                    data = {"length": len(data), "sha256": hashlib.sha256(json.dumps(data).encode()).hexdigest()}
+                keys[key] = [f"ARRAY:{field.types[-1].name}", data]
+            else:
+                keys[key] = [field.types[0].name, value]
+    tensors = [
+        [t.name, t.tensor_type.name, [int(n) for n in reversed(t.shape)], hashlib.sha256(t.data.tobytes()).hexdigest()]
+        for t in reader.tensors
+    ]
+    return {"architecture": architecture, "metadata": keys, "tensors": tensors}
+
+
+def record(text: str, options: argparse.Namespace) -> bool:
+    name, config, tensors = source(text)
+    weights = sum(math.prod(shape) for _, shape in tensors.values())
+    with tempfile.TemporaryDirectory(dir=options.keep) as made:
+        directory, out = Path(made) / "hf", Path(made) / "out.gguf"
+        write(directory, config, tensors)
+        environment = dict(os.environ, PYTHONPATH=options.path or "", HF_HUB_OFFLINE="1", PYTHONHASHSEED="2")
+        command = [sys.executable, "-c", CHILD, str(options.converter), str(directory), out_type(tensors), str(out)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode or not out.exists():
+            print(f"{name}: llama.cpp's converter fails: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+            return False
+        sys.path.insert(1, str(options.converter / "gguf-py"))
+        golden = {"config": config, "tensors": tensors, "expected": expected(out)}
+    lines = json.dumps(golden, indent=None, ensure_ascii=False, separators=(",", ":"))
+    (GOLDENS / f"{name}.json").write_text(lines.replace('],"', '],\n"') + "\n", "utf-8")
+    print(f"{name}: {len(tensors)} tensors, {weights / 1e6:.1f} M weights, {len(lines) / 1e3:.0f} kB")
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--converter", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--path", metavar="DIR")
+    parser.add_argument("--keep", metavar="DIR", help="where to put temporary files")
+    parser.add_argument("sources", nargs="+", metavar="SOURCE")
+    options = parser.parse_args()
+    GOLDENS.mkdir(parents=True, exist_ok=True)
+    failed = [text for text in options.sources if not record(text, options)]
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
