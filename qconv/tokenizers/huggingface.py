@@ -46,7 +46,8 @@ class HfTokenizer:
         for token in self.file.added_tokens or ():
             self._add(token)
         settings, decoder = self._settings()
-        self.special = _unique(_text(entry) for entry in settings.values())
+        self._named = {name: _text(entry) for name, entry in settings.items()}
+        self.special = list(dict.fromkeys(self._named.values()))
         self._add_configured(settings, decoder)
 
     @cached_property
@@ -82,7 +83,10 @@ class HfTokenizer:
         given |= {key: value for key, value in self.config.items() if key.endswith(("_token", "_special_tokens"))}
         decoder = self.source.config_added_tokens
         if decoder is None:
-            given |= self.source.object("special_tokens_map.json")
+            found = self.source.object("special_tokens_map.json")
+            more = [given.get("additional_special_tokens"), found.pop("additional_special_tokens", None)]
+            given |= found
+            given["additional_special_tokens"] = [one for some in more if isinstance(some, list) for one in some]
             special = {_text(given[key]) for key in given if isinstance(given[key], str | dict)}
             decoder = {
                 index: AddedToken(text, normalized=text not in special, special=text in special)
@@ -102,7 +106,7 @@ class HfTokenizer:
             if isinstance(entry, dict) and isinstance(entry.get("content"), str):
                 token = added_token(entry, self.source.path("tokenizer_config.json"))
                 settings[name] = known.get(token.content, token)
-            elif isinstance(entry, str):
+            elif isinstance(entry, str) and entry:
                 settings[name] = known.get(entry, entry)
         return settings, [decoder[index] for index in sorted(decoder)]
 
@@ -111,13 +115,14 @@ class HfTokenizer:
         later = list(decoder)
         known = {token.content for token in [*self.added.values(), *later]}
         listed = set(later)
+        first: dict[str, str | AddedToken] = {}
         for entry in settings.values():
+            first.setdefault(_text(entry), entry)
+        for entry in first.values():
             if isinstance(entry, AddedToken) and entry not in listed:
                 later.append(entry)
-                listed.add(entry)
             elif isinstance(entry, str) and entry not in known:
                 later.append(AddedToken(entry, normalized=False, special=True))
-                known.add(entry)
         for token in later:
             marked = msgspec.structs.replace(token, special=token.special or token.content in special)
             self._later.append(marked)
@@ -175,8 +180,8 @@ class HfTokenizer:
 
     def _around(self, name: str) -> list[int]:
         adds = self.config.get(f"add_{name}_token", name in (self.hf_class.adds or ()))
-        text = self.config.get(f"{name}_token", self.hf_class.special.get(name))
-        index = self.id_of(_text(text)) if adds and isinstance(text, str | dict) else None
+        text = self._named.get(name)
+        index = self.id_of(text) if adds and text is not None else None
         return [] if index is None else [index]
 
     def as_decoded(self, text: str) -> str:
@@ -217,10 +222,6 @@ def _text(entry: Any) -> str:
         if isinstance(entry, str)
         else str(entry.content if isinstance(entry, AddedToken) else entry.get("content"))
     )
-
-
-def _unique(texts: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(texts))
 
 
 def _flags(token: AddedToken) -> dict[str, Any]:
