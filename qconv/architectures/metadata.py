@@ -11,7 +11,8 @@ from qconv.architectures.table import Key, Keys, Table, common, key_types
 from qconv.errors import PlanError, TableError
 from qconv.types import Metadata, Value, ValueType
 
-_GENERAL_TYPES = {"general.file_type": "uint32"}
+_ROOTED = ("general.", "xielu.", "tokenizer.")
+"""Keys that are not under the architecture's name."""
 _CONSTRUCTORS = {
     "uint32": ValueType.UINT32,
     "int32": ValueType.INT32,
@@ -42,7 +43,7 @@ def _values(model: Model, keys: Keys, architecture: str) -> Metadata:
         raw = _raw(model, key)
         if raw is None or (isinstance(raw, Sequence) and not isinstance(raw, str) and not len(raw)):
             continue
-        full = name if name in _GENERAL_TYPES else f"{architecture}.{name}"
+        full = name if name.startswith(_ROOTED) else f"{architecture}.{name}"
         values[full] = _typed(name, raw)
     return values
 
@@ -71,7 +72,7 @@ def _raw(model: Model, key: Key) -> Any:
 def _typed(name: str, raw: Any) -> Value:
     if isinstance(raw, list | tuple):
         return _array(name, list(raw))
-    kind = _GENERAL_TYPES.get(name) or key_types().get(name)
+    kind = key_types().get(name)
     if kind is None or kind == "array":
         raise TableError(f"metadata.toml says nothing about a single value of key {name!r}")
     return Value(_CONSTRUCTORS[kind], _scalar(name, raw, _CONSTRUCTORS[kind]))

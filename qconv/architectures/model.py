@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qconv.architectures.operations.base import as_float32
 from qconv.errors import PlanError
-from qconv.types import TensorInfo
+from qconv.types import TensorInfo, TensorReader
 
 LARGEST_COUNT = 1 << 16
 """Layers, experts or heads; more is a broken config, not a model."""
@@ -26,6 +27,17 @@ class Model:
     tensors: Mapping[str, TensorInfo] = field(default_factory=dict)
     directory: Path | None = None
     table: str = ""
+    reader: TensorReader | None = None
+
+    def scalar(self, name: str) -> float | None:
+        """The value of a tensor that holds just one, in float32; None when there is no such tensor.
+
+        For the few weights that GGUF keeps as metadata; nothing larger is read before the plan stands.
+        """
+        info = self.tensors.get(name)
+        if info is None or info.weights != 1 or self.reader is None:
+            return None
+        return float(as_float32(self.reader.read(info.name, 0, 1), info.dtype).reshape(-1)[0])
 
     def find(self, *keys: str) -> Any:
         """The value of the first key that the config has, dots leading into tables; None when it has none of them."""

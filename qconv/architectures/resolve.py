@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qconv.architectures import config as configs
 from qconv.architectures import metadata as keys
 from qconv.architectures.build import carried
@@ -18,7 +21,7 @@ from qconv.architectures.registry import load_quirk
 from qconv.architectures.table import Table, classes, table
 from qconv.architectures.tensors import Matcher, Output
 from qconv.errors import InputError, UnsupportedError
-from qconv.types import Metadata, TensorInfo, Value
+from qconv.types import Metadata, Rows, TensorInfo, Value
 
 
 class Checkpoint(Protocol):
@@ -35,6 +38,8 @@ class Checkpoint(Protocol):
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]: ...
+
+    def read(self, name: str, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,7 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
     config = configs.complete(checkpoint.config, known)
     names = canonical_names(checkpoint.tensors, config, known)
     infos = {name: checkpoint.tensors[source] for name, source in names.items()}
-    model = Model(config, infos, checkpoint.directory, known.name)
+    model = Model(config, infos, checkpoint.directory, known.name, checkpoint)
     outputs, dropped = Matcher(model, known, names, checkpoint.tensors).outputs()
     return Resolved(
         architecture=known.gguf_name,

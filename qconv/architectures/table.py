@@ -165,7 +165,7 @@ def _merged(base: Table, own: Table) -> Table:
         experts=base.experts if own.experts == "n_expert" else own.experts,
         quirk=own.quirk or base.quirk,
         renames=own.renames or base.renames,
-        defaults=own.defaults or base.defaults,
+        defaults=base.defaults | own.defaults,
         metadata=both("metadata"),
         modules=both("modules"),
         tensors=both("tensors"),

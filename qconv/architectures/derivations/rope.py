@@ -99,3 +99,30 @@ def rope_factors_llama3(model: Model) -> NDArray[np.float32] | None:
 
 
 _LLAMA3_DEFAULTS = (("factor", 8.0), ("low_freq_factor", 1.0), ("high_freq_factor", 4.0))
+
+
+@maker
+def rope_factors_long(model: Model) -> NDArray[np.float32] | None:
+    """LongRoPE's factors for long contexts."""
+    return _listed(model, "long_factor")
+
+
+@maker
+def rope_factors_short(model: Model) -> NDArray[np.float32] | None:
+    """LongRoPE's factors up to the original context."""
+    return _listed(model, "short_factor")
+
+
+def _listed(model: Model, key: str) -> NDArray[np.float32] | None:
+    """A list of factors; PlanError when only one of the two is there, or its length is not half a head's rotation."""
+    rope = parameters(model)
+    if not rope.get("long_factor") and not rope.get("short_factor"):
+        return None
+    values = rope.get(key)
+    if not isinstance(values, list) or not all(isinstance(v, int | float) for v in values):
+        raise model.lacks([f"rope_scaling.{key}"], values, "a list of numbers")
+    rotated = rope.get("partial_rotary_factor")
+    wanted = int(head_dim(model) * (1.0 if rotated is None else rotated)) // 2
+    if len(values) != wanted:
+        raise model.lacks([f"rope_scaling.{key}"], f"{len(values)} numbers", f"{wanted} of them")
+    return np.array(values, np.float32)

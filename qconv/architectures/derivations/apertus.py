@@ -1,0 +1,15 @@
+"""Apertus: parameters of its activation, one value a layer, become metadata."""
+
+from __future__ import annotations
+
+from qconv.architectures.derivations.common import n_layer
+from qconv.architectures.model import Model
+from qconv.architectures.registry import derivation
+
+
+@derivation
+def activation_values(model: Model, name: str) -> list[float] | None:
+    """``act_fn.NAME`` of every layer; none unless every layer has one."""
+    values = [model.scalar(f"layers.{layer}.mlp.act_fn.{name}") for layer in range(n_layer(model))]
+    found = [value for value in values if value is not None]
+    return found if len(found) == len(values) else None
