@@ -55,8 +55,6 @@ def _first_bytes(path: Path) -> bytes:
         exists = path.exists()
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=path) from e
-    except ValueError as e:
-        raise InputError(f"is no possible path: {e}", file=path) from e
     if exists:
         raise InputError("is neither a file nor a directory", file=path)
     like_hub_name = str(path).count("/") == 1 and not path.parent.exists()

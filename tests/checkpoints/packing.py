@@ -1,0 +1,47 @@
+"""Safetensors files packed by hand, so that no byte a test expects comes from qconv."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAMES = {"f2": "F16", "f4": "F32", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64"}
+NAMES |= {"u1": "U8", "b1": "BOOL"}
+
+
+def file(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
+    """A file with any header, a JSON value or bytes; ``length`` may lie."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def tensors(arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None) -> bytes:
+    """A file of numpy arrays, in that order; ``dtypes`` names those whose type numpy lacks."""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    data = b""
+    for name, array in arrays.items():
+        dtype = (dtypes or {}).get(name) or NAMES[array.dtype.str[1:]]
+        place = [len(data), len(data) + array.nbytes]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": place}
+        data += array.tobytes()
+    return file(header, data)
+
+
+def save(path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tensors(arrays, dtypes))
+    return path
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def index(path: Path, weight_map: Mapping[str, Any]) -> Path:
+    path.write_text(json.dumps({"metadata": {}, "weight_map": weight_map}), encoding="utf-8")
+    return path

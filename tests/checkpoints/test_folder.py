@@ -1,0 +1,202 @@
+"""Which files of a folder are the model, and what is said when it is not all there."""
+
+import os
+
+import numpy as np
+import pytest
+
+from qconv import checkpoints
+from qconv.errors import FormatError, InputError, UnsupportedError
+from tests.checkpoints import packing as p
+
+A, B = p.numbers(2, 4), p.numbers(3, 4, seed=1)
+FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"
+
+
+@pytest.fixture
+def sharded(tmp_path):
+    p.save(tmp_path / FIRST, {"z": A})
+    p.save(tmp_path / SECOND, {"a": B, "b": A})
+    p.index(tmp_path / "model.safetensors.index.json", {"z": FIRST, "a": SECOND, "b": SECOND})
+    return tmp_path
+
+
+@pytest.mark.parametrize("given", [".", "model.safetensors.index.json", FIRST, SECOND])
+def test_a_sharded_model_opens_by_any_of_its_files(sharded, given):
+    with checkpoints.open(sharded / given) as opened:
+        assert list(opened.tensors) == ["z", "a", "b"]  # file by file, by name in each
+        assert [f.name for f in opened.files] == [FIRST, SECOND]
+        assert opened.directory == sharded
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B)
+        np.testing.assert_array_equal(opened.read("z", 0, 2), A)
+
+
+def test_parts_without_an_index(sharded):
+    (sharded / "model.safetensors.index.json").unlink()
+    with checkpoints.open(sharded) as opened:
+        assert list(opened.tensors) == ["z", "a", "b"]
+    with checkpoints.open(sharded / FIRST) as opened:
+        assert list(opened.tensors) == ["z"]
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_a_missing_part_is_named(sharded, with_index):
+    (sharded / SECOND).unlink()
+    if not with_index:
+        (sharded / "model.safetensors.index.json").unlink()
+    with pytest.raises(FormatError, match=rf"is incomplete: '{SECOND}' is missing"):
+        checkpoints.open(sharded)
+
+
+def test_consolidated_weights_are_left_alone(tmp_path):
+    p.save(tmp_path / "model.safetensors", {"a": A})
+    p.save(tmp_path / "consolidated.safetensors", {"b": B})
+    with checkpoints.open(tmp_path) as opened:
+        assert list(opened.tensors) == ["a"]
+
+
+def test_the_only_file_may_have_any_name(tmp_path):
+    p.save(tmp_path / "weights.safetensors", {"a": A})
+    with checkpoints.open(tmp_path) as opened:
+        assert list(opened.tensors) == ["a"]
+
+
+def test_several_files_of_other_names_are_ambiguous(tmp_path):
+    for name in ("x", "y"):
+        p.save(tmp_path / f"{name}.safetensors", {"a": A})
+    with pytest.raises(InputError, match=r"none named model: x.safetensors, y.safetensors \(give the file you mean\)"):
+        checkpoints.open(tmp_path)
+
+
+def test_a_tensor_in_two_files_is_told(tmp_path):
+    p.save(tmp_path / "model.safetensors", {"a": A})
+    p.save(tmp_path / "model2.safetensors", {"a": A})
+    with pytest.raises(FormatError, match=r"model2.safetensors, tensor 'a': is also in 'model.safetensors'"):
+        checkpoints.open(tmp_path)
+
+
+def test_an_index_that_disagrees_with_its_files(sharded):
+    p.index(sharded / "model.safetensors.index.json", {"z": FIRST, "a": FIRST, "b": SECOND})
+    with pytest.raises(FormatError, match=r"tensor 'a': is not in 'model-00001"):
+        checkpoints.open(sharded)
+    p.index(sharded / "model.safetensors.index.json", {"z": FIRST, "a": SECOND})
+    with pytest.raises(FormatError, match=r"tensor 'b': is in 'model-00002.*but not in the index"):
+        checkpoints.open(sharded)
+
+
+@pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "a/../../x", "", "a\0b"])
+def test_an_index_naming_files_outside_is_refused(sharded, name):
+    p.index(sharded / "model.safetensors.index.json", {"z": name})
+    with pytest.raises(FormatError, match="names a file outside its folder"):
+        checkpoints.open(sharded)
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"weight_map": []}', '{"weight_map": {"a": 1}}'])
+def test_an_index_without_a_map_is_refused(sharded, content):
+    (sharded / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(FormatError, match="has no 'weight_map'"):
+        checkpoints.open(sharded)
+
+
+def test_a_hub_cache_is_a_folder_of_links(tmp_path):
+    repository = tmp_path / "models--me--model"
+    snapshot = repository / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    p.save(repository / "blobs" / "abcdef", {"a": A})
+    (snapshot / "model.safetensors").symlink_to("../../blobs/abcdef")
+    with checkpoints.open(snapshot) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 2), A)
+    p.index(snapshot / "model.safetensors.index.json", {"a": "model.safetensors"})
+    with checkpoints.open(snapshot) as opened:
+        assert list(opened.tensors) == ["a"]
+
+
+def test_other_links_out_of_the_folder_are_refused(tmp_path):
+    p.save(tmp_path / "private" / "weights.safetensors", {"a": A})
+    folder = tmp_path / "download"
+    folder.mkdir()
+    (folder / "model.safetensors").symlink_to(tmp_path / "private" / "weights.safetensors")
+    with pytest.raises(FormatError, match="is a link that leads out of the folder"):
+        checkpoints.open(folder)
+    with checkpoints.open(folder / "model.safetensors") as opened:  # what the user names is followed
+        assert list(opened.tensors) == ["a"]
+
+
+def test_links_that_lead_nowhere_are_told(tmp_path):
+    (tmp_path / "model.safetensors").symlink_to("model.safetensors")
+    with pytest.raises(InputError, match=r"model.safetensors"):
+        checkpoints.open(tmp_path)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(InputError, match="is an empty directory"):
+        checkpoints.open(tmp_path)
+    (tmp_path / "README.md").write_text("hello")
+    with pytest.raises(InputError, match="holds no weights"):
+        checkpoints.open(tmp_path)
+    with pytest.raises(InputError, match=r"does not exist \(download it first: hf download me/model\)"):
+        checkpoints.open("me/model")
+    with pytest.raises(UnsupportedError, match=r"README.md: is of no kind qconv reads"):
+        checkpoints.open(tmp_path / "README.md")
+    with pytest.raises(InputError, match="does not exist"):
+        checkpoints.open("a\0b")
+
+
+def test_named_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="is not a regular file"):
+        checkpoints.open(tmp_path)
+    with pytest.raises(InputError, match="is neither a file nor a directory"):
+        checkpoints.open(tmp_path / "model.safetensors")
+
+
+def test_a_folder_of_gguf_points_to_the_file(tmp_path):
+    (tmp_path / "m-Q4_K_M.gguf").write_bytes(b"GGUF")
+    with pytest.raises(InputError, match=r"holds 1 GGUF file and no safetensors \(give the file: .*m-Q4_K_M.gguf\)"):
+        checkpoints.open(tmp_path)
+
+
+def test_adapters_are_refused(tmp_path):
+    p.save(tmp_path / "adapter_model.safetensors", {"a": A})
+    with pytest.raises(UnsupportedError, match="holds a LoRA adapter"):
+        checkpoints.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "last.ckpt"])
+def test_pickles_are_never_opened(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(b"PK\x03\x04" + bytes(100))
+    for given in (tmp_path, path):
+        with pytest.raises(UnsupportedError, match=r"pickled PyTorch weights, which qconv never opens .*save_file"):
+            checkpoints.open(given)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "flax_model.msgpack", "model.onnx"])
+def test_other_frameworks_are_named(tmp_path, name):
+    (tmp_path / name).write_bytes(bytes(100))
+    for given in (tmp_path, tmp_path / name):
+        with pytest.raises(UnsupportedError, match="which qconv does not read"):
+            checkpoints.open(given)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.gguf"])
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "is a Git LFS pointer"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
+        (b'\n<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "is a web page"),
+        (b"PK\x03\x04" + bytes(60), "pickled PyTorch weights"),
+        (b"\x80\x04\x95" + bytes(60), "pickled PyTorch weights"),
+        (b"", "is empty"),
+    ],
+)
+def test_files_that_are_something_else(tmp_path, name, content, complaint):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=complaint) as caught:
+        checkpoints.open(path)
+    assert caught.value.hint
+    if name.endswith("safetensors"):
+        with pytest.raises(InputError, match=complaint):
+            checkpoints.open(tmp_path)

@@ -1,0 +1,41 @@
+import time
+import tracemalloc
+
+import pytest
+
+from qconv import gguf
+from qconv.errors import FormatError
+from tests.hostile.gguf_attacks import ATTACKS
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_are_refused_at_once(tmp_path, attack):
+    data, complaint = ATTACKS[attack]
+    path = tmp_path / "x.gguf"
+    path.write_bytes(data)
+    tracemalloc.start()
+    start = time.perf_counter()
+    try:
+        with pytest.raises(FormatError) as caught:
+            gguf.read(path)
+        seconds, (_, most) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert complaint in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert seconds < 2
+    assert most < 5_000_000
+
+
+def test_the_smallest_attack_is_43_bytes():
+    assert min(len(data) for name, (data, _) in ATTACKS.items() if "43 bytes" in name) == 43
+
+
+def test_many_small_items_stay_quick(tmp_path):
+    """4,096 of the smallest keys that differ."""
+    keys = b"".join(b"\3\0\0\0\0\0\0\0%03x" % i + b"\0\0\0\0\0" for i in range(4096))
+    path = tmp_path / "x.gguf"
+    path.write_bytes(b"GGUF\3\0\0\0" + bytes(8) + (4096).to_bytes(8, "little") + keys)
+    start = time.perf_counter()
+    assert len(gguf.read(path).metadata) == 4096
+    assert time.perf_counter() - start < 1
