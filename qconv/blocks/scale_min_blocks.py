@@ -1,0 +1,146 @@
+"""What Q4_K and Q5_K share: super-blocks of 8 sub-blocks of 32, each with a 6-bit scale and a 6-bit minimum.
+
+A lane is a sub-block; ``TOGETHER`` super-blocks are worked on at once, and lane ``j * TOGETHER + s`` is sub-block ``j``
+of super-block ``s``.
+"""
+
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from qconv.blocks.lanes import (
+    LANES,
+    any_lane,
+    as_float,
+    f32,
+    from_half,
+    i32,
+    inline,
+    least,
+    load,
+    root,
+    scratch,
+    select,
+    size,
+    splat,
+    store,
+    to_float,
+    to_half,
+    to_int,
+    u16,
+)
+from qconv.blocks.search_scale_min import far, search_scale_min
+from qconv.blocks.tiles import LARGEST, clip, gather, nearest, sum_of_squares, tile_is_finite
+
+TOGETHER = LANES // 8
+_TILE = 32 * LANES
+
+
+@inline
+def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, grain, tries, pack):
+    """Encodes all super-blocks of ``x``, or with ``redo`` those of these numbers, by ggml's own rounding.
+
+    ``doubtful``: uint8 a super-block, set where the fast rounding may differ from ggml's.  ``pack(out, o, pair, low,
+    high)`` writes the levels of sub-blocks ``2 * pair`` and ``2 * pair + 1`` into the block at ``out[o]``.
+
+    False when a weight is not finite.
+    """
+    exact = redo is not None
+    count = x.size // 256 if redo is None else redo.size
+    tile, w, levels = scratch(_TILE, f32), scratch(_TILE, f32), scratch(_TILE, f32)
+    blocks, starts = scratch(TOGETHER, types.int64), scratch(LANES, types.int64)
+    scales, mins, inverses, lows = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
+    rounded_scales, rounded_mins, marks = scratch(LANES, i32), scratch(LANES, i32), scratch(LANES, i32)
+    d_bits, dmin_bits = scratch(TOGETHER, u16), scratch(TOGETHER, u16)
+    for base in range(0, count, TOGETHER):
+        here = min(TOGETHER, count - base)
+        for s in range(TOGETHER):
+            k = base + min(s, here - 1)
+            blocks[s] = k if redo is None else redo[k]
+            for j in range(8):
+                starts[j * TOGETHER + s] = blocks[s] * 256 + j * 32
+        gather(x, starts, 32, tile)
+
+        squares = sum_of_squares(tile, 32)
+        if any_lane(~(squares <= LARGEST)) and not tile_is_finite(tile, 32):
+            return False
+        mean = root(squares / 32.0)
+        for i in range(32):
+            store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
+        scale, minimum, inverse, low, floor, high, doubt = search_scale_min(
+            tile, w, levels, 32, top, first, grain, tries, False, exact
+        )
+        store(scales, 0, scale)
+        store(mins, 0, -minimum)
+        store(inverses, 0, inverse)
+        store(lows, 0, low)
+        _round_scales(scales, rounded_scales, d_bits)
+        _round_scales(mins, rounded_mins, dmin_bits)
+
+        scale = load(scales, 0, LANES)
+        minimum = load(mins, 0, LANES)
+        doubt = doubt | ((scale != 0.0) & (far((floor + minimum) / scale) | far((high + minimum) / scale)))
+        store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
+        if any_lane(doubt):
+            for i in range(LANES):
+                if marks[i] != 0:
+                    doubtful[blocks[i % TOGETHER]] = 1
+        for s in range(here):
+            o = blocks[s] * block_bytes
+            _write_header(out, o, d_bits[s], dmin_bits[s], rounded_scales, rounded_mins, s)
+            for pair in range(4):
+                first_lane, second_lane = 2 * pair * TOGETHER + s, (2 * pair + 1) * TOGETHER + s
+                start = blocks[s] * 256 + pair * 64
+                pack(
+                    out,
+                    o,
+                    pair,
+                    _levels(x, start, scales, mins, inverses, lows, first_lane, top, exact),
+                    _levels(x, start + 32, scales, mins, inverses, lows, second_lane, top, exact),
+                )
+    return True
+
+
+@inline
+def _round_scales(values, rounded, halves):
+    """Six-bit ``rounded`` of each lane and the super-blocks' factor as binary16; ``values`` become what these say."""
+    greatest = splat(0.0, TOGETHER)
+    for j in range(8):
+        v = load(values, j * TOGETHER, TOGETHER)
+        greatest = select(v > greatest, v, greatest)
+    inverse = select(greatest > 0.0, 63.0 / greatest, 0.0)
+    half = to_half(greatest / 63.0)
+    store(halves, 0, half)
+    for j in range(8):
+        # ggml keeps the low byte before it takes the lesser: negative scales become 63
+        v = to_int(nearest(inverse * load(values, j * TOGETHER, TOGETHER), True)) & 0xFF
+        v = least(v, 63)
+        store(rounded, j * TOGETHER, v)
+        store(values, j * TOGETHER, from_half(half) * to_float(v))
+
+
+@inline
+def _levels(x, start, scales, mins, inverses, lows, k, top, exact):
+    """Levels of the 32 weights of lane ``k``: by the rounded scale, or the search's own where that is 0."""
+    v = as_float(load(x, start, 32))
+    v = (v + mins[k]) / scales[k] if scales[k] != 0.0 else inverses[k] * (v - lows[k])
+    return to_int(clip(nearest(v, exact), 0.0, np.float32(top)))
+
+
+@inline
+def _write_header(out, o, d, dmin, scales, mins, s):
+    """Factors, then scales and mins of super-block ``s`` in 12 bytes: the upper two bits of the last four of each lie
+    above the first four's six."""
+    out[o] = d & 0xFF
+    out[o + 1] = d >> 8
+    out[o + 2] = dmin & 0xFF
+    out[o + 3] = dmin >> 8
+    for j in range(4):
+        scale, scale4 = scales[j * TOGETHER + s], scales[(j + 4) * TOGETHER + s]
+        low, low4 = mins[j * TOGETHER + s], mins[(j + 4) * TOGETHER + s]
+        out[o + 4 + j] = scale | (scale4 >> 4) << 6
+        out[o + 8 + j] = low | (low4 >> 4) << 6
+        out[o + 12 + j] = (scale4 & 15) | (low4 & 15) << 4
