@@ -44,7 +44,8 @@ def report(error: BaseException, arguments: Sequence[str] | None = None) -> int:
             print(error_object(known), flush=True)
         if "--debug" in given:
             traceback.print_exception(error)
-        print(f"qconv: {'stopped' if known.exit_code == 130 else 'error'}: {known}", file=sys.stderr, flush=True)
+        word = "" if isinstance(known, Interrupted) else "error: "
+        print(f"qconv: {word}{known}", file=sys.stderr, flush=True)
     except BrokenPipeError:
         _reader_left()
     return known.exit_code
@@ -55,7 +56,7 @@ def as_qconv_error(error: BaseException) -> QconvError:
     if isinstance(error, QconvError):
         return error
     if isinstance(error, KeyboardInterrupt):
-        return Interrupted("nothing was left half done")
+        return Interrupted("stopped")
     if isinstance(error, OSError) and error.strerror:
         return QconvError(error.strerror, file=error.filename)
     if isinstance(error, MemoryError):

@@ -6,10 +6,11 @@ Colours only on a terminal, and not where ``NO_COLOR`` is set.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from qconv.errors import printable
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WIDTH_OF_A_PIPE = 4096
+_GAP = 2
+_NARROWEST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ def console(stream: TextIO | None = None) -> Console:
 
     file = stream or sys.stdout
     width = None if file.isatty() else _WIDTH_OF_A_PIPE
-    return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    return Console(file=file, width=width, color_system=colours, markup=False, highlight=False, emoji=False)
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None) -> None:
@@ -42,24 +46,31 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Seque
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    screen = console()
+    made = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     every = [[column.heading for column in columns], *rows, *([total] if total else [])]
-    for column, cells in zip(columns, zip(*every, strict=True), strict=True):
-        made.add_column(
-            column.heading,
-            justify="right" if column.right else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None if column.cut else max(len(printable(cell)) for cell in cells),
-        )
+    for column, width in zip(columns, _widths(columns, every, screen.width), strict=True):
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        made.add_column(column.heading, justify=side, no_wrap=True, overflow="ellipsis", width=width)
     for row in rows:
         made.add_row(*(Text(printable(cell)) for cell in row))
     if total is not None:
         made.add_row(*(Text(printable(cell), style="bold") for cell in total))
-    screen = console()
     with screen.capture() as captured:
         screen.print(made)
     lines(captured.get())
+
+
+def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Each column's widest cell; where that is too much, the widest of those that may be cut is made narrower."""
+    widths = [max(len(printable(cell)) for cell in cells) for cells in zip(*rows, strict=True)]
+    may_be_cut = [i for i, column in enumerate(columns) if column.cut]
+    while may_be_cut and sum(widths) + _GAP * (len(widths) - 1) > room:
+        widest = max(may_be_cut, key=lambda i: widths[i])
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
 
 
 def lines(text: str) -> None:

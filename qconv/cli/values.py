@@ -23,7 +23,7 @@ def type_text(value: Value) -> str:
 def value_text(value: Value) -> str:
     """A value on one line, cut where it is long."""
     if value.element is None:
-        text = str(value.data)
+        text = str(_shortest(value))
         return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}… ({len(text):,} characters)"
     shown = ", ".join(repr(_plain(v)) for v in value.data[:_SHOWN_ELEMENTS])
     return f"[{shown}{', …' if len(value.data) > _SHOWN_ELEMENTS else ''}]"
@@ -32,7 +32,7 @@ def value_text(value: Value) -> str:
 def value_object(value: Value) -> object:
     """A value for JSON; an array as its type, its length and its first elements."""
     if value.element is None:
-        return _plain(value.data)
+        return _shortest(value)
     first = [_plain(v) for v in value.data[:_SHOWN_ELEMENTS]]
     return {"type": value.element.name.lower(), "length": len(value.data), "first": first}
 
@@ -41,3 +41,12 @@ def _plain(element: Any) -> Any:
     if isinstance(element, bytes):
         return element.decode("utf-8", "replace")
     return element.item() if hasattr(element, "item") else element
+
+
+def _shortest(value: Value) -> Any:
+    """A float32 in no more digits than it has: 0.9, not 0.8999999761581421."""
+    if value.type.name == "FLOAT32":
+        import numpy as np
+
+        return float(str(np.float32(value.data)))
+    return _plain(value.data)

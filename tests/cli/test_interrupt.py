@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,33 +40,36 @@ def whole(source: Path, qconv: Run) -> bytes:
     return Path(made.stdout.strip()).read_bytes()
 
 
-def start(source: Path, output: Path) -> subprocess.Popen[str]:
-    """A conversion that has begun to write."""
+@contextmanager
+def running(source: Path, output: Path) -> Iterator[subprocess.Popen[str]]:
+    """A conversion that has begun to write; killed at the end if it still runs."""
     command = [sys.executable, "-c", SLOW, "convert", source, "--type", "f32", "--threads", "1", "--output", output]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True
-    )
-    part = output.with_name(output.name + ".part")
-    deadline = time.monotonic() + 60
-    while not part.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.7)
-    assert process.poll() is None, "was done before it could be stopped"
-    return process
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment()) as process:
+        part = output.with_name(output.name + ".part")
+        deadline = time.monotonic() + 60
+        while not part.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.7)
+        try:
+            assert process.poll() is None, "was done before it could be stopped"
+            yield process
+        finally:
+            process.kill()
 
 
 def test_ctrl_c_keeps_the_part_and_says_how_to_go_on(source: Path, whole: bytes, qconv: Run, tmp_path: Path) -> None:
     output = tmp_path / "x.gguf"
-    process = start(source, output)
-    began = time.monotonic()
-    os.kill(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < 2
+    with running(source, output) as process:
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        assert time.monotonic() - began < 2
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     last = err.splitlines()[-1]
     assert last.startswith("qconv: stopped")
-    assert "again" in last
+    assert "the same command goes on" in last
     assert not output.exists()
     assert (tmp_path / "x.gguf.part").exists()
 
@@ -76,9 +81,8 @@ def test_ctrl_c_keeps_the_part_and_says_how_to_go_on(source: Path, whole: bytes,
 
 def test_kill_9_and_the_same_command_again(source: Path, whole: bytes, qconv: Run, tmp_path: Path) -> None:
     output = tmp_path / "x.gguf"
-    process = start(source, output)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    with running(source, output) as process:
+        process.kill()
     assert not output.exists()
     resumed = qconv("convert", source, "--type", "f32", "--output", output)
     assert resumed.returncode == 0, resumed.stderr
@@ -88,10 +92,8 @@ def test_kill_9_and_the_same_command_again(source: Path, whole: bytes, qconv: Ru
 
 def test_a_second_process_is_refused(source: Path, qconv: Run, tmp_path: Path) -> None:
     output = tmp_path / "x.gguf"
-    process = start(source, output)
-    second = qconv("convert", source, "--type", "f32", "--output", output)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    with running(source, output):
+        second = qconv("convert", source, "--type", "f32", "--output", output)
     assert (second.returncode, second.stdout) == (1, "")
     assert "another process" in second.stderr
 

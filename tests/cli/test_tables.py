@@ -1,0 +1,53 @@
+"""Tables on terminals of any width, and in pipes."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+
+import pytest
+
+from qconv.cli.screen import Column, table
+
+COLUMNS = [Column("name", cut=True), Column("bytes", right=True)]
+ROWS = [("blk.0.ffn_down_exps.weight" * 3, "1,024"), ("output\x1b[2J", "7")]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, **environment: str) -> str:
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"TERM": "xterm-256color"} | environment).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", stream)
+    table(COLUMNS, ROWS, ("all", "1,031"))
+    return stream.getvalue()
+
+
+def test_nothing_is_cut_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(monkeypatch, io.StringIO(), COLUMNS="40")
+    assert ROWS[0][0] in text
+    assert "\x1b" not in text
+
+
+def test_a_terminal_cuts_names_not_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = re.sub(r"\x1b\[[\d;]*m", "", shown(monkeypatch, Terminal(), COLUMNS="40"))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 40
+    assert lines[1].endswith("…  1,024")
+    assert lines[-1].split() == ["all", "1,031"]
+    assert {line.rindex(line.split()[-1]) + len(line.split()[-1]) for line in lines} == {40}
+
+
+def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b[1m" in shown(monkeypatch, Terminal(), COLUMNS="40")
+    assert "\x1b" not in shown(monkeypatch, Terminal(), COLUMNS="40", NO_COLOR="1")
+
+
+def test_names_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "output\\x1b[2J" in shown(monkeypatch, io.StringIO())
