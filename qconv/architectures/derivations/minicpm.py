@@ -10,10 +10,10 @@ from qconv.architectures.registry import derivation
 @derivation
 def residual_scale(model: Model) -> float:
     """``scale_depth`` over the square root of the number of layers."""
-    return model.number("scale_depth") / max(1, n_layer(model)) ** 0.5
+    return float(model.number("scale_depth") / max(1, n_layer(model)) ** 0.5)
 
 
 @derivation
 def logit_scale_minicpm(model: Model) -> float:
     """How much wider the model is than the one its learning rate was found on."""
-    return model.number("hidden_size") / (model.number("dim_model_base") or 1.0)
+    return model.number("hidden_size") / float(model.number("dim_model_base") or 1.0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qconv.architectures.derivations.common import head_dim
 from qconv.architectures.model import Model
-from qconv.architectures.registry import condition, derivation, maker
+from qconv.architectures.registry import derivation, maker
 
 _GGUF_TYPES = {"linear": "linear", "yarn": "yarn", "su": "longrope", "longrope": "longrope"}
 
@@ -65,7 +65,6 @@ def mrope_sections(model: Model) -> list[int] | None:
     return (list(found) + [0] * 4)[:4] if isinstance(found, list) else None
 
 
-@condition
 def rope_llama3(model: Model) -> bool:
     return rope_type(model) == "llama3"
 

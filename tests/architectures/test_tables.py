@@ -1,0 +1,158 @@
+"""Every table of ``formats/architectures/`` is valid, short, and names only what there is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qconv import formats
+from qconv.architectures import registry
+from qconv.architectures.table import (
+    FOLDER,
+    Entry,
+    Key,
+    Table,
+    Variant,
+    classes,
+    common,
+    key_types,
+    names,
+    table,
+)
+from qconv.tokenizers import KINDS
+from qconv.tokenizers.tables import tables as tokenizer_tables
+
+LONGEST = 60
+"""Lines of a table: what a person checks at a glance."""
+PLACEHOLDER = re.compile(r"\{[^}]*\}")
+
+
+@pytest.fixture(params=names())
+def one(request: pytest.FixtureRequest) -> Table:
+    found = table(request.param)
+    if found.quirk is not None:
+        registry.load_quirk(found.quirk)
+    return found
+
+
+def entries(found: Table) -> Iterator[tuple[str, Entry]]:
+    parts = [Variant(found.modules, found.tensors)]
+    parts += [variant for group in found.either.values() for variant in group.values()]
+    for part in parts:
+        for name, given in (*part.modules.items(), *part.tensors.items()):
+            yield name, given if isinstance(given, Entry) else Entry(from_=given)
+
+
+def sources(entry: Entry) -> Iterator[str]:
+    for spelling in (entry.from_ or (), *entry.or_):
+        yield from (spelling,) if isinstance(spelling, str) else spelling
+
+
+def test_there_are_tables() -> None:
+    assert len(names()) > 20
+    assert len(classes()) > 25
+
+
+def test_is_short(one: Table) -> None:
+    lines = (FOLDER / f"{one.name}.toml").read_text("utf-8").splitlines()
+    assert len(lines) <= LONGEST
+
+
+def test_says_what_it_is(one: Table) -> None:
+    assert one.about
+    assert one.classes
+    assert one.tokenizer
+
+
+def test_tokenizer_is_known(one: Table) -> None:
+    known = {*KINDS, *tokenizer_tables().presets}
+    wanted = (one.tokenizer,) if isinstance(one.tokenizer, str) else one.tokenizer
+    assert set(wanted) <= known
+
+
+def test_placeholders_are_layer_and_expert(one: Table) -> None:
+    for name, entry in entries(one):
+        found = {part for text in (name, *sources(entry)) for part in PLACEHOLDER.findall(text)}
+        assert found <= {"{layer}", "{expert}"}, name
+        assert "{expert}" not in name
+        assert all("{layer}" not in source for source in sources(entry)) or "{layer}" in name, name
+
+
+def test_entries_have_one_origin(one: Table) -> None:
+    for name, entry in entries(one):
+        assert (entry.from_ is None) != (entry.make is None), name
+        assert entry.store is None or entry.store in formats.block_types(), name
+
+
+def test_operations_are_known(one: Table) -> None:
+    for name, entry in entries(one):
+        if entry.make is not None:
+            registry.lookup("maker", entry.make)
+        many = isinstance(entry.from_, tuple) and len(entry.from_) > 1
+        combined = False
+        for step in entry.do:
+            operation = step if isinstance(step, str) else next(iter(step))
+            is_combination = registry.is_known("combination", operation)
+            combined |= is_combination
+            assert is_combination or registry.lookup("operation", operation), name
+        assert combined or not many, f"nothing combines the sources of {name}"
+
+
+def test_metadata_keys_are_known(one: Table) -> None:
+    for name, given in one.metadata.items():
+        assert name in key_types(), name
+        if isinstance(given, Key):
+            assert sum(x is not None for x in (given.from_, given.value, given.derive)) == 1, name
+            if given.derive is not None:
+                registry.lookup("derivation", given.derive)
+
+
+def test_conditions_and_derivations_are_known(one: Table) -> None:
+    for when in [
+        *(entry.when for _, entry in entries(one)),
+        *(entry.optional for _, entry in entries(one)),
+        *(given.when for given in one.metadata.values() if isinstance(given, Key)),
+        *(drop.when for drop in one.drop),
+    ]:
+        if isinstance(when, str):
+            registry.lookup("condition", when)
+    for name in (one.layers, one.experts):
+        registry.lookup("derivation", name)
+    for name in one.renames:
+        registry.lookup("rename", name)
+    for defaults in one.defaults.values():
+        for value in defaults.values():
+            if isinstance(value, dict) and "derive" in value:
+                registry.lookup("derivation", value["derive"])
+
+
+def test_without_removes_something(one: Table) -> None:
+    if one.extends is None:
+        assert not one.without
+        return
+    base = table(one.extends)
+    there = {*base.metadata, *base.modules, *base.tensors}
+    there |= {f"{group}.{variant}" for group, variants in base.either.items() for variant in variants}
+    assert set(one.without) <= there
+
+
+def test_common_keys_are_known() -> None:
+    assert set(common().metadata) <= set(key_types())
+
+
+def test_drops_say_why(one: Table) -> None:
+    for drop in one.drop:
+        assert drop.reason
+        assert drop.names or drop.starts or drop.ends or drop.contains
+
+
+def test_quirks_are_few_and_used() -> None:
+    quirky = {name: table(name).quirk for name in names() if table(name).quirk is not None}
+    assert len(quirky) * 4 <= len(names())
+    folder = Path(registry.__file__).parent / "quirks"
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert modules == set(quirky.values())
+    assert all(len((folder / f"{name}.py").read_text("utf-8").splitlines()) <= 110 for name in modules)
