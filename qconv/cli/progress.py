@@ -22,7 +22,7 @@ Style = Literal["auto", "json", "none"]
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_OBJECTS = 0.5
-_BAR = "{percentage:3.0f}% |{bar:16}| {n_fmt}B of {total_fmt}B, {rate_fmt}, {remaining} left  {desc}"
+_BAR = "{percentage:3.0f}% |{bar:10}| {n_fmt}iB of {total_fmt}iB, {rate_fmt}, {remaining} left  {desc}"
 
 
 class Shown:
@@ -105,7 +105,7 @@ class Bar(Shown):
         self._bar = tqdm(
             total=self.total,
             initial=self.resumed,
-            unit="B",
+            unit="iB",
             unit_scale=True,
             unit_divisor=1024,
             leave=False,
