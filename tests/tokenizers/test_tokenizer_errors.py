@@ -109,6 +109,11 @@ def test_unknown_kinds_and_options() -> None:
         tokenizers.metadata(CASES, {}, kind="gpt2", options={"aftre": {}})
 
 
+@pytest.mark.parametrize(("case", "tokens"), [("bpe-added", 263), ("spm-cut", 266), ("slow-gpt2", None), ("bert", 10)])
+def test_tokens_are_counted(case: str, tokens: int | None) -> None:
+    assert tokenizers.count(CASES / case) == tokens
+
+
 def test_presets_have_names_of_their_own() -> None:
     assert not set(tables().presets) & set(tokenizers.KINDS)
     for name in tables().presets:
