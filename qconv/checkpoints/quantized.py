@@ -27,11 +27,11 @@ def undo(checkpoint: Checkpoint) -> None:
     if checkpoint.metadata is not None:
         return
     config = quantization_config(checkpoint.config or {})
-    if config is None:
+    method = None if config is None else config.get("quant_method")
+    if config is None or method is None:
         if any(info.dtype.startswith("F8_") for info in checkpoint.tensors.values()):
             checkpoint.see_through(Scaled(checkpoint.source, {}, frozenset()))
         return
-    method = config.get("quant_method")
     carry_out = METHODS.get(method) if isinstance(method, str) else None
     try:
         if carry_out is None:

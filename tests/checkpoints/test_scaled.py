@@ -1,0 +1,215 @@
+"""8-bit floats and their scales against arithmetic written out here."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from qconv import checkpoints
+from qconv.errors import FormatError, UnsupportedError
+from qconv.types import TensorInfo
+from tests.checkpoints import packing as p
+
+
+def e4m3(code: int) -> float:
+    """OCP E4M3: sign, 4 bits of exponent (bias 7), 3 of mantissa; no infinity, NaN is all ones."""
+    sign, exponent, mantissa = code >> 7, code >> 3 & 15, code & 7
+    if exponent == 15 and mantissa == 7:
+        return math.nan
+    size = mantissa / 8 * 2**-6 if exponent == 0 else (1 + mantissa / 8) * 2 ** (exponent - 7)
+    return -size if sign else size
+
+
+def e5m2(code: int) -> float:
+    sign, exponent, mantissa = code >> 7, code >> 2 & 31, code & 3
+    if exponent == 31:
+        return math.nan if mantissa else (-math.inf if sign else math.inf)
+    size = mantissa / 4 * 2**-14 if exponent == 0 else (1 + mantissa / 4) * 2 ** (exponent - 15)
+    return -size if sign else size
+
+
+def e8m0(code: int) -> float:
+    return math.nan if code == 255 else 2.0 ** (code - 127)
+
+
+def folder(tmp_path, arrays, quantization, dtypes=None):
+    config = {"architectures": ["LlamaForCausalLM"]}
+    if quantization is not None:
+        config["quantization_config"] = quantization
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    codes = {name: "F8_E4M3" for name, array in arrays.items() if array.dtype == np.uint8}
+    p.save(tmp_path / "model.safetensors", arrays, codes | (dtypes or {}))
+    return tmp_path
+
+
+def codes(*shape, seed=0):
+    """All codes but NaN's."""
+    drawn = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    return np.where((drawn & 127) == 127, 0, drawn).astype(np.uint8)
+
+
+def decoded(array):
+    return np.array([e4m3(int(c)) for c in array.ravel()], np.float32).reshape(array.shape)
+
+
+@pytest.mark.parametrize(("dtype", "decode"), [("F8_E4M3", e4m3), ("F8_E5M2", e5m2), ("F8_E8M0", e8m0)])
+def test_every_code(tmp_path, dtype, decode):
+    every = np.arange(256, dtype=np.uint8).reshape(2, 128)
+    folder(tmp_path, {"w": every}, None, {"w": dtype})
+    with checkpoints.open(tmp_path) as opened:
+        assert opened.tensors["w"] == TensorInfo("w", "F32", (2, 128))
+        assert opened.stored["w"] == TensorInfo("w", dtype, (2, 128))
+        rows = opened.read("w", 0, 2)
+    expected = np.array([decode(code) for code in range(256)], np.float32).reshape(2, 128)
+    assert rows.view(np.uint32).tolist() == np.where(np.isnan(expected), rows, expected).view(np.uint32).tolist()
+    np.testing.assert_array_equal(np.isnan(rows), np.isnan(expected))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 8), (5, 8), (4, 10), (7, 3), (1, 1)])
+def test_block_scales(tmp_path, rows, columns):
+    """``weight_block_size`` [2, 4], also where the tensor is no multiple of it."""
+    weight, scale = codes(rows, columns), p.numbers(-(-rows // 2), -(-columns // 4))
+    arrays = {"a.weight": weight, "a.weight_scale_inv": scale, "a.activation_scale": p.numbers(1), "norm": p.numbers(4)}
+    folder(tmp_path, arrays, {"quant_method": "fp8", "weight_block_size": [2, 4]})
+    expected = decoded(weight)
+    for r in range(rows):
+        for c in range(columns):
+            expected[r, c] *= scale[r // 2, c // 4]
+    with checkpoints.open(tmp_path) as opened:
+        assert list(opened.tensors) == ["a.weight", "norm"]
+        assert list(opened.stored) == ["a.activation_scale", "a.weight", "a.weight_scale_inv", "norm"]
+        assert opened.tensors["a.weight"].dtype == "F32"
+        np.testing.assert_array_equal(opened.read("a.weight", 0, rows), expected)
+        buffer = np.empty(rows * columns * 4, np.uint8)
+        for row in range(rows):
+            read = opened.read("a.weight", row, row + 1, buffer)
+            assert np.shares_memory(read, buffer)
+            np.testing.assert_array_equal(read[0], expected[row])
+        np.testing.assert_array_equal(opened.read("norm", 0, 1)[0], arrays["norm"])
+
+
+def test_block_scales_of_stacked_experts(tmp_path):
+    weight, scale = codes(3, 5, 8), p.numbers(3, 3, 2)
+    folder(tmp_path, {"e": weight, "e_scale_inv": scale}, {"quant_method": "fp8", "weight_block_size": [2, 4]})
+    expected = decoded(weight)
+    for e, r, c in np.ndindex(3, 5, 8):
+        expected[e, r, c] *= scale[e, r // 2, c // 4]
+    with checkpoints.open(tmp_path) as opened:
+        np.testing.assert_array_equal(opened.read("e", 4, 11), expected.reshape(15, 8)[4:11])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (6, 1), (6,), (1, 1)])
+@pytest.mark.parametrize("block", [None, [128, 128]])
+def test_scales_of_tensors_and_channels(tmp_path, shape, block):
+    weight, scale = codes(6, 9), np.asarray(p.numbers(*shape) if shape else np.float32(0.3))
+    if block and len(shape) == 2:
+        scale = scale[:1]
+    config = {"quant_method": "fp8", "weight_block_size": block}
+    folder(tmp_path, {"a.weight": weight, "a.weight_scale_inv": scale}, config)
+    factors = scale.reshape(-1, 1) if scale.size == 6 else scale.reshape(-1)[0]
+    with checkpoints.open(tmp_path) as opened:
+        np.testing.assert_array_equal(opened.read("a.weight", 2, 6), (decoded(weight) * factors)[2:])
+
+
+def test_bfloat16_scales_and_mistrals_names(tmp_path):
+    weight = codes(4, 8)
+    scale = (p.numbers(1).view(np.uint32) >> 16).astype(np.uint16)
+    arrays = {"a.weight": weight, "a.qscale_weight": scale, "a.qscale_act": p.numbers(1)}
+    folder(tmp_path, arrays, {"quant_method": "fp8"}, {"a.qscale_weight": "BF16"})
+    factor = (scale.astype(np.uint32) << 16).view(np.float32)
+    with checkpoints.open(tmp_path) as opened:
+        assert list(opened.tensors) == ["a.weight"]
+        np.testing.assert_array_equal(opened.read("a.weight", 0, 4), decoded(weight) * factor)
+
+
+@pytest.mark.parametrize(("kind", "strategy"), [("float-quantized", "channel"), ("int-quantized", "channel")])
+def test_compressed_tensors(tmp_path, kind, strategy):
+    weight = codes(4, 8) if kind == "float-quantized" else codes(4, 8).view(np.int8)
+    scale = p.numbers(4, 1)
+    groups = {"group_0": {"weights": {"strategy": strategy, "num_bits": 8, "symmetric": True, "group_size": None}}}
+    config = {"quant_method": "compressed-tensors", "format": kind, "config_groups": groups}
+    folder(tmp_path, {"a.weight": weight, "a.weight_scale": scale, "a.input_scale": p.numbers(1)}, config)
+    plain = decoded(weight) if kind == "float-quantized" else weight.astype(np.float32)
+    with checkpoints.open(tmp_path) as opened:
+        assert list(opened.tensors) == ["a.weight"]
+        np.testing.assert_array_equal(opened.read("a.weight", 0, 4), plain * scale)
+
+
+def test_modelopt_fp8(tmp_path):
+    arrays = {"a.weight": codes(4, 8), "a.weight_scale": p.numbers(1), "a.k_scale": p.numbers(1)}
+    folder(tmp_path, arrays, {"quant_method": "modelopt", "quant_algo": "FP8"})
+    with checkpoints.open(tmp_path) as opened:
+        expected = decoded(arrays["a.weight"]) * arrays["a.weight_scale"]
+        np.testing.assert_array_equal(opened.read("a.weight", 0, 4), expected)
+
+
+def test_mxfp4_stays_as_it_is(tmp_path):
+    arrays = {"e_blocks": codes(2, 3, 16), "e_scales": codes(2, 3)}
+    folder(tmp_path, arrays, {"quant_method": "mxfp4"}, dict.fromkeys(arrays, "U8"))
+    with checkpoints.open(tmp_path) as opened:
+        assert {t.dtype for t in opened.tensors.values()} == {"U8"}
+        np.testing.assert_array_equal(opened.read("e_scales", 0, 2), arrays["e_scales"])
+
+
+@pytest.mark.parametrize(
+    ("config", "complaint"),
+    [
+        ({"quant_method": "awq"}, "is quantized by 'awq'"),
+        ({"quant_method": "bitsandbytes"}, "is quantized by 'bitsandbytes'"),
+        ({"quant_method": ["fp8"]}, "is quantized by"),
+        ({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"}, "format 'nvfp4-pack-quantized'"),
+        ({"quant_method": "compressed-tensors", "format": "float-quantized"}, "needs one group of weights"),
+    ],
+)
+def test_other_quantizations_are_refused_by_name(tmp_path, config, complaint):
+    folder(tmp_path, {"a.weight": codes(4, 8)}, config)
+    with pytest.raises(UnsupportedError, match=complaint) as caught:
+        checkpoints.open(tmp_path)
+    assert caught.value.hint
+    assert caught.value.file == str(tmp_path)
+
+
+def test_a_quantization_without_a_method_is_none(tmp_path):
+    folder(tmp_path, {"a.weight": codes(4, 8)}, {"quant_method": None, "bits": 8})
+    with checkpoints.open(tmp_path) as opened:
+        assert list(opened.tensors) == ["a.weight"]
+
+
+def test_a_text_models_quantization_counts(tmp_path):
+    (tmp_path / "config.json").write_text('{"text_config": {"quantization_config": {"quant_method": "awq"}}}')
+    p.save(tmp_path / "model.safetensors", {"w": p.numbers(2, 2)})
+    with pytest.raises(UnsupportedError, match="'awq'"):
+        checkpoints.open(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (2, 3, 2), (2, 1)])
+def test_scales_that_do_not_fit(tmp_path, shape):
+    arrays = {"a.weight": codes(4, 8), "a.weight_scale_inv": p.numbers(*shape)}
+    folder(tmp_path, arrays, {"quant_method": "fp8", "weight_block_size": [2, 4]})
+    if shape == (3, 2):  # more than enough: the rest is padding
+        checkpoints.open(tmp_path).close()
+        return
+    with pytest.raises(FormatError, match=r"tensor 'a.weight_scale_inv': has the shape"):
+        checkpoints.open(tmp_path)
+
+
+@pytest.mark.parametrize("block", [0, [], [0, 4], ["2", 4], {"a": 1}])
+def test_unusable_block_sizes(tmp_path, block):
+    arrays = {"a.weight": codes(4, 8), "a.weight_scale_inv": p.numbers(2, 2)}
+    folder(tmp_path, arrays, {"quant_method": "fp8", "weight_block_size": block})
+    with pytest.raises(FormatError, match="unusable block size"):
+        checkpoints.open(tmp_path)
+
+
+def test_a_scale_without_weights(tmp_path):
+    folder(tmp_path, {"a.weight_scale_inv": p.numbers(2, 2)}, {"quant_method": "fp8"})
+    with pytest.raises(FormatError, match=r"is a scale, but there is no 'a.weight'"):
+        checkpoints.open(tmp_path)
+
+
+def test_scaled_text_is_refused(tmp_path):
+    arrays = {"a.weight": np.zeros((2, 2), np.int64), "a.weight_scale_inv": p.numbers(1)}
+    folder(tmp_path, arrays, {"quant_method": "fp8"})
+    with pytest.raises(UnsupportedError, match="I64"):
+        checkpoints.open(tmp_path)

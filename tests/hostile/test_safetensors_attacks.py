@@ -1,0 +1,39 @@
+import os
+import time
+import tracemalloc
+
+import pytest
+
+from qconv import checkpoints
+from qconv.errors import FormatError
+from tests.checkpoints import packing as p
+from tests.hostile.safetensors_attacks import ATTACKS
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attacks_are_refused_at_once(tmp_path, attack):
+    data, complaint = ATTACKS[attack]
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    tracemalloc.start()
+    start = time.perf_counter()
+    try:
+        with pytest.raises(FormatError) as caught:
+            checkpoints.open(path)
+        seconds, (_, most) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert complaint in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert seconds < 2
+    assert most < 20_000_000
+
+
+def test_nothing_of_a_refused_file_stays_open(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(p.file({"a": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]}}, bytes(31)))
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(20):
+        with pytest.raises(FormatError):
+            checkpoints.open(path)
+    assert len(os.listdir("/dev/fd")) == before
