@@ -3,9 +3,9 @@
 
     scripts/record_architectures.py --converter DIR [--path DIR] [--keep DIR] SOURCE...
 
-DIR is llama.cpp's folder with ``convert_hf_to_gguf.py``, ``conversion/`` and ``gguf-py/`` (the source distribution of
-the PyPI package llama-cpp-python holds it under ``vendor/llama.cpp``); run this with a Python that has what the converter
-needs (torch, transformers), and give with ``--path`` a folder to import another transformers from.
+DIR is llama.cpp's folder with ``convert_hf_to_gguf.py``, ``conversion/`` and ``gguf-py/`` (``vendor/llama.cpp`` in the
+source distribution of the PyPI package llama-cpp-python); run this with a Python that has what the converter needs
+(torch, transformers), and give with ``--path`` a folder to import another transformers from.
 
 A SOURCE is the folder of a small checkpoint (its config and the names, types and shapes of its tensors are taken, the
 vocabulary cut down), named by the folder or as NAME=FOLDER; or a golden file, which is made again.  Tokenizers are left
