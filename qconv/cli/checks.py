@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,15 @@ def split_types(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def check_output(output: Path | None, files: int) -> None:
-    """A single file's name cannot be given for several files."""
-    if output is not None and files > 1 and output.suffix.lower() == ".gguf" and not output.is_dir():
-        raise UsageError(f"--output names one file, but {files} are to be made", file=output, hint="name a directory")
+def output_path(given: str | None, files: int) -> Path | None:
+    """Where to write; ``given`` must be a directory when it ends in a slash or several files are to be made."""
+    if given is None:
+        return None
+    path = Path(given)
+    if path.is_dir():
+        return path
+    if files > 1 and path.suffix.lower() == ".gguf":
+        raise UsageError(f"--output names one file, but {files} are to be made", file=path, hint="name a directory")
+    if files > 1 or given.endswith(("/", os.sep)):
+        raise UsageError("--output: is no directory", file=path, hint="make it first, with mkdir -p")
+    return path

@@ -152,7 +152,7 @@ def convert(
         ),
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
@@ -242,7 +242,7 @@ def convert(
     name when it is complete; until then it is NAME.gguf.part.
     """
     from qconv.cli.carry_out import Wish, carry_out
-    from qconv.cli.checks import check_output, split_types
+    from qconv.cli.checks import output_path, split_types
     from qconv.cli.sizes import parse_size
     from qconv.convert import Options, Part
     from qconv.errors import UsageError
@@ -254,11 +254,10 @@ def convert(
         raise UsageError("no type is named", hint="--type q4_k_m is the usual choice, --type q8_0 the safe one")
     if part is not None and finish:
         raise UsageError("--part and --finish do not go together", hint="--finish comes when every part is done")
-    check_output(output, len(sources) * max(1, len(names)))
     request = Request(
         types=names,
         mix=mix,
-        output=output,
+        output=output_path(output, len(sources) * max(1, len(names))),
         tensor_types=tuple(split_tensor_type(text) for text in tensor_type or []),
         output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type,

@@ -7,7 +7,9 @@ Colours only on a terminal, and not where ``NO_COLOR`` is set.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -91,5 +93,9 @@ def result(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """One line on standard error."""
-    print(f"qconv: {printable(text, 4096)}", file=sys.stderr, flush=True)
+    """A note on standard error: one line, on a terminal broken between words."""
+    line = f"qconv: {printable(text, 4096)}"
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        line = textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    print(line, file=sys.stderr, flush=True)

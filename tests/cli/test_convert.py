@@ -171,7 +171,7 @@ def test_gguf_to_gguf(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
     direct = qconv("convert", checkpoint, "--type", "q4_k_m", "--output", tmp_path / "direct.gguf").stdout.strip()
     again = qconv("convert", first, "--type", "q4_k_m", "--output", tmp_path / "again.gguf").stdout.strip()
     assert Path(again).read_bytes() == Path(direct).read_bytes()
-    refused = qconv("convert", again, "--type", "q4_k_m", "--output", tmp_path / "third.gguf")
+    refused = qconv("convert", again, "--type", "q5_k_m", "--output", tmp_path / "third.gguf")
     assert refused.returncode == 1
     assert "--allow-requantize" in refused.stderr
 

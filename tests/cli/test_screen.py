@@ -55,6 +55,8 @@ def test_every_option_of_convert_is_explained(qconv: Run) -> None:
         (["convert", "x", "--type", "q8_0", "--part", "5/4"], "5/4"),
         (["convert", "x", "--type", "q8_0", "--tensor-type", "q4_k"], "q4_k"),
         (["convert", "x", "y", "--type", "q8_0", "--output", "z.gguf"], "--output names one file"),
+        (["convert", "x", "--type", "q8_0,q6_k", "--output", "nowhere"], "mkdir -p"),
+        (["convert", "x", "--type", "q8_0", "--output", "nowhere/"], "mkdir -p"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(qconv: Run, arguments: list[str], says: str) -> None:
