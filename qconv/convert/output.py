@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from qconv import __version__
-from qconv.convert import journal, left
+from qconv.convert import cores, journal, left, manifest
 from qconv.convert.disk import Disk
 from qconv.convert.failing import failing
 from qconv.convert.journal_file import JournalFile
@@ -34,6 +34,7 @@ class Output:
         self.directory = directory
         self.finals = tuple(directory / f.name for f in plan.files)
         self.parts = tuple(p.with_name(p.name + ".part") for p in self.finals)
+        self.manifest = manifest.path_of(self.finals[0])
         self.done = [Ranges() for _ in plan.tensors]
         self.resumed = 0
         """Bytes of tensors that an earlier run had done."""
@@ -64,7 +65,7 @@ class Output:
             )
             self.finishing = keep and found is not None and found.finishing
             if not options.force and not self.finishing:
-                self._refuse_existing()
+                self._refuse_existing(options.manifest)
             if keep and found is not None:
                 self.done = left.recorded(self.disk, self.plan, found, self._shares())
                 self.resumed = sum(rows.count * size for rows, size in zip(self.done, self._row_bytes, strict=True))
@@ -120,8 +121,8 @@ class Output:
         """Names of tensors with rows that no journal calls done."""
         return [t.name for t, done in zip(self.plan.tensors, self.done, strict=True) if done.missing(0, t.rows)]
 
-    def complete(self, options: Options, before_unlock: Callable[[], None]) -> None:
-        """Makes the part files final.  ``before_unlock`` is called when they are, while the journal is still there.
+    def complete(self, options: Options) -> Path | None:
+        """Makes the part files final and writes the manifest, whose path is returned when there is to be one.
 
         A failure at any point leaves what the next run needs to end in the same state.
         """
@@ -133,7 +134,8 @@ class Output:
                     self.disk.fsync(fd)
         if not self.finishing:
             if not options.force:
-                self._refuse_existing()
+                self._refuse_existing(options.manifest)
+            manifest.remove_old(self.disk, self.manifest)
             with failing("written", self._journal_path):
                 self._main.append(journal.finishing_line())
         for part, final, fd in zip(self.parts, self.finals, self._data, strict=True):
@@ -142,10 +144,14 @@ class Output:
                     self.disk.rename(part, final)
         with failing("synced to disk", self.directory):
             self.disk.sync_directory(self.directory)
-        before_unlock()
+        if options.manifest:
+            threads = options.threads or cores.usable()
+            found = manifest.make(self.plan, self.directory, options.record, threads)
+            manifest.write(self.disk, self.manifest, found)
         with failing("removed", self._journal_path):
             for path in [*self._shares(), self._journal_path]:
                 self.disk.unlink(path)
+        return self.manifest if options.manifest else None
 
     def close(self) -> None:
         """Closes what is open, which also unlocks.
@@ -171,8 +177,8 @@ class Output:
                 raise
             return JournalFile(self.disk, self._journal_path, shared=True)
 
-    def _refuse_existing(self) -> None:
-        for path in self.finals:
+    def _refuse_existing(self, with_manifest: bool) -> None:
+        for path in [*self.finals, *([self.manifest] if with_manifest else [])]:
             with failing("looked up", path):
                 exists = self.disk.exists(path)
             if exists:

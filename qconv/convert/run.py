@@ -167,5 +167,5 @@ def _end(output: Output, options: Options) -> Result:
         more = f" and {len(missing) - 1} more tensors are" if len(missing) > 1 else " is"
         hint = "carry out every part first, each to its end"
         raise OutputError(f"'{missing[0]}'{more} not done", file=output.parts[0], hint=hint)
-    output.complete(options, lambda: None)
-    return Result(output.finals, True, output.resumed)
+    written = output.complete(options)
+    return Result(output.finals, True, output.resumed, written)

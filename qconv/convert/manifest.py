@@ -1,0 +1,146 @@
+"""The manifest, ``NAME.gguf.json``: what an output was made from, how, and the hash of every tensor in it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from qconv import __version__
+from qconv.convert.disk import Disk
+from qconv.convert.failing import failing
+from qconv.convert.hashes import Stretch, sha256
+from qconv.errors import FormatError, InputError
+from qconv.plan import Plan
+
+VERSION = 1
+LARGEST = 256 << 20
+"""Bytes of a manifest that are read; one of a thousand tensors has less than a megabyte."""
+
+
+class SourceEntry(msgspec.Struct, frozen=True):
+    """A source file: its name without the directory, its size in bytes, its SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """An output file, and the SHA-256 of its header (all bytes before the first tensor)."""
+
+    name: str
+    size: int
+    header_size: int
+    header_sha256: str
+
+
+class TensorEntry(msgspec.Struct, frozen=True):
+    """An output tensor.  ``operations`` says how it comes from ``sources``; ``file`` counts in ``Manifest.files``."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    reason: str
+    sources: tuple[str, ...]
+    operations: str
+    stored: str
+    file: int
+    offset: int
+    size: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The whole of it.  ``type``: the mix.  ``options``: those a user gave."""
+
+    qconv_manifest: int
+    qconv: str
+    type: str
+    search: str
+    options: dict[str, Any]
+    sources: tuple[SourceEntry, ...]
+    files: tuple[FileEntry, ...]
+    tensors: tuple[TensorEntry, ...]
+    dropped: tuple[tuple[str, str], ...] = ()
+
+
+def path_of(first: Path) -> Path:
+    """Where the manifest of an output is; ``first``: its only or first file."""
+    return first.with_name(first.name + ".json")
+
+
+def make(plan: Plan, directory: Path, options: Mapping[str, object], threads: int) -> Manifest:
+    """The manifest of a finished output.  Reads all of it and of its sources."""
+    sources = {path: Stretch(Path(path), 0, size) for path, size, _ in plan.sources}
+    places = [Stretch(directory / plan.files[t.file].name, t.offset, t.size) for t in plan.tensors]
+    hashes = sha256([*sources.values(), *places], threads)
+    return Manifest(
+        qconv_manifest=VERSION,
+        qconv=__version__,
+        type=plan.mix,
+        search=plan.search,
+        options=dict(options),
+        sources=tuple(SourceEntry(s.path.name, s.size, hashes[s]) for s in sources.values()),
+        files=tuple(FileEntry(f.name, f.size, len(f.header), hashlib.sha256(f.header).hexdigest()) for f in plan.files),
+        tensors=tuple(
+            TensorEntry(
+                name=t.name,
+                shape=t.shape,
+                type=t.block_type,
+                reason=t.reason,
+                sources=t.recipe.sources,
+                operations=t.recipe.describe(),
+                stored=t.stored,
+                file=t.file,
+                offset=t.offset,
+                size=t.size,
+                sha256=hashes[place],
+            )
+            for t, place in zip(plan.tensors, places, strict=True)
+        ),
+        dropped=plan.dropped,
+    )
+
+
+def write(disk: Disk, path: Path, manifest: Manifest) -> None:
+    """Writes it whole or not at all."""
+    data = msgspec.json.format(msgspec.json.encode(manifest, enc_hook=str), indent=1) + b"\n"
+    part = path.with_name(path.name + ".part")
+    with failing("written", path):
+        fd = disk.open(part, os.O_RDWR | os.O_CREAT)
+        try:
+            disk.truncate(fd, 0)
+            disk.write_all(fd, data, 0)
+            disk.fsync(fd)
+        finally:
+            disk.close(fd)
+        disk.rename(part, path)
+        disk.sync_directory(path.parent)
+
+
+def read(path: Path) -> Manifest:
+    """A manifest from its file.  Raises InputError when it cannot be read, FormatError when it is no manifest."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}", file=path) from e
+    try:
+        found = msgspec.json.decode(data[:LARGEST], type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        raise FormatError(f"is no manifest of qconv's: {e}", file=path) from e
+    if found.qconv_manifest != VERSION:
+        raise FormatError(f"is a manifest of version {found.qconv_manifest}; this qconv knows {VERSION}", file=path)
+    return found
+
+
+def remove_old(disk: Disk, path: Path) -> None:
+    """Removes the manifest of the output that is about to be replaced; a file that is no manifest stays."""
+    with failing("removed", path):
+        if disk.exists(path) and b'"qconv_manifest"' in disk.read(path, 256):
+            disk.unlink(path)

@@ -1,0 +1,91 @@
+"""The manifest: what it says, and that it never stands beside a file it does not describe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from qconv import __version__
+from qconv.convert import Options, manifest, run
+from qconv.errors import FormatError, OutputError
+from tests.convert.fakes import Copy, MemoryReader, Sketch, expected, left_over, plan, some
+from tests.convert.test_faults import CALLS, faults, outcome
+
+WEIGHTS = {"a": some(1, 40, 32), "b": some(2, 30, 32)}
+
+
+def made(directory: Path, shards: int = 1):  # type: ignore[no-untyped-def]
+    source = directory / "source.safetensors"
+    source.write_bytes(b"weights")
+    facts = source.stat()
+    sketches = [Sketch("a", Copy("a", (40, 32), "BF16"), "BF16"), Sketch("b", Copy("b", (30, 32), "F32", 0.5), "F32")]
+    return plan("x.gguf", sketches, shards=shards, sources=[(str(source), 7, facts.st_mtime_ns)])
+
+
+def halved() -> bytes:
+    import numpy as np
+
+    return ((WEIGHTS["b"].astype(np.uint32) << 16).view(np.float32) * np.float32(0.5)).tobytes()
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_it_says_where_everything_comes_from(tmp_path: Path, shards: int) -> None:
+    whole = made(tmp_path, shards)
+    options = Options(manifest=True, record={"type": "sketch"})
+    (result,) = run([whole], MemoryReader(WEIGHTS), [tmp_path], options)
+    assert result.manifest == tmp_path / f"{whole.files[0].name}.json"
+    said = json.loads(result.manifest.read_bytes())
+    assert said["qconv"] == __version__
+    assert said["options"] == {"type": "sketch"}
+    assert said["sources"] == [
+        {"name": "source.safetensors", "size": 7, "sha256": hashlib.sha256(b"weights").hexdigest()}
+    ]
+    assert said["files"][0]["header_sha256"] == hashlib.sha256(whole.files[0].header).hexdigest()
+    assert [t["sha256"] for t in said["tensors"]] == [
+        hashlib.sha256(data).hexdigest() for data in (WEIGHTS["a"].tobytes(), halved())
+    ]
+    b = said["tensors"][1]
+    assert (b["name"], b["shape"], b["type"], b["reason"]) == ("b", [30, 32], "F32", "sketched")
+    assert (b["sources"], b["operations"], b["stored"], b["file"]) == (["b"], "b * 0.5", "F32", shards - 1)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_any_call_may_fail(tmp_path: Path, call: str) -> None:
+    for disk, directory in faults(call, tmp_path):
+        whole = made(directory)
+        final, beside = directory / "x.gguf", directory / "x.gguf.json"
+        final.write_bytes(b"old")
+        beside.write_text('{"qconv_manifest": 1, "of": "old"}')
+        options = Options(manifest=True, force=True)
+        outcome(run, [whole], MemoryReader(WEIGHTS), [directory], options, disk=disk)
+        if beside.exists() and b'"old"' in beside.read_bytes():
+            assert final.read_bytes() == b"old"
+        run([whole], MemoryReader(WEIGHTS), [directory], options)
+        assert final.read_bytes() == expected(whole, {"a": WEIGHTS["a"].tobytes(), "b": halved()})[0]
+        assert manifest.read(beside).files[0].size == whole.size
+        assert left_over(directory) == ["source.safetensors", "x.gguf", "x.gguf.json"]
+
+
+def test_the_manifest_of_a_replaced_file_goes(tmp_path: Path) -> None:
+    run([made(tmp_path)], MemoryReader(WEIGHTS), [tmp_path], Options(manifest=True))
+    run([made(tmp_path)], MemoryReader(WEIGHTS), [tmp_path], Options(force=True))
+    assert left_over(tmp_path) == ["source.safetensors", "x.gguf"]
+
+
+def test_a_file_that_is_no_manifest_stays(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf.json").write_text('{"mine": 1}')
+    with pytest.raises(OutputError, match="json: exists already"):
+        run([made(tmp_path)], MemoryReader(WEIGHTS), [tmp_path], Options(manifest=True))
+    run([made(tmp_path)], MemoryReader(WEIGHTS), [tmp_path])
+    assert (tmp_path / "x.gguf.json").read_text() == '{"mine": 1}'
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"qconv_manifest": 1}', "\ud800", "[" * 100_000])
+def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.gguf.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(FormatError, match="is no manifest of qconv's"):
+        manifest.read(path)

@@ -1,0 +1,167 @@
+"""Verifying small GGUF files whose bytes are made here, sound ones and damaged ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qconv import gguf, verify
+from qconv.convert import Options, run
+from qconv.errors import FormatError
+from qconv.plan import OutputFile, Plan, TensorPlan
+from qconv.types import Metadata, TensorInfo, Value, ValueType
+from tests.convert.fakes import Copy, MemoryReader, some
+
+WEIGHTS = {"a": some(1, 40, 32), "b": some(2, 3, 64)}
+KEYS: Metadata = {"general.architecture": Value.string("llama")}
+
+
+def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), sources: tuple = ()) -> Plan:
+    infos = [TensorInfo(n, t, w.shape) for (n, w), t in zip(WEIGHTS.items(), types, strict=True)]
+    layout = gguf.header(keys, infos)
+    tensors = tuple(
+        TensorPlan(
+            name=i.name,
+            shape=i.shape,
+            recipe=Copy(i.name, i.shape, "BF16"),
+            stored="BF16",
+            block_type=i.dtype,
+            reason="",
+            wanted=None,
+            file=0,
+            offset=layout.tensors[i.name].offset,
+            size=layout.tensors[i.name].size,
+        )
+        for i in infos
+    )
+    return Plan("sketch", "reference", (OutputFile("x.gguf", layout.header, layout.size),), tensors, sources)
+
+
+def convert(directory: Path, plan: Plan | None = None, **options: bool) -> Path:
+    (result,) = run([plan or made()], MemoryReader(WEIGHTS), [directory], Options(**options))
+    return result.files[0]
+
+
+def change(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as f:
+        f.seek(offset)
+        f.write(data)
+
+
+def said(report: verify.Report) -> list[tuple[str | None, str]]:
+    return [(p.tensor, p.message) for p in report.problems]
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_a_sound_file(tmp_path: Path, with_manifest: bool) -> None:
+    path = convert(tmp_path, manifest=with_manifest)
+    report = verify.check(path)
+    assert report.ok
+    assert report.tensors == 2
+    assert report.size == 40 * 32 * 2 + 3 * 64 * 4
+    assert (report.manifest is not None) == with_manifest
+    assert verify.against(path, made(), MemoryReader(WEIGHTS)).ok
+
+
+def test_weights_changed_since_the_manifest(tmp_path: Path) -> None:
+    path = convert(tmp_path, manifest=True)
+    change(path, made().tensors[1].offset, b"\1")
+    assert said(verify.check(path)) == [("b", "the SHA-256 is not the manifest's: weights were changed")]
+
+
+def test_metadata_changed_since_the_manifest(tmp_path: Path) -> None:
+    path = convert(tmp_path, manifest=True)
+    header = made().files[0].header
+    change(path, header.index(b"llama"), b"lLama")
+    assert said(verify.check(path)) == [(None, "the header's SHA-256 is not the manifest's: metadata were changed")]
+
+
+def test_another_file_under_the_name(tmp_path: Path) -> None:
+    path = convert(tmp_path, manifest=True)
+    (tmp_path / "other").mkdir()
+    other = convert(tmp_path / "other", made(types=("F16", "F32")))
+    path.write_bytes(other.read_bytes())
+    assert said(verify.check(path)) == [
+        ("a", "is F16 40 x 32, BF16 40 x 32 in the manifest"),
+        (None, "the header's SHA-256 is not the manifest's: metadata were changed"),
+    ]
+
+
+def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
+    path = convert(tmp_path)
+    change(path, made().tensors[0].offset + 2 * 100, b"\x80\x7f")
+    change(path, made().tensors[1].offset + 4 * 5, b"\x00\x00\xc0\x7f")
+    assert said(verify.check(path)) == [
+        ("a", "has NaN or infinite weights, from weight 0 on or a little after"),
+        ("b", "has NaN or infinite weights, from weight 0 on or a little after"),
+    ]
+
+
+def test_rows_that_differ_from_the_source(tmp_path: Path) -> None:
+    path = convert(tmp_path)
+    for row in (7, 8, 30):
+        change(path, made().tensors[0].offset + row * 64 + 5, b"\xee")
+    report = verify.against(path, made(), MemoryReader(WEIGHTS), Options(threads=2))
+    assert said(report) == [("a", "3 of 40 rows differ, the first is row 7")]
+
+
+def test_other_tensors_than_the_source_gives(tmp_path: Path) -> None:
+    path = convert(tmp_path, made(types=("F16", "F32")))
+    assert said(verify.against(path, made(), MemoryReader(WEIGHTS))) == [
+        ("a", "is F16 40 x 32, and would be BF16 40 x 32"),
+        (None, "the metadata differ (`qconv compare` shows how)"),
+    ]
+
+
+def test_bytes_after_the_end_and_missing_keys(tmp_path: Path) -> None:
+    path = convert(tmp_path, made(keys={}))
+    path.write_bytes(path.read_bytes() + b"more")
+    assert said(verify.check(path)) == [
+        (None, "has 4 bytes after the last tensor"),
+        (None, "has no key general.architecture, which llama.cpp needs"),
+    ]
+
+
+def test_a_gap_between_tensors(tmp_path: Path) -> None:
+    import struct
+
+    whole = made()
+    path = convert(tmp_path)
+    header = bytearray(whole.files[0].header)
+    relative = whole.tensors[1].offset - len(header)
+    at = header.rindex(struct.pack("<Q", relative))
+    header[at : at + 8] = struct.pack("<Q", relative + 32)
+    path.write_bytes(bytes(header) + path.read_bytes()[len(header) :] + bytes(32))
+    begins = whole.tensors[1].offset
+    assert said(verify.check(path)) == [("b", f"begins at byte {begins + 32}, not {begins}, where it has to")]
+
+
+def test_token_counts(tmp_path: Path) -> None:
+    keys: Metadata = {
+        **KEYS,
+        "tokenizer.ggml.tokens": Value.array(ValueType.STRING, ["a", "b"]),
+        "tokenizer.ggml.token_type": Value.array(ValueType.INT32, [1]),
+    }
+    path = convert(tmp_path, made(keys=keys))
+    assert said(verify.check(path)) == [(None, "has 1 tokenizer.ggml.token_type for 2 tokens")]
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    path = convert(tmp_path)
+    path.write_bytes(path.read_bytes()[:-900])
+    with pytest.raises(FormatError):
+        verify.check(path)
+
+
+def test_blocks_with_a_damaged_scale(tmp_path: Path) -> None:
+    keys: Metadata = {**KEYS, "general.quantization_version": Value.uint32(2)}
+    info = TensorInfo("q", "IQ4_NL", (4, 64))
+    layout = gguf.header(keys, [info])
+    blocks = np.zeros((8, 18), np.uint8)
+    path = tmp_path / "q.gguf"
+    path.write_bytes(layout.header + blocks.tobytes() + bytes(layout.size - len(layout.header) - blocks.size))
+    assert verify.check(path).ok
+    change(path, layout.tensors["q"].offset + 3 * 18, b"\x00\x7c")  # an infinite float16
+    assert said(verify.check(path)) == [("q", "has NaN or infinite weights, from weight 0 on or a little after")]
