@@ -149,14 +149,14 @@ def _search(rows, start, count, products, squares):
 
     Few sub-blocks need more than one improvement: they are brought together and done again, so that no lane waits.
     """
-    one, two = scratch(TILE, PLACE), scratch(TILE, PLACE)
+    here, there = scratch(TILE, PLACE), scratch(TILE, PLACE)
     for lane in range(count):
-        one[lane] = lane
-    count = _fit(rows, start, one, count, 1, products, squares, two)
-    if count < 0:
-        return False
-    count = _fit(rows, start, two, count, 2, products, squares, one)
-    _fit(rows, start, one, count, 5, products, squares, two)
+        here[lane] = lane
+    for tries in (1, 2, 5):
+        count = _fit(rows, start, here, count, tries, products, squares, there)
+        if count < 0:
+            return False
+        here, there = there, here
     return True
 
 

@@ -1,0 +1,44 @@
+"""F32: weights as binary32 numbers; encoding widens float16 and bfloat16."""
+
+# numba types these functions by running them, so annotations would say nothing
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
+# mypy: disallow-untyped-decorators=False, check-untyped-defs=False
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv.blocks.compile import flat, kernel
+from qconv.blocks.lanes import LANES, any_lane, as_float, bits, load, most, size, splat, store
+
+_INFINITY = 0x7F800000
+
+
+def encode_rows(
+    rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
+) -> bool:
+    """See ``qconv.blocks``."""
+    return bool(_encode(flat(rows), out.reshape(-1).view(np.float32)))
+
+
+def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """See ``qconv.blocks``."""
+    np.copyto(out, blocks.view(np.float32))
+
+
+@kernel
+def _encode(rows, out):
+    whole = rows.size - rows.size % LANES
+    largest, last = bits(splat(0.0, LANES)), bits(splat(0.0, 1))
+    for i in range(0, whole, LANES):
+        v = as_float(load(rows, i, LANES))
+        store(out, i, v)
+        largest = most(bits(size(v)), largest)
+    for i in range(whole, rows.size):
+        v = as_float(load(rows, i, 1))
+        store(out, i, v)
+        last = most(bits(size(v)), last)
+    return not any_lane(largest >= _INFINITY) and not any_lane(last >= _INFINITY)
