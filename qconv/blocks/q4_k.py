@@ -10,8 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel, run
-from qconv.blocks.lanes import inline, narrow, store
+from qconv.blocks.lanes import (
+    inline,
+    load,
+    narrow,
+    store,
+    to_float,
+    widen,
+)
 from qconv.blocks.scale_min_blocks import encode_blocks
+from qconv.blocks.unpack import half, scale_and_min
 
 
 @inline
@@ -29,3 +37,20 @@ def encode_rows(
 ) -> bool:
     """As ``qconv.blocks`` asks of a block type."""
     return run(_encode, rows, importance, out, 256)
+
+
+def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """As ``qconv.blocks`` asks of a block type."""
+    _decode(blocks.reshape(-1), blocks.reshape(-1).view(np.uint16), out.reshape(-1))
+
+
+@kernel
+def _decode(blocks, halves, out):
+    for i in range(blocks.size // 144):
+        begin = i * 144
+        d, dmin = half(halves, begin // 2), half(halves, begin // 2 + 1)
+        for j in range(8):
+            scale, minimum = scale_and_min(blocks, begin + 4, j)
+            both = load(blocks, begin + 16 + 32 * (j >> 1), 32)
+            level = to_float(widen(both >> 4 if j & 1 else both & 15))
+            store(out, i * 256 + 32 * j, level * (d * np.float32(scale)) - dmin * np.float32(minimum))
