@@ -81,14 +81,14 @@ def cases(block: int, weights: int, kinds: list[tuple[str, str | None]]) -> Iter
             number += 1
 
 
-def check_encoder(block_type: str, weights: int, with_importance: bool) -> Outcome:
-    """Encode ``weights`` weights both ways."""
+def check_encoder(block_type: str, weights: int, with_importance: bool, every_source: bool = True) -> Outcome:
+    """Encode ``weights`` weights both ways, from float32 rows only unless ``every_source``."""
     outcome = Outcome(block_type, "encode, importance" if with_importance else "encode")
     layout = block_types()[block_type]
     vectors: tuple[str | None, ...] = tuple(generators.IMPORTANCE) if with_importance else (None,)
     block = max(layout.weights, 32)
     for kind, vector, shape, number in cases(block, weights, list(itertools.product(generators.ROWS, vectors))):
-        given, widened = sources(generators.rows(kind, shape, number), number)
+        given, widened = sources(generators.rows(kind, shape, number), number if every_source else 0)
         importance = None if vector is None else generators.importance(vector, shape[1], number)
         start = time.perf_counter()
         ours = blocks.encode(block_type, given, importance)
