@@ -84,7 +84,7 @@ def check(directory: Path, reference: Path, pieces: int) -> list[str]:
     theirs = GGUFReader(reference)
     found = []
     prefix = ours.architecture + "."
-    keys = [k for k in theirs.fields if k.startswith(prefix) or k == "general.file_type"]
+    keys = [k for k in theirs.fields if k.startswith(prefix) or k == "general.file_type" or k in ours.metadata]
     name = theirs.fields["general.architecture"].contents()
     if name != ours.architecture:
         found.append(f"general.architecture: {name}, ours {ours.architecture}")

@@ -100,7 +100,8 @@ def expected(path: Path) -> dict[str, Any]:
     architecture = reader.fields["general.architecture"].contents()
     keys: dict[str, list[Any]] = {}
     for key, field in reader.fields.items():
-        if key == "general.file_type" or key.startswith(architecture + "."):
+        early = key == "general.type" and keys  # only where some keys of the architecture stand before it
+        if early or key == "general.file_type" or key.startswith(architecture + "."):
             value = field.contents()
             if field.types[0] == GGUFValueType.ARRAY:
                 data = list(value)

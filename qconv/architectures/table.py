@@ -22,7 +22,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
     """Where one output tensor comes from; exactly one of ``from`` and ``make`` is set.
 
     ``or``: other spellings of ``from``, the first one that is there counts.  ``optional``: may be missing, always or
-    when the named condition holds.  ``store``: the type llama.cpp's converter forces on it.
+    when the named condition holds.  ``store``: the type llama.cpp's converter forces on it.  ``count``: the derivation
+    that says how many {expert} stands for here, where it is something else than the table's experts.
     """
 
     from_: str | tuple[str, ...] | None = None
@@ -32,6 +33,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
     when: When | None = None
     optional: bool | str = False
     store: str | None = None
+    count: str | None = None
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):

@@ -86,10 +86,10 @@ class Matcher:
         for want in wanted:
             if want.there:
                 places[want.output] = max(position[self.names[n]] for names in want.sources for n in names)
-                if build.stacked(want.entry):
+                if _is_expert(want.entry):
                     last_expert[want.layer] = max(last_expert.get(want.layer, 0), places[want.output])
         for want in wanted:
-            if want.there and build.stacked(want.entry):
+            if want.there and _is_expert(want.entry):
                 places[want.output] = last_expert[want.layer]
         return places
 
@@ -130,17 +130,17 @@ class Matcher:
 
         spellings = [_tuple(entry.from_ or ()), *(_tuple(other) for other in entry.or_)]
         for spelling in spellings:
-            found = tuple(self._names(spelled(source)) for source in spelling)
+            found = tuple(self._names(spelled(source), entry) for source in spelling)
             if all(found):
                 return _Wanted(spelled(name), layer, entry, found, required, "")
-        absent = next((spelled(source) for source in spellings[0] if not self._names(spelled(source))), "")
+        absent = next((spelled(source) for source in spellings[0] if not self._names(spelled(source), entry)), "")
         return _Wanted(spelled(name), layer, entry, (), required, absent)
 
-    def _names(self, source: str) -> tuple[str, ...]:
+    def _names(self, source: str, entry: Entry) -> tuple[str, ...]:
         """The names a source stands for: itself, or one per expert; empty when one is missing."""
         if "{expert}" not in source:
             return (source,) if source in self.names else ()
-        count = facts.derive(self.model, self.table.experts)
+        count = facts.derive(self.model, entry.count or self.table.experts)
         found = []
         for expert in range(count):
             name = source.replace("{expert}", str(expert))
@@ -194,6 +194,11 @@ class Matcher:
                 hint="the checkpoint is of another architecture, or of a newer kind of this one",
             )
         return dropped
+
+
+def _is_expert(entry: Entry) -> bool:
+    """Whether an entry stacks a layer's experts, which llama.cpp's converter merges together."""
+    return entry.count is None and build.stacked(entry)
 
 
 def _tuple(source: str | Sequence[str]) -> tuple[str, ...]:
