@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qconv import __version__
-from qconv.cli import architectures, compare, convert, info
+from qconv.cli import architectures, compare, convert, info, verify
 from qconv.cli.help import Command, Group
 
 EXAMPLES = """
@@ -49,6 +49,7 @@ def options(
 
 app.command("convert", cls=Command, short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
 app.command("info", cls=Command, short_help=info.SHORT, epilog=info.EXAMPLES)(info.info)
+app.command("verify", cls=Command, short_help=verify.SHORT, epilog=verify.EXAMPLES)(verify.verify)
 app.command("compare", cls=Command, short_help=compare.SHORT, epilog=compare.EXAMPLES)(compare.compare)
 app.command("architectures", cls=Command, short_help=architectures.SHORT, epilog=architectures.EXAMPLES)(
     architectures.architectures

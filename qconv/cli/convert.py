@@ -247,6 +247,7 @@ def convert(
     from qconv.convert import Options, Part
     from qconv.errors import UsageError
     from qconv.plan import Request
+    from qconv.plan.record import recorded
     from qconv.policy import split_tensor_type
 
     names = split_types(types or [])
@@ -281,6 +282,7 @@ def convert(
         force=force,
         part=None if part is None else Part.parse(part),
         manifest=manifest,
+        record=recorded(request),
     )
     wish = Wish(request, options, dry_run, finish, skip_existing, progress, quiet, as_json)
     return carry_out(sources, wish)

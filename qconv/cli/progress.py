@@ -77,6 +77,7 @@ class Shown:
                 show(*arguments)
             except OSError:
                 self._gone = True
+                self._silence()
 
     def _open(self) -> None: ...
 
@@ -86,6 +87,8 @@ class Shown:
         note(text)
 
     def _close(self) -> None: ...
+
+    def _silence(self) -> None: ...
 
 
 class Quiet(Shown):
@@ -127,6 +130,10 @@ class Bar(Shown):
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+    def _silence(self) -> None:
+        if self._bar is not None:
+            self._bar.disable = True  # or it writes once more when it is collected
 
 
 class _Timed(Shown):

@@ -10,6 +10,7 @@ from typing import Any
 from qconv import checkpoints, plan
 from qconv.convert.options import Options
 from qconv.convert.run import run
+from qconv.plan.record import recorded
 
 StrPath = str | os.PathLike[str]
 
@@ -41,7 +42,9 @@ def convert(
         mix=None if mix is None else Path(mix),
         **options,
     )
-    how = Options(threads=threads, memory=memory, resume=resume, force=force, manifest=manifest)
+    how = Options(
+        threads=threads, memory=memory, resume=resume, force=force, manifest=manifest, record=recorded(request)
+    )
     with checkpoints.open(source) as checkpoint:
         plans = plan.make(checkpoint, request)
         directories = [plan.directory(checkpoint, request)] * len(plans)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.commands import Run, environment
 
-COMMANDS = ["convert", "info", "compare", "architectures"]
+COMMANDS = ["convert", "info", "verify", "compare", "architectures"]
 OPTIONS_OF_CONVERT = [
     *("--type", "--mix", "--tensor-type", "--output-tensor-type", "--token-embedding-type", "--pure"),
     *("--leave-output-tensor", "--override-kv", "--output", "--force", "--skip-existing", "--quiet", "--json"),

@@ -1,0 +1,138 @@
+"""``qconv verify``: is a GGUF file whole, and what it should be?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qconv.cli.options import Debug, Json
+from qconv.cli.progress import Style
+
+if TYPE_CHECKING:
+    from qconv.convert import Options
+    from qconv.plan import Request
+    from qconv.verify import Report
+
+SHORT = "Check GGUF files."
+EXAMPLES = """
+Examples:
+  qconv verify model-Q4_K_M.gguf
+  qconv verify ~/gguf/*.gguf --quiet || echo "something is wrong"
+  qconv verify model-Q4_K_M.gguf --against ~/models/Llama-3.2-1B
+
+Exit status:
+  0 all is well, 1 something is wrong, 2 wrong usage, 130 interrupted.
+"""
+
+
+def verify(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="A GGUF file; of one in shards, any of them.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="SOURCE", help="Encode this checkpoint again and compare: every byte must be the same."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="By default all cores this process may use.")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Stay under this much memory. By default 400MB.")
+    ] = None,
+    progress: Annotated[
+        Style, typer.Option(metavar="auto|json|none", help="What to show on standard error meanwhile.")
+    ] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what is wrong.")] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> int:
+    """Check GGUF files from top to bottom.
+
+    Structure, sizes and block contents are checked, and every hash when a manifest (NAME.gguf.json) is beside the
+    file. With --against the source is encoded again, with the options the manifest records; without a manifest, with
+    the type the file names.
+    """
+    from qconv.cli.outcome import report as report_error
+    from qconv.cli.sizes import parse_size
+    from qconv.convert import Options
+    from qconv.errors import Interrupted, UsageError
+
+    options = Options(threads=threads, memory=None if memory is None else parse_size(memory, "--memory"))
+    code = 0
+    for file in files:
+        try:
+            found = _verify(file, against, options, progress, quiet)
+        except (UsageError, Interrupted, BrokenPipeError):
+            raise
+        except Exception as e:
+            code = report_error(e)
+            continue
+        _show(found, quiet, as_json)
+        code = code if found.ok else 1
+    return code
+
+
+def _verify(file: Path, against: Path | None, options: Options, style: Style, quiet: bool) -> Report:
+    from contextlib import closing
+
+    from qconv import checkpoints, plan, verify
+    from qconv.cli.progress import progress
+
+    with closing(progress(style, quiet, file.name)) as shown:
+        if against is None:
+            return verify.check(file, options, shown)
+        with checkpoints.open(against) as source:
+            (made,) = plan.make(source, request_for(file))
+            return verify.against(file, made, source, options, shown)
+
+
+def request_for(file: Path) -> Request:
+    """What was asked for when ``file`` was made: its manifest says, or else the type it names."""
+    from qconv import gguf
+    from qconv.convert import manifest
+    from qconv.errors import UnsupportedError
+    from qconv.plan import Request
+    from qconv.plan.record import request_of
+    from qconv.policy import mixes
+
+    first = gguf.read_shards(file)[0]
+    beside = manifest.path_of(first.path)
+    if beside.exists():
+        found = manifest.read(beside)
+        return request_of(found.options, found.type, beside)
+    value = first.metadata.get("general.file_type")
+    names = [mix.name for mix in mixes().values() if value is not None and mix.file_type == value.data]
+    if not names:
+        hint = "convert with --manifest to have the options recorded"
+        raise UnsupportedError("names no type that qconv makes", file=file, hint=hint)
+    return Request(types=(names[0],))
+
+
+def _show(report: Report, quiet: bool, as_json: bool) -> None:
+    from qconv.cli import screen
+    from qconv.cli.sizes import size
+    from qconv.errors import printable
+
+    if as_json:
+        screen.result(json.dumps(_object(report)))
+        return
+    name = printable(report.files[0], 4096)
+    for problem in report.problems:
+        tensor = "" if problem.tensor is None else f"tensor '{printable(problem.tensor)}': "
+        screen.result(f"{printable(problem.file, 4096)}: {tensor}{printable(problem.message, 1000)}")
+    if report.ok and not quiet:
+        beside = ", and as its manifest says" if report.manifest is not None else ""
+        screen.result(f"{name}: {report.tensors:,} tensors, {size(report.size)}, all well{beside}")
+
+
+def _object(report: Report) -> dict[str, Any]:
+    return {
+        "file": str(report.files[0]),
+        "files": [str(f) for f in report.files],
+        "ok": report.ok,
+        "tensors": report.tensors,
+        "bytes": report.size,
+        "manifest": None if report.manifest is None else str(report.manifest),
+        "problems": [{"file": str(p.file), "tensor": p.tensor, "message": p.message} for p in report.problems],
+    }
