@@ -15,6 +15,7 @@ from qconv.types import TensorInfo
 
 Config = Mapping[str, Any]
 
+_LARGEST_BLOCK = 1 << 20
 _HINT = "convert the model it was made from: look for 'base_model' on its model card"
 
 
@@ -114,7 +115,7 @@ def _fitting(scale: TensorInfo, block: Sequence[int] | None) -> Sequence[int] | 
 def _block(value: object) -> tuple[int, ...] | None:
     if value is None:
         return None
-    if isinstance(value, list) and value and all(isinstance(n, int) and n > 0 for n in value):
+    if isinstance(value, list) and value and all(isinstance(n, int) and 0 < n <= _LARGEST_BLOCK for n in value):
         return tuple(value)
     raise FormatError(f"has an unusable block size, {value}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import safetensors
 
+from qconv import gguf
 from qconv.checkpoints.dtypes import ARRAYS, size
 from qconv.checkpoints.lookalikes import refuse_lookalike
 from qconv.errors import FormatError, InputError, UnsupportedError
@@ -18,10 +18,9 @@ from qconv.types import TensorInfo
 HEADER_BYTES = 100_000_000
 """The safetensors library's own bound."""
 DIMENSIONS = 32
-ELEMENTS = 2**63 - 1
 _AGAIN = "it may be a partial download: fetch or copy it again"
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=ELEMENTS)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=gguf.limits.ELEMENTS)]
 
 
 class _Record(msgspec.Struct):
@@ -86,7 +85,7 @@ def _tensors(
         if info.dtype not in ARRAYS:
             hint = f"qconv reads {', '.join(ARRAYS)}"
             raise UnsupportedError(f"has the unknown type '{info.dtype}'", file=path, tensor=name, hint=hint)
-        if math.prod(record.shape) > ELEMENTS or end - start != size(info):
+        if not gguf.is_shape(record.shape) or end - start != size(info):
             message = f"claims bytes {start} to {end}, which do not fit {info.dtype}{list(info.shape)}"
             raise FormatError(message, file=path, tensor=name)
         if start != expected:

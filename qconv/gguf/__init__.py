@@ -3,7 +3,7 @@
 Only here are shapes turned around: ``TensorInfo.shape`` is row-major, GGUF's ``ne`` starts with the columns.
 """
 
-from qconv.gguf.file import File, Strings, Tensor, padded, tensor_bytes
+from qconv.gguf.file import File, Strings, Tensor, is_shape, padded, tensor_bytes
 from qconv.gguf.read import read
 from qconv.gguf.split import divide, read_shards, shard_metadata, shard_of, shard_path, whole_metadata
 from qconv.gguf.write import Layout, header
@@ -15,6 +15,7 @@ __all__ = [
     "Tensor",
     "divide",
     "header",
+    "is_shape",
     "padded",
     "read",
     "read_shards",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -12,6 +12,7 @@ from typing import Literal, overload
 import numpy as np
 
 from qconv.formats import block_types
+from qconv.gguf import limits
 from qconv.types import Metadata, TensorInfo, ValueType
 
 ByteOrder = Literal["little", "big"]
@@ -133,6 +134,13 @@ def tensor_bytes(info: TensorInfo) -> int:
     Raises ``UsageError`` when its rows are not a whole number of blocks, ``KeyError`` when its type is not GGUF's.
     """
     return math.prod(info.shape[:-1]) * block_types()[info.dtype].row_bytes(info.columns)
+
+
+def is_shape(shape: Iterable[int]) -> bool:
+    """Whether a tensor may have that shape, by the bounds of ``limits``."""
+    sizes = tuple(shape)
+    product = math.prod(size or 1 for size in sizes)
+    return product <= (limits.EMPTY_ELEMENTS if 0 in sizes else limits.ELEMENTS)
 
 
 def padded(size: int, alignment: int) -> int:

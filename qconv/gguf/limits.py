@@ -18,6 +18,8 @@ ARRAY_NESTING = 1
 DIMENSIONS = 4
 ELEMENTS = 2**63 - 1
 """Of a tensor, and of each of its dimensions."""
+EMPTY_ELEMENTS = 2**31 - 1
+"""Of a tensor without weights if its dimensions of zero were one: nobody shall count 2^62 rows of nothing."""
 ALIGNMENT = 1 << 20
 """Largest; a power of two, 32 unless ``general.alignment`` says otherwise."""
 DEFAULT_ALIGNMENT = 32

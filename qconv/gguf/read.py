@@ -15,7 +15,7 @@ import numpy as np
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.formats import block_types_by_id
 from qconv.gguf import limits
-from qconv.gguf.file import ByteOrder, File, Strings, Tensor, dtype_of, padded, tensor_bytes
+from qconv.gguf.file import ByteOrder, File, Strings, Tensor, dtype_of, is_shape, padded, tensor_bytes
 from qconv.types import Metadata, TensorInfo, Value, ValueType
 
 _FIRST_PIECE = 64 << 10
@@ -168,10 +168,7 @@ class _Header:
             if number not in types:
                 hint = "it may be newer than this qconv, or a type that ggml dropped"
                 self._fail(f"has an unknown type, {number}", offset=at, tensor=name, hint=hint)
-            elements = 1
-            for size in shape:
-                elements *= size
-            if max(shape, default=0) > limits.ELEMENTS or elements > limits.ELEMENTS:
+            if not is_shape(shape):
                 self._fail(f"has an impossible shape, {list(shape)}", offset=at, tensor=name)
             records[name] = TensorInfo(name, types[number].name, shape), offset
         return records

@@ -194,7 +194,7 @@ def test_scales_that_do_not_fit(tmp_path, shape):
         checkpoints.open(tmp_path)
 
 
-@pytest.mark.parametrize("block", [0, [], [0, 4], ["2", 4], {"a": 1}])
+@pytest.mark.parametrize("block", [0, [], [0, 4], ["2", 4], {"a": 1}, [10**30, 4]])
 def test_unusable_block_sizes(tmp_path, block):
     arrays = {"a.weight": codes(4, 8), "a.weight_scale_inv": p.numbers(2, 2)}
     folder(tmp_path, arrays, {"quant_method": "fp8", "weight_block_size": block})

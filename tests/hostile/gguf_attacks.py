@@ -63,6 +63,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
         p.file([], [p.tensor("a", [2**62, 2, 2, 2], p.F32, 0)], bytes(32)),
         "impossible shape",
     ),
+    "2^62 rows of nothing": (p.file([], [p.tensor("a", [0, 2**62], p.F32, 0)], bytes(32)), "impossible shape"),
     "bytes that wrap": (p.file([], [p.tensor("a", [2**62], p.F32, 0)], bytes(32)), "needs 18446744073709551"),
     "offset beyond the end": (p.file([], [p.tensor("a", [8], p.F32, 1024)], bytes(32)), "the file has"),
     "offset + size that wraps": (

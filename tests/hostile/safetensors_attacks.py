@@ -34,6 +34,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "end before start": (p.file({"a": _record(32, 0)}, bytes(32)), "do not fit F32[8]"),
     "product that wraps to 0": (p.file({"a": _record(0, 0, shape=[2**32, 2**32])}), "do not fit"),
     "product that wraps to 4": (p.file({"a": _record(0, 16, shape=[2**62, 2, 2])}, bytes(16)), "do not fit"),
+    "2^62 rows of nothing": (p.file({"a": _record(0, 0, shape=[2**62, 0])}), "do not fit"),
     "bytes that wrap": (p.file({"a": _record(0, 0, shape=[2**62])}), "do not fit"),
     "too few bytes for its shape": (p.file({"a": _record(0, 28)}, bytes(28)), "do not fit F32[8]"),
     "data beyond the end": (p.file({"a": _record(0, 32)}, bytes(31)), "but the file has"),

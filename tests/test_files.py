@@ -1,0 +1,67 @@
+import math
+
+import pytest
+
+from qconv.errors import FormatError, InputError
+from qconv.files import inside, read_bytes, read_json
+
+
+def test_json_as_python_writes_it(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": [1, 2.5, null, true, NaN, -Infinity]}')
+    value = read_json(path)["a"]
+    assert value[:4] == [1, 2.5, None, True]
+    assert math.isnan(value[4])
+    assert value[5] == -math.inf
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b'"\xff"', b"[" * 200_000, b"[NaN", b'{"a":' * 200_000])
+def test_json_that_is_none(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="is not valid JSON"):
+        read_json(path)
+
+
+def test_the_size_is_bounded(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"[1, 2, 3]")
+    assert read_bytes(path, 9) == b"[1, 2, 3]"
+    with pytest.raises(FormatError, match="larger than 8 bytes"):
+        read_bytes(path, 8)
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_json(path)
+
+
+def test_names_inside_a_folder(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b").write_text("b")
+    (tmp_path / "link").symlink_to("sub/b")
+    for name in ("a", "sub/b", "link", "none"):
+        assert inside(tmp_path, name) == tmp_path / name
+
+
+@pytest.mark.parametrize("name", ["", "/a", "..", "../a", "a/../../b", "a\0b"])
+def test_names_outside_a_folder(tmp_path, name):
+    with pytest.raises(FormatError, match="names a file outside its folder"):
+        inside(tmp_path, name)
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../other/file", "blobs/../../file"])
+def test_links_outside_a_folder(tmp_path, target):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "link").symlink_to(target)
+    with pytest.raises(FormatError, match="leads out of the folder"):
+        inside(home, "link")
+
+
+def test_links_into_the_blobs_of_a_hub_cache(tmp_path):
+    snapshot = tmp_path / "models--a--b" / "snapshots" / "1"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").symlink_to("../../blobs/0123")
+    assert inside(snapshot, "config.json") == snapshot / "config.json"
