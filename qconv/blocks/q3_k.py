@@ -102,12 +102,27 @@ def _improve(x, levels, products, squares):
 
 
 @inline
+def _restless(x, levels, products, squares):
+    """Lanes where ``_improve`` might change a level: seen without dividing, with a margin, so that some will not."""
+    found = bits(products) & 0
+    for i in range(16):
+        v, level = load(x, i * LANES, LANES), load(levels, i * LANES, LANES)
+        w = v * v
+        rest_products = products - w * v * level
+        off = v * (squares - w * level * level) - level * rest_products
+        # a weight beyond the highest level stays there
+        above = select(level > 2.5, splat(1e6, LANES), 0.4999) * rest_products
+        settled = (rest_products <= 0.0) | ((off < above) & (off > rest_products * -0.4999))
+        found = found | select(settled, 0, found | 1)
+    return found != 0
+
+
+@inline
 def _fit(rows, start, lanes, count, tries, products, squares, again):
     """Sums of the best levels after at most ``tries`` improvements, for the ``count`` sub-blocks in ``lanes``.
 
-    ``lanes`` number those of a batch; ``products`` and ``squares`` are stored there.  ``again`` gets the lanes whose
-    last improvement changed a level, which the next one may therefore too; their number is returned, -1 if a weight is
-    not finite.
+    ``lanes`` number those of a batch; ``products`` and ``squares`` are stored there.  ``again`` gets the lanes that may
+    change in another improvement; their number is returned, -1 if a weight is not finite.
     """
     places, flags = scratch(LANES, PLACE), scratch(LANES, i32)
     x, levels = scratch(TILE, f32), scratch(TILE, f32)
@@ -121,7 +136,8 @@ def _fit(rows, start, lanes, count, tries, products, squares, again):
         p, s, largest = _start(x, levels)
         if any_lane(largest >= INFINITY):
             return -1
-        changed = largest != largest
+        if tries == 0:
+            changed = _restless(x, levels, p, s)
         for _ in range(tries):
             p, s, changed = _improve(x, levels, p, s)
         empty = floats(largest) < LEAST
@@ -147,12 +163,13 @@ def _place(lane):
 def _search(rows, start, count, products, squares):
     """Sums of the levels the reference ends with for ``count`` sub-blocks; False if a weight is not finite.
 
-    Few sub-blocks need more than one improvement: they are brought together and done again, so that no lane waits.
+    Few sub-blocks improve, and few of them more than once: those are brought together and done again, so that no lane
+    waits for others.
     """
     here, there = scratch(TILE, PLACE), scratch(TILE, PLACE)
     for lane in range(count):
         here[lane] = lane
-    for tries in (1, 2, 5):
+    for tries in (0, 2, 5):
         count = _fit(rows, start, here, count, tries, products, squares, there)
         if count < 0:
             return False
