@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qconv.checkpoints.checkpoint import Checkpoint
+from qconv.checkpoints.packed import Packed, parts_of
 from qconv.checkpoints.scaled import Scaled, scale_of
 from qconv.errors import FormatError, QconvError, UnsupportedError
 from qconv.types import TensorInfo
@@ -62,20 +63,35 @@ def _fp8(checkpoint: Checkpoint, config: Config) -> None:
 
 
 def _compressed_tensors(checkpoint: Checkpoint, config: Config) -> None:
-    """compressed-tensors' one number a weight: ``NAME_scale`` for each channel or block."""
+    """compressed-tensors: one number a weight with ``NAME_scale`` for each channel or block, or packed integers."""
     form, groups = config.get("format"), config.get("config_groups")
-    if form not in ("float-quantized", "int-quantized", "naive-quantized"):
+    if form not in ("float-quantized", "int-quantized", "naive-quantized", "pack-quantized"):
         raise UnsupportedError(f"is quantized by 'compressed-tensors' in the format '{form}'", hint=_HINT)
     group = next(iter(groups.values()), None) if isinstance(groups, dict) and len(groups) == 1 else None
     weights = group.get("weights") if isinstance(group, dict) else None
     if not isinstance(weights, dict):
         raise UnsupportedError("needs one group of weights in compressed-tensors' 'config_groups'", hint=_HINT)
+    if form == "pack-quantized":
+        _unpack(checkpoint, weights)
+        return
     if weights.get("strategy") not in ("channel", "block", "tensor") or weights.get("group_size") is not None:
         raise UnsupportedError(f"has the compressed-tensors strategy '{weights.get('strategy')}'", hint=_HINT)
     if weights.get("symmetric") is False:
         raise UnsupportedError("has asymmetric compressed-tensors weights", hint=_HINT)
     block = _block(weights.get("block_structure"))
     _apply(checkpoint, {".weight_scale": ".weight"}, block, (".input_scale", ".k_scale", ".v_scale"))
+
+
+def _unpack(checkpoint: Checkpoint, weights: Config) -> None:
+    bits, group, strategy, kind = (weights.get(key) for key in ("num_bits", "group_size", "strategy", "type"))
+    known = strategy == "group" and kind in ("int", None) and not weights.get("actorder")
+    if not known or not isinstance(bits, int) or not 2 <= bits <= 8:
+        message = f"has packed weights of {bits} bits, strategy '{strategy}', type '{kind}'"
+        raise UnsupportedError(message, hint=_HINT)
+    (size,) = _block([group]) or ()
+    names = [name.removesuffix("_packed") for name in checkpoint.tensors if name.endswith(".weight_packed")]
+    parts = {name: parts_of(checkpoint.source, name, bits, size) for name in names}
+    checkpoint.see_through(Packed(checkpoint.source, parts))
 
 
 def _modelopt(checkpoint: Checkpoint, config: Config) -> None:
