@@ -21,7 +21,8 @@ the result is the same to the bit.  There is no branch per lane; compare and ``s
   ``any_lane(mask)``, ``size(v)`` = |v|, ``rint`` (half to even), ``root``, ``trunc``, ``bits``/``floats``
   (reinterpret 32-bit lanes), ``to_int`` (lanes must fit), ``to_float``,
   ``narrow(v)`` (low byte), ``narrow16(v)``, ``widen(v)`` (bytes to int32),
-  ``part(v, start, n)`` (n lanes), ``join(a, b)``, ``repeat(v, times)`` (each lane in turn), ``lane(v, i)``.
+  ``part(v, start, n)`` (n lanes), ``join(a, b)``, ``repeat(v, times)`` (each lane in turn),
+  ``repeated(v, times)`` (the whole in turn), ``lane(v, i)``.
 * ``store_turned(memory, i, stride, vectors)`` stores 16 vectors of 16 lanes transposed.
 """
 
@@ -349,6 +350,12 @@ def join(typing, a, b):
     return Vector(a.dtype, a.n + b.n)(a, b), lambda c, builder, s, values: _shuffled(
         builder, values[0], values[1], list(range(a.n + b.n))
     )
+
+
+@intrinsic(prefer_literal=True)
+def repeated(typing, v, times):
+    order = [i for _ in range(times.literal_value) for i in range(v.n)]
+    return Vector(v.dtype, len(order))(v, times), lambda c, b, s, values: _shuffled(b, values[0], values[0], order)
 
 
 @intrinsic(prefer_literal=True)

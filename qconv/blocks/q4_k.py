@@ -29,7 +29,7 @@ def _pack(out, o, pair, low, high):
 
 @kernel
 def _encode(x, importance, out, doubtful, redo):
-    return encode_blocks(x, importance, out, doubtful, redo, 144, 15, -1.0, 0.1, 21, _pack)
+    return encode_blocks(x, importance, out, doubtful, redo, 144, 15, -1.0, 0.1, 21, 255, _pack)
 
 
 def encode_rows(

@@ -21,6 +21,7 @@ from qconv.blocks.lanes import (
     inline,
     least,
     load,
+    repeated,
     root,
     scratch,
     select,
@@ -32,26 +33,29 @@ from qconv.blocks.lanes import (
     to_int,
     u16,
 )
+from qconv.blocks.search_levels import levels_search
 from qconv.blocks.search_scale_min import far, search_scale_min
 from qconv.blocks.tiles import LARGEST, clip, gather, nearest, sum_of_squares, tile_is_finite
 
 TOGETHER = LANES // 8
 _TILE = 32 * LANES
+_search_levels = levels_search(TOGETHER)
 
 
 @inline
-def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, grain, tries, pack):
+def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, grain, tries, kept, pack):
     """Encodes all super-blocks of ``x``, or with ``redo`` those of these numbers, by ggml's own rounding.
 
-    ``doubtful``: uint8 a super-block, set where the fast rounding may differ from ggml's.  ``pack(out, o, pair, low,
-    high)`` writes the levels of sub-blocks ``2 * pair`` and ``2 * pair + 1`` into the block at ``out[o]``.
-
-    False when a weight is not finite.
+    ``top``: the greatest level; ``first``, ``grain``, ``tries``: see ``search_scale_min``; ``kept``: the greatest scale
+    after the search with importance.  ``doubtful``: uint8 a super-block, set where the fast rounding may differ from
+    ggml's.  ``pack(out, o, pair, low, high)`` writes the levels of sub-blocks ``2 * pair`` and ``2 * pair + 1`` into
+    the block at ``out[o]``.  False when a weight is not finite.
     """
     exact = redo is not None
     count = x.size // 256 if redo is None else redo.size
     tile, w, levels = scratch(_TILE, f32), scratch(_TILE, f32), scratch(_TILE, f32)
     blocks, starts = scratch(TOGETHER, types.int64), scratch(LANES, types.int64)
+    sums = scratch(LANES, f32)
     scales, mins, inverses, lows = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
     rounded_scales, rounded_mins, marks = scratch(LANES, i32), scratch(LANES, i32), scratch(LANES, i32)
     d_bits, dmin_bits = scratch(TOGETHER, u16), scratch(TOGETHER, u16)
@@ -67,18 +71,28 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, g
         squares = sum_of_squares(tile, 32)
         if any_lane(~(squares <= LARGEST)) and not tile_is_finite(tile, 32):
             return False
-        mean = root(squares / 32.0)
-        for i in range(32):
-            store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
-        scale, minimum, inverse, low, floor, high, doubt = search_scale_min(
-            tile, w, levels, 32, top, first, grain, tries, False, exact
-        )
+        if importance is None:
+            mean = root(squares / 32.0)
+            for i in range(32):
+                store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
+            found = search_scale_min(tile, w, levels, 32, top, first, grain, tries, False, exact)
+        else:
+            for k in range(LANES):
+                starts[k] = blocks[k % TOGETHER] * 256 % importance.size + k // TOGETHER * 32
+            gather(importance, starts, 32, w)
+            store(sums, 0, _weigh(tile, w))
+            found = search_scale_min(tile, w, levels, 32, top, -0.9, 0.05, 37, False, exact)
+        scale, minimum, inverse, low, floor, high, doubt = found
         store(scales, 0, scale)
         store(mins, 0, -minimum)
         store(inverses, 0, inverse)
         store(lows, 0, low)
-        _round_scales(scales, rounded_scales, d_bits)
-        _round_scales(mins, rounded_mins, dmin_bits)
+        if importance is None:
+            _round(scales, rounded_scales, d_bits)
+            _round(mins, rounded_mins, dmin_bits)
+        else:
+            _round_by_search(scales, sums, levels, rounded_scales, d_bits, kept)
+            _round_by_search(mins, sums, levels, rounded_mins, dmin_bits, kept)
 
         scale = load(scales, 0, LANES)
         minimum = load(mins, 0, LANES)
@@ -105,7 +119,7 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, g
 
 
 @inline
-def _round_scales(values, rounded, halves):
+def _round(values, rounded, halves):
     """Six-bit ``rounded`` of each lane and the super-blocks' factor as binary16; ``values`` become what these say."""
     greatest = splat(0.0, TOGETHER)
     for j in range(8):
@@ -120,6 +134,43 @@ def _round_scales(values, rounded, halves):
         v = least(v, 63)
         store(rounded, j * TOGETHER, v)
         store(values, j * TOGETHER, from_half(half) * to_float(v))
+
+
+@inline
+def _round_by_search(values, sums, levels, rounded, halves, kept):
+    """As ``_round``, where ``sums`` says what each sub-block's error counts; ``kept``: the mask of bits kept."""
+    half = to_half(_search_levels(values, sums, levels, 8, 63))
+    store(halves, 0, half)
+    for j in range(8):
+        v = to_int(load(levels, j * TOGETHER, TOGETHER))
+        store(rounded, j * TOGETHER, least(v, kept))
+    for j in range(8):
+        v = load(rounded, j * TOGETHER, TOGETHER)
+        # what is read back: levels above 63, of negative scales, spill into a neighbour's upper bits
+        spilt = load(rounded, max(j - 4, 0) * TOGETHER, TOGETHER) >> 6
+        v = v & 63 if j < 4 else (v & 15) | ((spilt | v >> 4) & 3) << 4
+        store(values, j * TOGETHER, from_half(half) * to_float(v))
+
+
+@inline
+def _weigh(tile, w):
+    """Turns importance into what each weight's error counts, importance * sqrt(2 * mean square + weight**2).
+
+    The mean is over the super-block, added up in order.  Returns the sums of each sub-block.
+    """
+    squares = splat(0.0, TOGETHER)
+    for j in range(8):
+        for i in range(32):
+            v = load(tile, i * LANES + j * TOGETHER, TOGETHER)
+            squares = squares + v * v
+    mean = repeated(squares * 2.0 / 256.0, 8)
+    total = splat(0.0, LANES)
+    for i in range(32):
+        v = load(tile, i * LANES, LANES)
+        weight = load(w, i * LANES, LANES) * root(mean + v * v)
+        store(w, i * LANES, weight)
+        total = total + weight
+    return total
 
 
 @inline
