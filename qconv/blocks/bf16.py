@@ -1,4 +1,4 @@
-"""BF16: the upper half of binary32; encoding rounds to nearest, ties to even."""
+"""BF16: weights as the upper halves of binary32 numbers, rounded half to even."""
 
 # numba types these functions by running them, so annotations would say nothing
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
@@ -30,9 +30,9 @@ def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
 
 
 @inline
-def _rounded(v):
+def _to_upper_half(v):
     pattern = bits(v)
-    return narrow16((pattern + (((pattern >> 16) & 1) + 0x7FFF)) >> 16)
+    return narrow16((pattern + 0x7FFF + ((pattern >> 16) & 1)) >> 16)
 
 
 @kernel
@@ -41,11 +41,11 @@ def _encode(rows, out):
     largest, last = bits(splat(0.0, LANES)), bits(splat(0.0, 1))
     for i in range(0, whole, LANES):
         v = as_float(load(rows, i, LANES))
-        store(out, i, _rounded(v))
+        store(out, i, _to_upper_half(v))
         largest = most(bits(size(v)), largest)
     for i in range(whole, rows.size):
         v = as_float(load(rows, i, 1))
-        store(out, i, _rounded(v))
+        store(out, i, _to_upper_half(v))
         last = most(bits(size(v)), last)
     return not any_lane(largest >= _INFINITY) and not any_lane(last >= _INFINITY)
 

@@ -1,4 +1,4 @@
-"""F16: binary16; encoding rounds to nearest, ties to even, and beyond 65519 to infinity, as ggml does."""
+"""F16: weights as binary16 numbers, rounded half to even; what is too large becomes infinity."""
 
 # numba types these functions by running them, so annotations would say nothing
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat, kernel
-from qconv.blocks.lanes import LANES, any_lane, as_float, bits, load, most, size, splat, store, to_half
+from qconv.blocks.lanes import LANES, any_lane, as_float, bits, from_half, load, most, size, splat, store, to_half
 
 _INFINITY = 0x7F800000
 
@@ -26,7 +26,7 @@ def encode_rows(
 
 def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
     """See ``qconv.blocks``."""
-    _decode(blocks.reshape(-1).view(np.int16), out.reshape(-1))
+    _decode(blocks.reshape(-1).view(np.uint16), out.reshape(-1))
 
 
 @kernel
@@ -48,6 +48,6 @@ def _encode(rows, out):
 def _decode(halves, out):
     whole = halves.size - halves.size % LANES
     for i in range(0, whole, LANES):
-        store(out, i, as_float(load(halves, i, LANES)))
+        store(out, i, from_half(load(halves, i, LANES)))
     for i in range(whole, halves.size):
-        store(out, i, as_float(load(halves, i, 1)))
+        store(out, i, from_half(load(halves, i, 1)))
