@@ -162,7 +162,9 @@ class Lines(_Timed):
 
     def _say(self) -> None:
         share = f"{self.done / max(1, self.total):.0%} of {size(self.total)}"
-        note(f"{self.name}: {share}, {size(int(self.rate))}/s, {self.left:.0f} s left, at {self.tensor}")
+        known = (self.done - self.resumed) * 100 > self.total  # or the guess is worth nothing yet
+        left = f"{size(int(self.rate))}/s, {self.left:.0f} s left, " if known else ""
+        note(f"{self.name}: {share}, {left}at {self.tensor}")
 
 
 class Objects(_Timed):

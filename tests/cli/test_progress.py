@@ -52,6 +52,14 @@ def test_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert capsys.readouterr().err == "qconv: x.gguf: 50% of 100 MiB, 5.00 MiB/s, 10 s left, at blk.1\n"
 
 
+def test_no_guess_from_next_to_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(Lines, "seconds", 0.0)
+    lines = Lines("x.gguf")
+    lines.begin(100 << 20, 4, 0)
+    lines.advance("output_norm", 1024)
+    assert capsys.readouterr().err == "qconv: x.gguf: 0% of 100 MiB, at output_norm\n"
+
+
 def test_what_was_done_before_does_not_count_for_the_rate(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
