@@ -53,6 +53,8 @@ def complete(config: Mapping[str, Any], table: Table) -> dict[str, Any]:
     else:
         kind = text.get("model_type") or f"{config.get('model_type')}_text"
         full = {**config, **_with_defaults(text, kind, table)}
+        if "tie_word_embeddings" in config:  # the outer class is what ties
+            full["tie_word_embeddings"] = config["tie_word_embeddings"]
     full["rope_parameters"] = _rope_parameters(full)
     return full
 

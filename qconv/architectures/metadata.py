@@ -26,10 +26,15 @@ _RANGES = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 -
 def metadata(model: Model, table: Table) -> Metadata:
     """Keys in the order llama.cpp's converter writes them; a key set twice keeps its first place.
 
+    The table's keys follow the common ones, but those up to a ``general.type`` in the table, which come before them.
     PlanError: the config lacks what the table requires, or holds a value the key's type cannot.
     """
+    order = list(table.metadata)
+    count = order.index("general.type") + 1 if "general.type" in table.metadata else 0
+    early = {name: table.metadata[name] for name in order[:count]}
+    late = {name: table.metadata[name] for name in order[count:]}
     found: Metadata = {}
-    for keys in (common().metadata if table.common else {}, table.metadata):
+    for keys in (early, common().metadata if table.common else {}, late):
         found |= _values(model, keys, table.gguf_name)
     return found
 

@@ -154,10 +154,11 @@ def _merged(base: Table, own: Table) -> Table:
         added: Mapping[str, Any] = getattr(own, field)
         return {k: v for k, v in inherited.items() if k not in own.without} | dict(added)
 
-    either = both("either")
-    for group, variants in own.either.items():
-        kept = {k: v for k, v in base.either.get(group, {}).items() if f"{group}.{k}" not in own.without}
-        either[group] = kept | variants
+    either: dict[str, dict[str, Variant]] = {}
+    for group in (*base.either, *own.either):
+        inherited = {k: v for k, v in base.either.get(group, {}).items() if f"{group}.{k}" not in own.without}
+        if found := inherited | own.either.get(group, {}):
+            either[group] = found
     return msgspec.structs.replace(
         own,
         tokenizer=own.tokenizer or base.tokenizer,

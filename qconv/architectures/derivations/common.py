@@ -105,5 +105,13 @@ def _numbers(model: Model, of: tuple[Argument, ...]) -> list[int | float]:
 
 
 @condition
+def no_output_layer(model: Model) -> bool:
+    """The output is tied to the embedding, or the class is the model without its head."""
+    classes = model.find("architectures")
+    named = str(classes[0]) if isinstance(classes, list) and classes else ""
+    return named.endswith("Model") or tied_embeddings(model)
+
+
+@condition
 def untied_embeddings(model: Model) -> bool:
     return not tied_embeddings(model)

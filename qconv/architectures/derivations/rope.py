@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from qconv.architectures.derivations.common import head_dim
 from qconv.architectures.model import Model
+from qconv.architectures.power import power
 from qconv.architectures.registry import derivation, maker
 
 _GGUF_TYPES = {"linear": "linear", "yarn": "yarn", "su": "longrope", "longrope": "longrope"}
@@ -81,8 +82,7 @@ def rope_factors_llama3(model: Model) -> NDArray[np.float32] | None:
     rope = parameters(model)
     size = head_dim(model)
     exponents = np.arange(0, size, 2, dtype=np.float32) / np.float32(size)
-    theta = np.float32(rope.get("rope_theta", 10000.0))
-    frequencies = np.float32(1.0) / np.power(theta, exponents, dtype=np.float32)
+    frequencies = np.float32(1.0) / power(rope.get("rope_theta", 10000.0), exponents)
     factor, low, high = (float(rope.get(k, d)) for k, d in _LLAMA3_DEFAULTS)
     context = rope.get("original_max_position_embeddings", 8192)
     factors = []

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.architectures.operations.base import Derived, as_float32, buffer
+from qconv.architectures.operations.exponential import exp
 from qconv.architectures.registry import operation
 from qconv.types import Recipe, Rows, TensorReader
 
@@ -30,6 +31,8 @@ class Elementwise(Derived):
         target = buffer(self, stop - start, out)
         rows = self.inner.read(reader, start, stop)
         self.function(as_float32(rows, self.inner.dtype), target)
+        if self.inner.dtype == "F16":  # which llama.cpp's converter, unlike BF16, keeps while it computes
+            target[...] = target.astype(np.float16)
         return target
 
     def describe(self) -> str:
@@ -56,9 +59,5 @@ def scale(recipe: Recipe, factor: float) -> Recipe:
 
 @operation
 def negative_exp(recipe: Recipe) -> Recipe:
-    """``-exp(x)``: from the logarithm of a state's decay to the decay; correctly rounded to float32."""
-
-    def function(x: Float32, out: Float32) -> None:
-        np.negative(np.exp(x.astype(np.float64)), out=out, casting="same_kind")
-
-    return Elementwise(recipe, "negative_exp", function)
+    """``-exp(x)``: from the logarithm of a state's decay to the decay."""
+    return Elementwise(recipe, "negative_exp", lambda x, out: np.negative(exp(x), out=out))
