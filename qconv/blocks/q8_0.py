@@ -27,13 +27,11 @@ from qconv.blocks.lanes import (
     scratch,
     select,
     size,
-    splat,
     store,
     store_turned,
     to_float,
     to_half,
     to_int,
-    trunc,
     u16,
     widen,
 )
@@ -41,6 +39,9 @@ from qconv.blocks.unpack import half
 
 _BYTES = 34
 _INFINITY = 0x7F800000
+_SIGN = -0x80000000
+_BELOW_HALF = 0x3EFFFFFF
+"""Bits of 0.49999997."""
 
 
 def encode_rows(
@@ -63,12 +64,11 @@ def _sizes(rows, i):
 
 @inline
 def _rounded(v):
-    """Lanes rounded half away from zero, as C's ``roundf``; the infinities of a scale too small to invert give 0."""
-    v = select(size(v) < 1024.0, v, 0.0)
-    whole = trunc(v)
-    rest = v - whole
-    one = splat(1.0, 32)
-    return to_int(whole + select(rest >= 0.5, one, select(rest <= -0.5, -one, 0.0)))
+    """Lanes rounded half away from zero, as C's ``roundf``: the number below 1/2 is added away from zero, the rest cut.
+
+    With 1/2 itself the largest number below it would come to 1.
+    """
+    return to_int(v + floats(bits(v) & _SIGN | _BELOW_HALF))
 
 
 @kernel
@@ -100,14 +100,16 @@ def _encode(rows, importance, first, out):
         if any_lane(largest >= _INFINITY):
             return False
         scale = floats(largest) / 127.0
-        store(scales, 0, select(scale != 0.0, 1.0 / scale, 0.0))
+        inverse = 1.0 / scale
+        # where the scale is too small to invert, ggml's levels are those of infinity, which come out as 0
+        store(scales, 0, select(inverse < np.inf, inverse, 0.0))
         store(halves, 0, to_half(scale))
         begin = start // 32 * _BYTES
         for b in range(16):
-            inverse, at = scales[b], begin + b * _BYTES
+            at = begin + b * _BYTES
             out[at] = halves[b] & 0xFF
             out[at + 1] = halves[b] >> 8
-            store(out, at + 2, narrow(_rounded(as_float(load(rows, start + b * 32, 32)) * inverse)))
+            store(out, at + 2, narrow(_rounded(as_float(load(rows, start + b * 32, 32)) * scales[b])))
     return True
 
 
