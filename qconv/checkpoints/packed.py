@@ -94,7 +94,8 @@ class Packed:
         scales = self._stored.read(part.scale.name, start, stop)
         factors = np.empty(scales.shape, np.float32)
         to_float32(part.scale.dtype, scales, factors)
-        groups *= factors[:, :, None]
+        with np.errstate(over="ignore", invalid="ignore"):  # encoding names infinities and NaN
+            groups *= factors[:, :, None]
         return rows
 
     def _zero_points(self, part: Parts, start: int, stop: int) -> NDArray[np.float32] | np.float32:

@@ -87,7 +87,8 @@ class Scaled:
         to_float32(info.dtype, raw, rows)
         scale = self._scales.get(name)
         if scale is not None and rows.size:
-            self._apply(scale, info, start, rows)
+            with np.errstate(over="ignore", invalid="ignore"):  # encoding names infinities and NaN
+                self._apply(scale, info, start, rows)
         return rows
 
     def _apply(self, scale: Scale, info: TensorInfo, start: int, rows: NDArray[np.float32]) -> None:

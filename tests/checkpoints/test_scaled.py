@@ -112,6 +112,13 @@ def test_scales_of_tensors_and_channels(tmp_path, shape, block):
         np.testing.assert_array_equal(opened.read("a.weight", 2, 6), (decoded(weight) * factors)[2:])
 
 
+def test_what_overflows_is_infinite(tmp_path):
+    weight, scale = np.full((1, 2), 0x7E, np.uint8), np.array([3e38], np.float32)  # 448
+    folder(tmp_path, {"a.weight": weight, "a.weight_scale_inv": scale}, {"quant_method": "fp8"})
+    with checkpoints.open(tmp_path) as opened:
+        assert np.isposinf(opened.read("a.weight", 0, 1)).all()
+
+
 def test_bfloat16_scales_and_mistrals_names(tmp_path):
     weight = codes(4, 8)
     scale = (p.numbers(1).view(np.uint32) >> 16).astype(np.uint16)
