@@ -37,7 +37,7 @@ make_venv() {
     say "Installing into ${directory#"$root"/} (once; it takes a minute)"
     "$python" -m venv "$directory" ||
         die "cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"
-    "$directory/bin/python" -m pip install --quiet --disable-pip-version-check --constraint "$constraints" \
+    "$directory/bin/python" -m pip install -qq --disable-pip-version-check --constraint "$constraints" \
         --editable "$root$([ "$extra" = base ] || echo "[$extra]")" ||
         die "pip could not install qconv and what it needs; the lines above say why"
     printf '%s\n' "$want" >"$directory/.made-$extra"
