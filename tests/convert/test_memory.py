@@ -1,0 +1,109 @@
+"""Memory, measured from outside the process, on sparse files far larger than it may grow."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qconv.convert import memory
+from qconv.convert.fit import fit
+from qconv.convert.memory import Gate
+from qconv.convert.schedule import Tensor, tensors
+from qconv.convert.work import cost
+from qconv.errors import UsageError
+from tests.convert.fakes import Copy, Sketch, plan
+
+SHAPES = {
+    "token_embd.weight": (128_000, 2048),
+    "experts.weight": (64, 1024, 1024),
+    "one.long.row": (1, 4_000_000),
+    "one.long.norm": (3_000_000,),
+}
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A safetensors file of two thirds of a gigabyte that takes no room."""
+    header, offset = {}, 0
+    for name, shape in SHAPES.items():
+        size = math.prod(shape) * 2
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    path = tmp_path_factory.mktemp("sparse") / "model.safetensors"
+    with path.open("wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text)
+        f.truncate(8 + len(text) + offset)
+    return path
+
+
+def peak(*command: str) -> tuple[int, int]:
+    """Exit code, and the largest resident memory the kernel saw, in bytes."""
+    process = subprocess.Popen([sys.executable, "-m", "qconv", *command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("options", [[], ["--threads", "16"], ["--memory", "250MB"]])
+def test_a_process_stays_within_its_bound(sparse: Path, tmp_path: Path, options: list[str]) -> None:
+    code, most = peak("convert", str(sparse), "--type", "q8_0", "-o", str(tmp_path / "x.gguf"), "--quiet", *options)
+    assert code == 0
+    assert (tmp_path / "x.gguf").stat().st_size > 300_000_000
+    assert most <= (250_000_000 if "--memory" in options else 400_000_000)
+    (tmp_path / "x.gguf").unlink()
+
+
+def tensor(shape: tuple[int, ...], block_type: str = "Q8_0", **how: object) -> Tensor:
+    recipe = Copy("x", shape, "BF16", **how)  # type: ignore[arg-type]
+    (found,) = tensors([plan("x", [Sketch("x", recipe, block_type)])])
+    return found
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8, 64, 500])
+@pytest.mark.parametrize("shape", [(256_000, 8192), (256 * 2048, 768), (3, 500_000), (5, 32)])
+@pytest.mark.parametrize("budget", [10_000_000, 200_000_000])
+def test_workers_fit_into_the_budget_together(threads: int, shape: tuple[int, ...], budget: int) -> None:
+    found = fit([tensor(shape)], threads, budget)
+    assert found.workers * found.common + found.gate <= budget
+    rows = min(found.rows(tensor(shape)), shape[0])
+    assert cost(tensor(shape), rows) <= max(found.common, found.gate)
+    assert 1 <= found.workers <= threads
+
+
+def test_a_transpose_reads_its_source_as_rarely_as_memory_allows() -> None:
+    whole = tensor((4096, 4096), held=4096 * 4096 * 2)
+    assert fit([whole], 1, 10**9).rows(whole) == 4096
+    found = fit([whole], 2, 100_000_000)
+    rows = found.rows(whole)
+    assert 128 < rows < 4096
+    assert cost(whole, rows) <= found.gate // 2
+
+
+def test_a_row_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"one row needs [\d,]+ bytes at once.*raise --memory"):
+        fit([tensor((1, 320_000_000))], 2, 200_000_000)
+
+
+def test_the_gate_lets_in_what_fits() -> None:
+    gate = Gate(10)
+    with gate.hold(6), gate.hold(4):
+        pass
+    with gate.hold(25):  # larger than the gate: alone
+        pass
+    with gate.hold(10):
+        pass
+
+
+def test_memory_is_counted_as_the_kernel_does() -> None:
+    before = memory.resident()
+    held = np.ones(50_000_000, np.uint8)
+    assert 45_000_000 <= memory.resident() - before <= 70_000_000
+    assert held[-1]
