@@ -320,6 +320,17 @@ def most(a, b):
 
 
 @intrinsic
+def least_unsigned(typing, a, b):
+    """The lesser of int32 lanes taken as unsigned."""
+
+    def emit(context, builder, signature, values):
+        b_lanes = _spread(builder, context.cast(builder, values[1], b, i32), a.n)
+        return builder.select(builder.icmp_unsigned("<", values[0], b_lanes), values[0], b_lanes)
+
+    return a(a, b), emit
+
+
+@intrinsic
 def any_lane(typing, mask):
     def emit(context, builder, signature, values):
         whole = builder.bitcast(values[0], ir.IntType(mask.n))

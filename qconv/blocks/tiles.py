@@ -11,8 +11,10 @@ from qconv.blocks.lanes import (
     any_lane,
     as_float,
     bits,
+    floats,
     inline,
     least,
+    least_unsigned,
     load,
     most,
     rint,
@@ -38,7 +40,15 @@ def nearest(v, exact):
 
 @inline
 def clip(v, low, high):
-    return most(least(v, high), low)
+    """Float lanes, none of them NaN, moved into ``low`` <= 0 to ``high`` > 0.
+
+    Compares bits as integers, for which processors have more units: signed ones order floats below a positive one,
+    unsigned ones order negative floats by size, above all others.
+    """
+    pattern = least(bits(v), np.float32(high).view(np.int32))
+    if low == 0.0:
+        return floats(most(pattern, 0))
+    return floats(least_unsigned(pattern, np.float32(low).view(np.int32)))
 
 
 @inline

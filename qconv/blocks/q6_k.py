@@ -1,0 +1,149 @@
+"""Q6_K: super-blocks of 256 in 210 bytes, 16 sub-blocks of 16 with 8-bit scales, 6 bits a weight.
+
+A lane is a sub-block; ``TOGETHER`` super-blocks are worked on at once, and lane ``j * TOGETHER + s`` is sub-block ``j``
+of super-block ``s``.
+"""
+
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from qconv.blocks.compile import kernel, run
+from qconv.blocks.lanes import (
+    LANES,
+    any_lane,
+    as_float,
+    f32,
+    floats,
+    from_half,
+    i32,
+    inline,
+    least,
+    load,
+    narrow,
+    scratch,
+    select,
+    size,
+    splat,
+    store,
+    to_float,
+    to_half,
+    to_int,
+    u16,
+)
+from qconv.blocks.search_scale import extremes, search_scale
+from qconv.blocks.search_scale_min import far
+from qconv.blocks.tiles import clip, gather, nearest
+
+TOGETHER = LANES // 16
+_TILE = 16 * LANES
+_INFINITY = 0x7F800000
+_LEAST = 1e-15
+_SCALES, _D = 192, 208
+"""Where in a block the scales and the factor are."""
+
+
+@kernel
+def _encode(x, importance, out, doubtful, redo):
+    exact = redo is not None
+    count = x.size // 256 if redo is None else redo.size
+    tile, w = scratch(_TILE, f32), scratch(_TILE, f32)
+    blocks, starts = scratch(TOGETHER, types.int64), scratch(LANES, types.int64)
+    scales, inverses, shifts = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
+    rounded, marks, halves = scratch(LANES, i32), scratch(LANES, i32), scratch(TOGETHER, u16)
+    for base in range(0, count, TOGETHER):
+        here = min(TOGETHER, count - base)
+        for s in range(TOGETHER):
+            k = base + min(s, here - 1)
+            blocks[s] = k if redo is None else redo[k]
+        for k in range(LANES):
+            starts[k] = blocks[k % TOGETHER] * 256 + k // TOGETHER * 16
+        gather(x, starts, 16, tile)
+        largest, extreme = extremes(tile, 16, False)
+        if any_lane(largest >= _INFINITY):
+            return False
+        if importance is None:
+            for i in range(16):
+                v = load(tile, i * LANES, LANES)
+                store(w, i * LANES, v * v)
+        else:
+            for k in range(LANES):
+                starts[k] = blocks[k % TOGETHER] * 256 % importance.size + k // TOGETHER * 16
+            gather(importance, starts, 16, w)
+        scale, inverse = search_scale(tile, w, 16, 32, largest, extreme, False)
+        nothing = floats(largest) < _LEAST
+        store(scales, 0, scale)
+        store(inverses, 0, select(nothing, 0.0, inverse))
+        store(shifts, 0, select(nothing, splat(-32.0, LANES), 0.0))  # ggml leaves the levels of such a sub-block at -32
+        _round(scales, rounded, halves)
+
+        scale = load(scales, 0, LANES)
+        doubt = (scale != 0.0) & far(floats(largest) / scale)
+        if any_lane(doubt):
+            store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
+            for k in range(LANES):
+                if marks[k] != 0:
+                    doubtful[blocks[k % TOGETHER]] = 1
+        for s in range(here):
+            _write(x, blocks[s], s, scales, inverses, shifts, rounded, halves, out, exact)
+    return True
+
+
+@inline
+def _round(values, rounded, halves):
+    """Eight-bit ``rounded`` of each lane and the super-blocks' factor as binary16; ``values`` become what these say."""
+    greatest, scale = splat(0.0, TOGETHER), splat(0.0, TOGETHER)
+    for j in range(16):
+        v = load(values, j * TOGETHER, TOGETHER)
+        greater = size(v) > greatest
+        greatest, scale = select(greater, size(v), greatest), select(greater, v, scale)
+    nothing = greatest < _LEAST
+    inverse = -128.0 / scale
+    half = to_half(select(nothing, 0.0, 1.0 / inverse))
+    store(halves, 0, half)
+    for j in range(16):
+        v = least(to_int(nearest(inverse * load(values, j * TOGETHER, TOGETHER), True)), 127)
+        v = ((select(nothing, 0, v) & 0xFF) ^ 0x80) - 0x80  # ggml keeps the low byte, signed
+        store(rounded, j * TOGETHER, v)
+        store(values, j * TOGETHER, select(nothing, splat(0.0, TOGETHER), from_half(half) * to_float(v)))
+
+
+@inline
+def _write(x, block, s, scales, inverses, shifts, rounded, halves, out, exact):
+    o = block * 210
+    for half in range(2):
+        for side in range(2):
+            start, k, to = block * 256 + 128 * half + 16 * side, 8 * half + side, o + 64 * half + 16 * side
+            q0 = _levels(x, start, k * TOGETHER + s, scales, inverses, shifts, exact)
+            q1 = _levels(x, start + 32, (k + 2) * TOGETHER + s, scales, inverses, shifts, exact)
+            q2 = _levels(x, start + 64, (k + 4) * TOGETHER + s, scales, inverses, shifts, exact)
+            q3 = _levels(x, start + 96, (k + 6) * TOGETHER + s, scales, inverses, shifts, exact)
+            store(out, to, narrow((q0 & 15) | (q2 & 15) << 4))
+            store(out, to + 32, narrow((q1 & 15) | (q3 & 15) << 4))
+            above = q0 >> 4 | q1 >> 4 << 2 | q2 >> 4 << 4 | q3 >> 4 << 6
+            store(out, o + 128 + 32 * half + 16 * side, narrow(above))
+    for j in range(16):
+        out[o + _SCALES + j] = rounded[j * TOGETHER + s]
+    out[o + _D] = halves[s] & 0xFF
+    out[o + _D + 1] = halves[s] >> 8
+
+
+@inline
+def _levels(x, start, k, scales, inverses, shifts, exact):
+    """Levels, from 0, of the 16 weights of lane ``k``: by the rounded scale, or the search's own where that is 0."""
+    v = as_float(load(x, start, 16))
+    v = v / scales[k] if scales[k] != 0.0 else v * inverses[k] + shifts[k]
+    return to_int(clip(nearest(v, exact), -32.0, 31.0)) + 32
+
+
+def encode_rows(
+    rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
+) -> bool:
+    """As ``qconv.blocks`` asks of a block type."""
+    return run(_encode, rows, importance, out, 256)
