@@ -20,6 +20,7 @@ _CONSTRUCTORS = {
     "bool": ValueType.BOOL,
     "string": ValueType.STRING,
 }
+_LARGEST_FLOAT = 3.5e38
 _RANGES = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1)}
 
 
@@ -33,8 +34,9 @@ def metadata(model: Model, table: Table) -> Metadata:
     count = order.index("general.type") + 1 if "general.type" in table.metadata else 0
     early = {name: table.metadata[name] for name in order[:count]}
     late = {name: table.metadata[name] for name in order[count:]}
+    shared = {name: key for name, key in common().metadata.items() if name not in table.without}
     found: Metadata = {}
-    for keys in (early, common().metadata if table.common else {}, late):
+    for keys in (early, shared if table.common else {}, late):
         found |= _values(model, keys, table.gguf_name)
     return found
 
@@ -103,9 +105,9 @@ def _scalar(name: str, raw: Any, kind: ValueType) -> Any:
         return raw
     if kind == ValueType.BOOL and isinstance(raw, bool | int):
         return bool(raw)
-    if kind == ValueType.FLOAT32 and isinstance(raw, int | float):
+    if kind == ValueType.FLOAT32 and isinstance(raw, int | float) and abs(raw) < _LARGEST_FLOAT:
         return float(raw)
-    if kind in _RANGES and isinstance(raw, int | float) and float(raw).is_integer():
+    if kind in _RANGES and (isinstance(raw, int) or (isinstance(raw, float) and raw.is_integer())):
         low, high = _RANGES[kind]
         if low <= int(raw) <= high:
             return int(raw)

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv.architectures import config as configs
+from qconv.architectures import facts
 from qconv.architectures import metadata as keys
 from qconv.architectures.build import carried
 from qconv.architectures.derivations.common import file_type
@@ -81,6 +83,7 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
     names = canonical_names(checkpoint.tensors, config, known)
     infos = {name: checkpoint.tensors[source] for name, source in names.items()}
     model = Model(config, infos, checkpoint.directory, known.name, checkpoint)
+    known = _as_it_is(model, known)
     outputs, dropped = Matcher(model, known, names, checkpoint.tensors).outputs()
     return Resolved(
         architecture=known.gguf_name,
@@ -92,6 +95,16 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
         tokenizer=(known.tokenizer,) if isinstance(known.tokenizer, str) else known.tokenizer,
         tokenizer_options=known.tokenizer_options,
     )
+
+
+def _as_it_is(model: Model, known: Table) -> Table:
+    """The table under the architecture's name this model has, options that follow from the config worked out."""
+    options = {
+        key: facts.derive(model, value["derive"]) if isinstance(value, dict) and "derive" in value else value
+        for key, value in known.tokenizer_options.items()
+    }
+    name = next((name for name, when in known.becomes.items() if facts.holds(model, when)), known.gguf_name)
+    return msgspec.structs.replace(known, architecture=name, tokenizer_options=options)
 
 
 def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Table:

@@ -76,7 +76,11 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One architecture; see ``formats/README.md``."""
+    """One architecture; see ``formats/README.md``.
+
+    ``without``: what it does not inherit of the table it extends and of the keys all have.  ``becomes``: other GGUF
+    architectures, each with the condition under which it is that one instead.
+    """
 
     name: str = ""
     about: str = ""
@@ -84,6 +88,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     extends: str | None = None
     without: tuple[str, ...] = ()
     architecture: str | None = None
+    becomes: dict[str, When] = {}
     tokenizer: str | tuple[str, ...] = ""
     tokenizer_options: dict[str, Any] = {}
     common: bool = True
@@ -161,6 +166,7 @@ def _merged(base: Table, own: Table) -> Table:
             either[group] = found
     return msgspec.structs.replace(
         own,
+        without=base.without + own.without,
         tokenizer=own.tokenizer or base.tokenizer,
         tokenizer_options=own.tokenizer_options or base.tokenizer_options,
         common=own.common and base.common,

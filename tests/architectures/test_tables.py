@@ -116,6 +116,7 @@ def test_conditions_and_derivations_are_known(one: Table) -> None:
         *(entry.optional for _, entry in entries(one)),
         *(given.when for given in one.metadata.values() if isinstance(given, Key)),
         *(drop.when for drop in one.drop),
+        *one.becomes.values(),
     ]:
         if isinstance(when, str):
             registry.lookup("condition", when)
@@ -123,18 +124,19 @@ def test_conditions_and_derivations_are_known(one: Table) -> None:
         registry.lookup("derivation", name)
     for name in one.renames:
         registry.lookup("rename", name)
-    for defaults in one.defaults.values():
+    for defaults in (*one.defaults.values(), one.tokenizer_options):
         for value in defaults.values():
             if isinstance(value, dict) and "derive" in value:
                 registry.lookup("derivation", value["derive"])
 
 
 def test_without_removes_something(one: Table) -> None:
+    there = set(common().metadata)
     if one.extends is None:
-        assert not one.without
+        assert set(one.without) <= there
         return
     base = table(one.extends)
-    there = {*base.metadata, *base.modules, *base.tensors}
+    there |= {*base.metadata, *base.modules, *base.tensors}
     there |= {f"{group}.{variant}" for group, variants in base.either.items() for variant in variants}
     assert set(one.without) <= there
 
