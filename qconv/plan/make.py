@@ -87,12 +87,14 @@ def _plan(
             imatrix=None if importance is None else importance.metadata(),
         )
     name = _name(model, mix, keys, request)
-    files, places = _lay_out(keys, [TensorInfo(d.name, d.type, d.shape) for d in choice.decisions], name, request)
+    shapes = {d.name: d.shape if by_converter else _without_leading_ones(d.shape) for d in choice.decisions}
+    infos = [TensorInfo(d.name, d.type, shapes[d.name]) for d in choice.decisions]
+    files, places = _lay_out(keys, infos, name, request)
     recipes = {o.name: o.recipe for o in model.outputs}
     tensors = tuple(
         TensorPlan(
             name=d.name,
-            shape=d.shape,
+            shape=shapes[d.name],
             recipe=recipes[d.name],
             stored=d.stored,
             block_type=d.type,
@@ -114,6 +116,12 @@ def _plan(
         warnings=(*model.warnings, *choice.notes),
         dropped=model.dropped,
     )
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """As ggml writes a tensor: it counts dimensions up to the last that is not 1."""
+    first = next((i for i, n in enumerate(shape) if n != 1), max(0, len(shape) - 1))
+    return shape[first:]
 
 
 def _fixed(model: Model) -> frozenset[str]:

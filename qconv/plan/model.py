@@ -141,7 +141,7 @@ def _float_type(checkpoint: checkpoints.Checkpoint) -> str:
 
     (llama.cpp would round weights stored in F32 to F16 there; nothing is rounded on the way here.)
     """
-    for info in checkpoint.tensors.values():
+    for info in checkpoint.stored.values():
         if len(info.shape) >= 2 and info.dtype in ("BF16", "F16"):
             return info.dtype
     return "F32"
