@@ -1,0 +1,13 @@
+"""GPT-2's descendants."""
+
+from __future__ import annotations
+
+from qconv.architectures.derivations.common import n_head
+from qconv.architectures.model import Model
+from qconv.architectures.registry import derivation
+
+
+@derivation
+def bigcode_head_count_kv(model: Model) -> int:
+    """One head for keys and values, unless ``multi_query`` says that there are as many as for queries."""
+    return n_head(model) if model.find("multi_query") is False else 1
