@@ -1,0 +1,73 @@
+"""Models whose layers have attention or a state space."""
+
+from __future__ import annotations
+
+from qconv.architectures.derivations.common import n_head_kv, n_layer
+from qconv.architectures.model import Model
+from qconv.architectures.registry import condition, derivation
+from qconv.errors import PlanError
+
+_ATTENTION = ("attention", "full_attention", "*")
+
+
+def layer_kinds(model: Model) -> list[str] | None:
+    """What the config calls each layer; a string has a letter for each.
+
+    PlanError: it does not name every layer.
+    """
+    found = model.find("layer_types", "hybrid_override_pattern", "layers_block_type")
+    if not found or not isinstance(found, list | str):
+        return None
+    if len(found) != n_layer(model):
+        raise PlanError(f"config.json names {len(found)} of {n_layer(model)} layers", file=model.directory)
+    return [str(kind) for kind in found]
+
+
+def has_attention(model: Model) -> list[bool]:
+    """Per layer; a config may name the kinds, the layers with attention, or how often they come."""
+    layers = range(n_layer(model))
+    if (kinds := layer_kinds(model)) is not None:
+        return [kind in _ATTENTION for kind in kinds]
+    if indices := model.find("attn_layer_indices"):
+        return [layer in indices for layer in layers]
+    period, offset = model.count("attn_layer_period"), model.count("attn_layer_offset")
+    return [layer % max(1, period) == offset for layer in layers]
+
+
+@derivation
+def n_head_kv_by_layer(model: Model) -> list[int]:
+    """Heads of keys and values; 0 in layers without attention."""
+    heads = n_head_kv(model)
+    return [heads if attention else 0 for attention in has_attention(model)]
+
+
+@condition
+def has_state_space(model: Model) -> bool:
+    return not all(has_attention(model))
+
+
+@condition
+def all_attention(model: Model) -> bool:
+    """No layer is a state space, and none has experts."""
+    return not has_state_space(model) and not _has_experts(model)
+
+
+@condition
+def all_attention_experts(model: Model) -> bool:
+    """No layer is a state space; there are experts."""
+    return not has_state_space(model) and _has_experts(model)
+
+
+@derivation
+def is_all_attention(model: Model) -> bool:
+    return not has_state_space(model)
+
+
+@derivation
+def vocab_multiple_hybrid(model: Model) -> int:
+    """Vocabularies are padded to a multiple of this, where there is a state space."""
+    return 8 if has_state_space(model) else 1
+
+
+def _has_experts(model: Model) -> bool:
+    return bool(model.find("num_experts_per_tok", "num_experts_per_token"))
