@@ -98,7 +98,7 @@ def _plan(
             recipe=recipes[d.name],
             stored=d.stored,
             block_type=d.type,
-            reason=d.reason,
+            reason=d.reason if d.wanted is None else f"{d.reason}; rows of {d.shape[-1]} do not fit {d.wanted}",
             wanted=d.wanted,
             file=places[d.name][0],
             offset=places[d.name][1].offset,
