@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from qconv.architectures import facts, registry
 from qconv.architectures.model import Model
-from qconv.architectures.operations.base import NUMPY_TYPES, Source
+from qconv.architectures.operations.base import NUMPY_TYPES, Source, refuse
 from qconv.architectures.table import Entry
 from qconv.errors import PlanError, TableError
 from qconv.types import Recipe, TensorInfo
@@ -23,14 +23,22 @@ def recipe(model: Model, entry: Entry, found: Sequence[Sequence[str]], infos: Ma
         stack = len(parts) > 1 or stacked(entry)
         state.append(registry.lookup("combination", "stack")(parts) if stack else parts[0])
     for step in entry.do:
-        name, arguments = _step(model, step)
-        if registry.is_known("combination", name):
-            state = [registry.lookup("combination", name)(state, *arguments)]
-        else:
-            state = [registry.lookup("operation", name)(part, *arguments) for part in state]
+        state = _applied(model, step, state)
     if len(state) != 1:
         raise TableError(f"{len(state)} tensors are left of {entry.from_}: no operation combines them")
     return _plain(state[0])
+
+
+def _applied(model: Model, step: object, state: list[Recipe]) -> list[Recipe]:
+    """One operation on each recipe, or on all together; PlanError when their shapes are not what it is for."""
+    name, arguments = _step(model, step)
+    try:
+        if registry.is_known("combination", name):
+            return [registry.lookup("combination", name)(state, *arguments)]
+        function = registry.lookup("operation", name)
+        return [function(part, *arguments) for part in state]
+    except (ArithmeticError, LookupError, TypeError, ValueError) as e:
+        raise refuse(name, state[0], str(e)) from e
 
 
 def stacked(entry: Entry) -> bool:

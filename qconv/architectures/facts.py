@@ -1,27 +1,50 @@
-"""Looks names of a table up in a model: values of the config, derivations, conditions."""
+"""Looks names of a table up in a model: values of the config, derivations, conditions, makers.
+
+A config comes from anywhere: what a derivation trips over in it becomes an error that says which one it was.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from qconv.architectures import registry
 from qconv.architectures.model import Model
 from qconv.architectures.table import Argument, When
+from qconv.errors import PlanError
+
+_TRIPS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def ask(function: Callable[..., Any], model: Model, *of: Any) -> Any:
+    """``function(model, *of)``; PlanError when the config is not what the function takes it for."""
+    try:
+        return function(model, *of)
+    except _TRIPS as e:
+        why = f"config.json does not fit {model.table}: {function.__name__}: {e}"
+        raise PlanError(why, file=model.directory) from e
 
 
 def derive(model: Model, name: str, of: tuple[Argument, ...] = ()) -> Any:
     """The derivation ``name`` of this model."""
-    return registry.lookup("derivation", name)(model, *of)
+    return ask(registry.lookup("derivation", name), model, *of)
 
 
-def argument(model: Model, value: Argument) -> Any:
+def make(model: Model, name: str) -> Any:
+    """What the maker ``name`` computes for this model."""
+    return ask(registry.lookup("maker", name), model)
+
+
+def argument(model: Model, value: Argument) -> int | float:
     """An operation's argument: a number as it stands, a derivation's name, or a config key."""
     if not isinstance(value, str):
         return value
-    if registry.is_known("derivation", value):
-        return derive(model, value)
-    found = model.find(value)
-    return model.number(value) if found is None else found
+    found = derive(model, value) if registry.is_known("derivation", value) else model.number(value)
+    if isinstance(found, float) and found.is_integer():
+        return int(found)
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        return found
+    raise model.lacks([value], found, "a number")
 
 
 def holds(model: Model, when: When | None) -> bool:
@@ -29,7 +52,7 @@ def holds(model: Model, when: When | None) -> bool:
     if when is None:
         return True
     if isinstance(when, str):
-        return bool(registry.lookup("condition", when)(model))
+        return bool(ask(registry.lookup("condition", when), model))
     return all(_equal(model.find(key), wanted) for key, wanted in when.items())
 
 

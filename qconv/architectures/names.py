@@ -34,7 +34,7 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
     for source in sources:
         name = canonical(source)
         for rename in renames:
-            name = rename(name, config)
+            name = str(rename(name, config))
         if name in found:
             raise PlanError(
                 f"{found[name]} and {source} are both '{name}' to architecture {table.name}",

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qconv.architectures import build, facts, registry
+from qconv.architectures import build, facts
 from qconv.architectures.model import Model
 from qconv.architectures.names import reason_to_drop
 from qconv.architectures.operations.base import Constant
@@ -97,7 +97,7 @@ class Matcher:
         """Tensors that come from the config alone: first, as in llama.cpp."""
         for name, entry in self.table.tensors.items():
             if isinstance(entry, Entry) and entry.make is not None and facts.holds(self.model, entry.when):
-                data = registry.lookup("maker", entry.make)(self.model)
+                data = facts.make(self.model, entry.make)
                 if data is not None:
                     yield Output(name, Constant(entry.make, data), entry.store)
 

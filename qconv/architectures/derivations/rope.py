@@ -56,7 +56,9 @@ def yarn(model: Model, *of: str) -> float | None:
 @derivation
 def rope_theta(model: Model) -> float | None:
     found = parameters(model).get("rope_theta")
-    return found if isinstance(found, int | float) else None
+    if found is not None and not isinstance(found, int | float):
+        raise model.lacks(["rope_theta"], found, "a number")
+    return found
 
 
 @derivation

@@ -28,7 +28,7 @@ class Joined(Combined):
 
     def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         target = buffer(self, stop - start, out)
-        if len(self.new_shape) == 1:
+        if len(self.new_shape) == 1 and stop > start:
             position = 0
             for part in self.parts:
                 read_into(part, reader, 0, 1, target[:1, position : position + part.shape[0]].reshape(1, -1))

@@ -92,7 +92,7 @@ def gather(
 ) -> Recipe:
     """``recipe``'s rows seen as ``grid``; ``shape``: the result's, by default the first axis takes what is left."""
     rows = recipe.shape[0] if len(recipe.shape) == 1 else n_rows(recipe)
-    if math.prod(grid) != rows or any(n <= 0 for n in grid):
+    if math.prod(grid) != rows or any(not isinstance(n, int) or n <= 0 for n in grid):
         raise refuse(label, recipe, f"{rows} rows are not {' x '.join(map(str, grid))}")
     chosen = tuple((picks or {}).get(axis, (0, n, 1)) for axis, n in enumerate(grid))
     view = View(grid, chosen, order or tuple(range(len(grid))))

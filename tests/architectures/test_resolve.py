@@ -1,0 +1,226 @@
+"""From configs and tensor names to outputs: what fits, what is missing, what lies."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from qconv import architectures
+from qconv.architectures.config import complete, model_class
+from qconv.architectures.names import canonical, fits
+from qconv.architectures.table import table
+from qconv.errors import PlanError, QconvError, UnsupportedError
+from qconv.types import Metadata, TensorInfo, Value, ValueType
+
+HERE = Path(__file__).parent
+
+
+class Headers:
+    """A checkpoint of which only names, types and shapes exist."""
+
+    directory = Path("somewhere")
+    metadata: Metadata | None = None
+
+    def __init__(self, config: dict[str, Any], tensors: dict[str, tuple[str, list[int]]]) -> None:
+        self.config: dict[str, Any] | None = config
+        self.tensors = {name: TensorInfo(name, dtype, tuple(shape)) for name, (dtype, shape) in tensors.items()}
+
+    def read(self, name: str, start: int, stop: int, out: object = None) -> Any:
+        assert self.tensors[name].weights == 1, "resolving reads no more than single values"
+        return np.ones((1, 1), np.uint16)
+
+    def without(self, *names: str) -> Headers:
+        for name in names:
+            del self.tensors[name]
+        return self
+
+    def renamed(self, old: str, new: str) -> Headers:
+        self.tensors = {
+            n.replace(old, new): TensorInfo(n.replace(old, new), i.dtype, i.shape) for n, i in self.tensors.items()
+        }
+        return self
+
+
+def golden(name: str) -> Headers:
+    made = json.loads((HERE / "goldens" / f"{name}.json").read_text("utf-8"))
+    return Headers(made["config"], made["tensors"])
+
+
+@pytest.fixture
+def llama() -> Headers:
+    return golden("llama2-spm")
+
+
+def outputs(checkpoint: Headers) -> list[str]:
+    return [output.name for output in architectures.resolve(checkpoint).tensors]
+
+
+def test_every_source_is_used_or_dropped(llama: Headers) -> None:
+    resolved = architectures.resolve(llama)
+    used = {source for output in resolved.tensors for source in output.recipe.sources}
+    dropped = {source for source, reason in resolved.dropped if reason}
+    assert used | dropped == set(llama.tensors)
+    assert not used & dropped
+
+
+def test_a_missing_tensor_is_named(llama: Headers) -> None:
+    with pytest.raises(
+        PlanError, match=r"llama needs layers\.1\.self_attn\.q_proj\.weight, which the checkpoint lacks"
+    ):
+        outputs(llama.without("model.layers.1.self_attn.q_proj.weight"))
+
+
+def test_an_untied_model_needs_its_output(llama: Headers) -> None:
+    llama.config = {**(llama.config or {}), "tie_word_embeddings": False}
+    with pytest.raises(PlanError, match=r"lm_head\.weight"):
+        outputs(llama.without("lm_head.weight"))
+    llama.config["tie_word_embeddings"] = True
+    assert "output.weight" not in outputs(llama)
+
+
+def test_a_tensor_of_no_use_is_named(llama: Headers) -> None:
+    llama.tensors["model.layers.0.self_attn.gadget.weight"] = TensorInfo("x", "BF16", (4, 4))
+    with pytest.raises(PlanError, match=r"llama has no use for layers\.0\.self_attn\.gadget\.weight"):
+        outputs(llama)
+
+
+def test_a_misspelled_tensor_brings_the_nearest(llama: Headers) -> None:
+    llama.renamed("layers.0.self_attn.q_proj", "layers.0.self_attn.q_porj")
+    with pytest.raises(PlanError, match=r"nearest there is: layers\.0\.self_attn\.q_porj\.weight"):
+        outputs(llama)
+
+
+def test_half_an_alternative_is_an_error() -> None:
+    mixtral = golden("mixtral")
+    gone = next(name for name in mixtral.tensors if ".experts.2.w1" in name)
+    with pytest.raises(PlanError, match=r"block_sparse_moe\.experts"):
+        outputs(mixtral.without(gone))
+
+
+def test_no_alternative_is_an_error(llama: Headers) -> None:
+    llama.without(*(name for name in list(llama.tensors) if "layers.0.mlp" in name))
+    with pytest.raises(PlanError, match=r"layer 0 has no ffn"):
+        outputs(llama)
+
+
+@pytest.mark.parametrize("prefix", ["", "model.", "language_model.model.", "model.language_model."])
+def test_wrappers_do_not_matter(llama: Headers, prefix: str) -> None:
+    expected = outputs(llama)
+    assert outputs(llama.renamed("model.", prefix)) == expected
+
+
+def test_two_tensors_of_one_name_are_refused(llama: Headers) -> None:
+    llama.tensors["norm.weight"] = TensorInfo("norm.weight", "F32", (4,))
+    with pytest.raises(PlanError, match=r"model\.norm\.weight and norm\.weight are both"):
+        outputs(llama)
+
+
+def test_canonical_names() -> None:
+    assert canonical("model.language_model.layers.3.mlp.up_proj.weight") == "layers.3.mlp.up_proj.weight"
+    assert canonical("transformer.h.0.ln_1.weight") == "h.0.ln_1.weight"
+    assert canonical("bert.embeddings.LayerNorm.gamma") == "embeddings.LayerNorm.weight"
+    assert canonical("lm_head.weight") == "lm_head.weight"
+
+
+def test_patterns_fit_whole_names() -> None:
+    assert fits("h.{layer}.attn.bias", "h.12.attn.bias")
+    assert not fits("h.{layer}.attn.bias", "h.x.attn.bias")
+    assert not fits("h.{layer}.attn.bias", "h.1.attn.bias.more")
+
+
+def test_an_unknown_class_brings_the_nearest() -> None:
+    with pytest.raises(UnsupportedError, match=r"Qwen3ForCausalLN is not known \(nearest known: Qwen3ForCausalLM"):
+        architectures.find_table({"architectures": ["Qwen3ForCausalLN"]})
+    with pytest.raises(UnsupportedError, match="names no model class"):
+        architectures.find_table({"architectures": []})
+
+
+def test_the_text_part_names_the_class() -> None:
+    wrapped = {
+        "architectures": ["SomethingForConditionalGeneration"],
+        "text_config": {"architectures": ["Qwen3ForCausalLM"]},
+    }
+    assert model_class(wrapped) == "Qwen3ForCausalLM"
+    assert model_class({"architectures": ["A"], "llm_config": {"hidden_size": 1}}) == "A"
+    assert model_class({"ssm_cfg": {"layer": "Mamba2"}}) == "Mamba2ForCausalLM"
+
+
+def test_defaults_of_the_model_type() -> None:
+    llama = table("llama")
+    full = complete({"model_type": "llama", "hidden_size": 64, "num_attention_heads": 4, "head_dim": None}, llama)
+    assert (full["head_dim"], full["num_key_value_heads"], full["max_position_embeddings"]) == (16, 4, 2048)
+    assert full["rope_parameters"] == {"rope_theta": 10000.0}
+    raw = complete({"model_type": "own-code", "hidden_size": 64, "num_attention_heads": 4}, llama)
+    assert "head_dim" not in raw
+
+
+def test_both_ages_of_rope_parameters() -> None:
+    old = {"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 2.0}}
+    new = {"rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2.0}}
+    assert complete(old, table("internlm2"))["rope_parameters"] == {**new["rope_parameters"], "type": "linear"}
+    assert complete(new, table("internlm2"))["rope_parameters"] == new["rope_parameters"]
+    layered = {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}}
+    assert complete({**layered, "rope_theta": 3.0}, table("internlm2"))["rope_parameters"] == layered["rope_parameters"]
+
+
+def test_metadata_types_and_overwriting() -> None:
+    found = architectures.resolve(golden("llama4")).metadata
+    assert found["llama4.feed_forward_length"] == Value(ValueType.UINT32, 128)  # set twice, kept in its first place
+    assert list(found).index("llama4.feed_forward_length") < list(found).index("llama4.attention.head_count")
+    assert found["llama4.rope.freq_base"].type is ValueType.FLOAT32
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_hidden_layers", "three"),
+        ("num_hidden_layers", -1),
+        ("num_hidden_layers", 10**9),
+        ("num_attention_heads", 0),
+        ("num_attention_heads", 7),
+        ("num_attention_heads", 2.5),
+        ("num_key_value_heads", [1]),
+        ("rms_norm_eps", "small"),
+        ("rms_norm_eps", 1e400),
+        ("vocab_size", -5),
+        ("vocab_size", None),
+        ("max_position_embeddings", 2**40),
+        ("rope_parameters", {"rope_type": "llama3", "factor": "x", "rope_theta": 1e4}),
+        ("rope_parameters", {"rope_type": "llama3", "rope_theta": [1]}),
+    ],
+)
+def test_a_config_that_lies_is_one_error(llama: Headers, key: str, value: object) -> None:
+    llama.config = {**(llama.config or {}), key: value}
+    with pytest.raises(PlanError):
+        architectures.resolve(llama)
+
+
+def every_golden() -> Iterator[str]:
+    return (path.stem for path in sorted((HERE / "goldens").glob("*.json")))
+
+
+SMALL = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["factor", "rope_type", "x"]), inner),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_no_config_causes_anything_but_our_errors(data: st.DataObject) -> None:
+    checkpoint = golden(data.draw(st.sampled_from(sorted(every_golden()))))
+    config = dict(checkpoint.config or {})
+    for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=3)):
+        config[key] = data.draw(SMALL)
+    checkpoint.config = config
+    with contextlib.suppress(QconvError):
+        architectures.resolve(checkpoint)
