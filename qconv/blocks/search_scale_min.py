@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from qconv.blocks.lanes import LANES, inline, load, select, size, splat, store
-from qconv.blocks.tiles import EXACT, clip, nearest
+from qconv.blocks.tiles import EXACT, at_least, clip, nearest
 
 
 @inline
@@ -39,13 +39,13 @@ def search_scale_min(x, w, levels, steps, top, first, grain, tries, absolute, ex
     inverse = np.float32(top) / (high - low)
     doubtful = far(inverse * (high - low))
     scale = 1.0 / inverse
-    _quantize(x, w, levels, steps, top, inverse, low, exact)
+    _quantize(x, w, levels, steps, top, inverse, low, False, exact)
     best = _error(x, w, levels, steps, scale, low, absolute)
     best_inverse, best_low, minimum = inverse, low, low
     for k in range(tries):
         inverse = (np.float32(first) + np.float32(grain) * np.float32(k) + np.float32(top)) / (high - minimum)
         doubtful = doubtful | far(inverse * (high - minimum)) | far(inverse * (floor - minimum))
-        sum_l, sum_l2, sum_xl = _quantize(x, w, levels, steps, top, inverse, minimum, exact)
+        sum_l, sum_l2, sum_xl = _quantize(x, w, levels, steps, top, inverse, minimum, first + k * grain > 0.46, exact)
         det = sum_w * sum_l2 - sum_l * sum_l
         new_min = (sum_l2 * sum_x - sum_l * sum_xl) / det
         above = new_min > 0.0
@@ -76,19 +76,30 @@ def far(v):
 
 
 @inline
-def _quantize(x, w, levels, steps, top, inverse, low, exact):
+def _quantize(x, w, levels, steps, top, inverse, low, above, exact):
     """Fills ``levels``; the weighted sums of level, level squared and weight times level."""
     sum_l = splat(0.0, LANES)
     sum_l2 = splat(0.0, LANES)
     sum_xl = splat(0.0, LANES)
-    for i in range(steps):
-        v = load(x, i * LANES, LANES)
-        level = clip(nearest(inverse * (v - low), exact), 0.0, np.float32(top))
-        store(levels, i * LANES, level)
-        weighted = load(w, i * LANES, LANES) * level
-        sum_l = sum_l + weighted
-        sum_l2 = sum_l2 + weighted * level
-        sum_xl = sum_xl + weighted * v
+    # two loops: where the greatest weight cannot round to more than the greatest level, nothing has to see to it
+    if above or exact:
+        for i in range(steps):
+            v = load(x, i * LANES, LANES)
+            level = clip(nearest(inverse * (v - low), exact), 0.0, np.float32(top))
+            store(levels, i * LANES, level)
+            weighted = load(w, i * LANES, LANES) * level
+            sum_l = sum_l + weighted
+            sum_l2 = sum_l2 + weighted * level
+            sum_xl = sum_xl + weighted * v
+    else:
+        for i in range(steps):
+            v = load(x, i * LANES, LANES)
+            level = at_least(nearest(inverse * (v - low), False), 0.0)
+            store(levels, i * LANES, level)
+            weighted = load(w, i * LANES, LANES) * level
+            sum_l = sum_l + weighted
+            sum_l2 = sum_l2 + weighted * level
+            sum_xl = sum_xl + weighted * v
     return sum_l, sum_l2, sum_xl
 
 

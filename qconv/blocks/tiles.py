@@ -40,15 +40,25 @@ def nearest(v, exact):
 
 @inline
 def clip(v, low, high):
-    """Float lanes, none of them NaN, moved into ``low`` <= 0 to ``high`` > 0.
+    """Float lanes, none of them NaN, moved into ``low`` <= 0 to ``high`` > 0."""
+    return at_least(at_most(v, high), low)
 
-    Compares bits as integers, for which processors have more units: signed ones order floats below a positive one,
-    unsigned ones order negative floats by size, above all others.
+
+@inline
+def at_most(v, high):
+    """The lesser of lanes and ``high`` > 0.
+
+    Compares bits as integers, for which processors have more units: signed ones order floats below a positive one.
     """
-    pattern = least(bits(v), np.float32(high).view(np.int32))
+    return floats(least(bits(v), np.float32(high).view(np.int32)))
+
+
+@inline
+def at_least(v, low):
+    """The greater of lanes and ``low`` <= 0; unsigned integers order negative floats by size, above all others."""
     if low == 0.0:
-        return floats(most(pattern, 0))
-    return floats(least_unsigned(pattern, np.float32(low).view(np.int32)))
+        return floats(most(bits(v), 0))
+    return floats(least_unsigned(bits(v), np.float32(low).view(np.int32)))
 
 
 @inline
