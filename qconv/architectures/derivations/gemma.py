@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -20,31 +21,37 @@ _EMBEDDING = "embed_tokens.weight"
 
 
 class _Vocabulary(msgspec.Struct):
-    vocab: dict[str, int] | list[Any]
+    vocab: dict[str, int]
+
+
+class _Added(msgspec.Struct):
+    content: str
 
 
 class _TokenizerFile(msgspec.Struct):
     model: _Vocabulary
-    added_tokens: list[msgspec.Raw]
+    added_tokens: list[_Added]
 
 
 @derivation
 def gemma_vocabulary(model: Model) -> int:
-    """Rows of the token embedding that stand for a token; the rest pads it to a round size.
-
-    As many as config.json says where there is a ``tokenizer.model``, else as ``tokenizer.json`` lists.
-    """
+    """Rows of the token embedding that stand for a token, as config.json says; the rest pads it to a round size."""
     rows = model.tensors[_EMBEDDING].shape[0] if _EMBEDDING in model.tensors else model.count("vocab_size")
-    if model.directory is None or (model.directory / "tokenizer.model").is_file():
-        return min(rows, model.integer("vocab_size_per_layer_input", "vocab_size", default=rows))
-    path = model.directory / "tokenizer.json"
-    if not path.is_file():
+    return min(rows, model.integer("vocab_size_per_layer_input", "vocab_size", default=rows))
+
+
+@derivation
+def gemma4_vocabulary(model: Model) -> int:
+    """The same, but without a ``tokenizer.model`` the vocabulary is as large as ``tokenizer.json`` says."""
+    rows = gemma_vocabulary(model)
+    path = (model.directory or Path()) / "tokenizer.json"
+    if model.directory is None or (model.directory / "tokenizer.model").is_file() or not path.is_file():
         return rows
     try:
         found = msgspec.json.decode(path.read_bytes(), type=_TokenizerFile)
     except (OSError, msgspec.DecodeError) as e:
         raise FormatError(f"lists no vocabulary: {e}", file=path) from e
-    return min(rows, len(found.model.vocab) + len(found.added_tokens))
+    return min(rows, len(found.model.vocab.keys() | {token.content for token in found.added_tokens}))
 
 
 @derivation
