@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,7 +106,11 @@ def _scalar(name: str, raw: Any, kind: ValueType) -> Any:
         return raw
     if kind == ValueType.BOOL and isinstance(raw, bool | int):
         return bool(raw)
-    if kind == ValueType.FLOAT32 and isinstance(raw, int | float) and abs(raw) < _LARGEST_FLOAT:
+    if (
+        kind == ValueType.FLOAT32
+        and isinstance(raw, int | float)
+        and (abs(raw) < _LARGEST_FLOAT or abs(raw) == math.inf)
+    ):
         return float(raw)
     if kind in _RANGES and (isinstance(raw, int) or (isinstance(raw, float) and raw.is_integer())):
         low, high = _RANGES[kind]
