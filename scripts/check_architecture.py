@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Checks an architecture's table against a GGUF file that llama.cpp's converter made of the same checkpoint.
 
 Resolves CHECKPOINT, carries every recipe out, rounds to the stored type and compares names, order, shapes, types and
@@ -8,7 +9,6 @@ package gguf.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -17,42 +17,12 @@ from typing import Any
 import numpy as np
 from gguf import GGUFReader, GGUFValueType
 
-from qconv import architectures
+from qconv import architectures, checkpoints
 from qconv.architectures.operations.base import as_float32
 from qconv.errors import QconvError
-from qconv.types import TensorInfo, Value
+from qconv.types import Value
 
 SHOWN = 12
-NUMPY = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "U8": "u1", "I64": "<i8", "I32": "<i4", "F64": "<f8", "BOOL": "u1"}
-
-
-class PlainCheckpoint:
-    """safetensors files of a directory, mapped into memory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.config: dict[str, Any] = json.loads((directory / "config.json").read_text("utf-8"))
-        self.metadata = None
-        self.tensors: dict[str, TensorInfo] = {}
-        self._data: dict[str, np.ndarray] = {}
-        index = directory / "model.safetensors.index.json"
-        if index.exists():
-            files = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
-        else:
-            files = sorted(path.name for path in directory.glob("model*.safetensors"))
-        for file in files:
-            data = np.memmap(directory / file, np.uint8, "r")
-            size = int.from_bytes(data[:8].tobytes(), "little")
-            for name, about in sorted(json.loads(data[8 : 8 + size].tobytes()).items()):
-                if name != "__metadata__":
-                    start, stop = about["data_offsets"]
-                    info = TensorInfo(name, about["dtype"], tuple(about["shape"]))
-                    self.tensors[name] = info
-                    values = data[8 + size + start : 8 + size + stop].view(NUMPY[info.dtype])
-                    self._data[name] = values.reshape(math.prod(info.shape[:-1]), -1)
-
-    def read(self, name: str, start: int, stop: int, out: object = None) -> np.ndarray:
-        return self._data[name][start:stop]
 
 
 def round_to(rows: np.ndarray, dtype: str, stored: str) -> np.ndarray:
@@ -79,9 +49,12 @@ def same(value: Value, field: Any) -> bool:
 
 def check(directory: Path, reference: Path, pieces: int) -> list[str]:
     """Every difference in one line."""
-    checkpoint = PlainCheckpoint(directory)
+    with checkpoints.open(directory) as checkpoint:
+        return compare(checkpoint, GGUFReader(reference), pieces)
+
+
+def compare(checkpoint: checkpoints.Checkpoint, theirs: GGUFReader, pieces: int) -> list[str]:
     ours = architectures.resolve(checkpoint)
-    theirs = GGUFReader(reference)
     found = []
     prefix = ours.architecture + "."
     keys = [k for k in theirs.fields if k.startswith(prefix) or k == "general.file_type" or k in ours.metadata]
