@@ -81,7 +81,7 @@ def _encode(x, importance, out, doubtful, redo):
         store(scales, 0, scale)
         store(inverses, 0, select(nothing, 0.0, inverse))
         store(shifts, 0, select(nothing, splat(-32.0, LANES), 0.0))  # ggml leaves the levels of such a sub-block at -32
-        _round(scales, rounded, halves)
+        _round(scales, inverses, shifts, rounded, halves)
 
         scale = load(scales, 0, LANES)
         doubt = (scale != 0.0) & far(floats(largest) / scale)
@@ -96,7 +96,7 @@ def _encode(x, importance, out, doubtful, redo):
 
 
 @inline
-def _round(values, rounded, halves):
+def _round(values, inverses, shifts, rounded, halves):
     """Eight-bit ``rounded`` of each lane and the super-blocks' factor as binary16; ``values`` become what these say."""
     greatest, scale = splat(0.0, TOGETHER), splat(0.0, TOGETHER)
     for j in range(16):
@@ -111,7 +111,11 @@ def _round(values, rounded, halves):
         v = least(to_int(nearest(inverse * load(values, j * TOGETHER, TOGETHER), True)), 127)
         v = ((select(nothing, 0, v) & 0xFF) ^ 0x80) - 0x80  # ggml keeps the low byte, signed
         store(rounded, j * TOGETHER, v)
-        store(values, j * TOGETHER, select(nothing, splat(0.0, TOGETHER), from_half(half) * to_float(v)))
+        store(values, j * TOGETHER, from_half(half) * to_float(v))
+    if any_lane(nothing):  # ggml clears such a super-block, whose levels are then -32
+        for j in range(16):
+            store(inverses, j * TOGETHER, select(nothing, 0.0, load(inverses, j * TOGETHER, TOGETHER)))
+            store(shifts, j * TOGETHER, select(nothing, splat(-32.0, TOGETHER), load(shifts, j * TOGETHER, TOGETHER)))
 
 
 @inline
