@@ -1,0 +1,203 @@
+"""What Q4_0, Q4_1, Q5_0 and Q5_1 share: blocks of 32 weights with 4 or 5 bits each.
+
+Without importance there is no search: 16 blocks at a time, extremes are found side by side and each block is quantized
+on its own.  With importance a lane is a block.
+"""
+
+# numba types these functions by running them, so annotations would say nothing
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
+# mypy: disallow-untyped-decorators=False, check-untyped-defs=False
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from qconv.blocks.compile import flat, kernel
+from qconv.blocks.groups import PLACE, turn, turn_back
+from qconv.blocks.lanes import (
+    LANES,
+    any_lane,
+    as_float,
+    bits,
+    f32,
+    inline,
+    load,
+    narrow,
+    part,
+    root,
+    scratch,
+    splat,
+    store,
+    store_turned,
+    u8,
+    u16,
+)
+
+AT_ONCE = 16 * 32
+"""Weights of the blocks quantized at once where there is no search."""
+TILE = 32 * LANES
+INFINITY = 0x7F800000
+LARGEST = np.finfo(np.float32).max
+_HALF_TILE = 16 * LANES
+
+
+@intrinsic
+def _mask_bits(typing, mask):
+    """A mask of 32 lanes as an integer, its first lane lowest."""
+
+    def emit(context, builder, signature, values):
+        return builder.bitcast(values[0], ir.IntType(32))
+
+    return types.uint32(mask), emit
+
+
+@inline
+def sixteen(function, rows, start, memory):
+    """``function(rows, i)``, 16 lanes, of 16 blocks from weight ``start`` on, transposed: one block a lane."""
+    vectors = (
+        function(rows, start),
+        function(rows, start + 32),
+        function(rows, start + 64),
+        function(rows, start + 96),
+        function(rows, start + 128),
+        function(rows, start + 160),
+        function(rows, start + 192),
+        function(rows, start + 224),
+        function(rows, start + 256),
+        function(rows, start + 288),
+        function(rows, start + 320),
+        function(rows, start + 352),
+        function(rows, start + 384),
+        function(rows, start + 416),
+        function(rows, start + 448),
+        function(rows, start + 480),
+    )
+    store_turned(memory, 0, 16, vectors)
+
+
+@inline
+def pack(out, at, level, fifth):
+    """32 levels, int32, as bytes: ``fifth`` bits first if there are such, then 4 bits each."""
+    byte = narrow(level)
+    if fifth:
+        high = _mask_bits((byte & 16) != 0)
+        for i in range(4):
+            out[at + i] = (high >> 8 * i) & 0xFF
+        at += 4
+    store(out, at, (part(byte, 0, 16) & 15) | part(byte, 16, 16) << 4)
+
+
+@inline
+def put_half(out, at, value):
+    out[at] = value & 0xFF
+    out[at + 1] = value >> 8
+
+
+def row_means(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """The mean square of each row, summed in order."""
+    means = np.empty(len(rows), np.float32)
+    _row_means(flat(rows), rows.shape[1], means)
+    return means
+
+
+@kernel
+def _row_means(rows, columns, means):
+    places, tile, here = scratch(16, PLACE), scratch(256, f32), scratch(16, f32)
+    for first in range(0, means.size, 16):
+        count = min(16, means.size - first)
+        for k in range(16):
+            places[k] = (first + min(k, count - 1)) * columns
+        total = splat(0.0, 16)
+        for i in range(0, columns, 16):
+            _turn_rows(rows, places, i, tile)
+            for step in range(16):
+                v = load(tile, step * 16, 16)
+                total = total + v * v
+        store(here, 0, total / np.float32(columns))
+        for k in range(count):
+            means[first + k] = here[k]
+
+
+@inline
+def _turn_rows(rows, places, i, tile):
+    vectors = (
+        as_float(load(rows, places[0] + i, 16)),
+        as_float(load(rows, places[1] + i, 16)),
+        as_float(load(rows, places[2] + i, 16)),
+        as_float(load(rows, places[3] + i, 16)),
+        as_float(load(rows, places[4] + i, 16)),
+        as_float(load(rows, places[5] + i, 16)),
+        as_float(load(rows, places[6] + i, 16)),
+        as_float(load(rows, places[7] + i, 16)),
+        as_float(load(rows, places[8] + i, 16)),
+        as_float(load(rows, places[9] + i, 16)),
+        as_float(load(rows, places[10] + i, 16)),
+        as_float(load(rows, places[11] + i, 16)),
+        as_float(load(rows, places[12] + i, 16)),
+        as_float(load(rows, places[13] + i, 16)),
+        as_float(load(rows, places[14] + i, 16)),
+        as_float(load(rows, places[15] + i, 16)),
+    )
+    store_turned(tile, 0, 16, vectors)
+
+
+@inline
+def gather_weighed(rows, importance, means, block, x, weights):
+    """Tiles of LANES blocks from number ``block`` on (the last one again where there are no more), and what each
+    weight's error counts: importance * sqrt(mean square of the row + weight**2).
+
+    Returns whether all weights are finite.
+    """
+    places, columns, mean = scratch(LANES, PLACE), scratch(LANES, PLACE), scratch(LANES, f32)
+    last, per_row = rows.size // 32 - 1, importance.size // 32
+    row, column = block // per_row, block % per_row
+    for k in range(LANES):
+        places[k], columns[k], mean[k] = min(block + k, last) * 32, column * 32, means[row]
+        if block + k < last:
+            column += 1
+            if column == per_row:
+                row, column = row + 1, 0
+    turn(rows, places, x, 32)
+    turn(importance, columns, weights, 32)
+    largest = bits(splat(0.0, LANES))
+    for i in range(32):
+        v = load(x, i * LANES, LANES)
+        largest = largest | (bits(v * 0.0) & INFINITY)  # NaN for infinity and NaN
+        w = load(weights, i * LANES, LANES) * root(load(mean, 0, LANES) + v * v)
+        store(weights, i * LANES, w)
+    return not any_lane(largest >= INFINITY)
+
+
+@inline
+def write_levels(levels, out, block, count, block_bytes, scale, minimum):
+    """Writes the first ``count`` of LANES blocks: ``levels``, a tile of bytes, behind ``scale`` and, if given,
+    ``minimum``, uint16 lanes."""
+    low, quants = scratch(_HALF_TILE, u8), scratch(_HALF_TILE, u8)
+    scales, mins = scratch(LANES, u16), scratch(LANES, u16)
+    store(scales, 0, scale)
+    if minimum is not None:
+        store(mins, 0, minimum)
+    headers = 2 if minimum is None else 4
+    fifth = block_bytes > headers + 16
+    for i in range(16):
+        even, odd = load(levels, i * LANES, LANES), load(levels, (i + 16) * LANES, LANES)
+        store(low, i * LANES, (even & 15) | odd << 4)
+    turn_back(low, quants, 0, 16)
+    for k in range(count):
+        at = (block + k) * block_bytes
+        put_half(out, at, scales[k])
+        if minimum is not None:
+            put_half(out, at + 2, mins[k])
+        if fifth:
+            for n in range(4):
+                high = 0
+                for i in range(8):
+                    high |= (levels[(8 * n + i) * LANES + k] >> 4) << i
+                out[at + headers + n] = high
+        store(out, at + block_bytes - 16, load(quants, k * 16, 16))
