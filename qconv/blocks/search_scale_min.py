@@ -44,7 +44,9 @@ def search_scale_min(x, w, levels, steps, top, first, grain, tries, absolute, ex
     best_inverse, best_low, minimum = inverse, low, low
     for k in range(tries):
         inverse = (np.float32(first) + np.float32(grain) * np.float32(k) + np.float32(top)) / (high - minimum)
-        doubtful = doubtful | far(inverse * (high - minimum)) | far(inverse * (floor - minimum))
+        lowest = inverse * (floor - minimum)
+        # a minimum fitted above the greatest weight turns the order of levels round
+        doubtful = doubtful | far(inverse * (high - minimum)) | far(lowest) | (lowest > np.float32(top))
         sum_l, sum_l2, sum_xl = _quantize(x, w, levels, steps, top, inverse, minimum, first + k * grain > 0.46, exact)
         det = sum_w * sum_l2 - sum_l * sum_l
         new_min = (sum_l2 * sum_x - sum_l * sum_xl) / det
