@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from qconv.blocks.groups import nearest
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -42,7 +41,7 @@ from qconv.blocks.nibbles import (
     sixteen,
     write_levels,
 )
-from qconv.blocks.search_scale_min import search_scale_min
+from qconv.blocks.search_important import level_between, search_important
 
 
 @inline
@@ -113,10 +112,10 @@ def encode_important(rows, importance, means, out, top, block_bytes):
     for block in range(0, count, LANES):
         if not gather_weighed(rows, importance, means, block, x, weights):
             return False
-        found = search_scale_min(x, weights, work, 32, top, -0.9, 0.05, 37, False, True)
+        found = search_important(x, weights, work, 32, top)
         for i in range(32):
-            level = least(most(nearest(found[2] * (load(x, i * LANES, LANES) - found[3])), 0), top)
-            store(levels, i * LANES, narrow(level))
+            level = level_between(found[2] * (load(x, i * LANES, LANES) - found[3]), top)
+            store(levels, i * LANES, narrow(to_int(level)))
         scale, minimum = to_half(found[0]), to_half(found[1])
         write_levels(levels, out, block, min(LANES, count - block), block_bytes, scale, minimum)
     return True

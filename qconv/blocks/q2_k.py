@@ -37,6 +37,7 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
+from qconv.blocks.search_important import level_between, search_important
 from qconv.blocks.search_positive import search_positive
 from qconv.blocks.search_scale_min import search_scale_min
 from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, TILE, collect, low_bits, weigh
@@ -105,14 +106,14 @@ def _encode(rows, importance, first, out):
             if importance is None:
                 if not _weigh_by_size(x, weights):
                     return False
-                found = search_scale_min(x, weights, levels, 16, 3, -0.5, 0.1, 16, True, True)
+                found = search_scale_min(x, weights, levels, 16, 3, -0.5, 0.1, 16, True, True)[:4]
             else:
                 if not _finite(x):
                     return False
                 find(places, first + begin, importance.size, 16, 16)
                 turn(importance, places, weights, 16)
                 collect(weigh(x, weights, 1.0), sums, g)
-                found = search_scale_min(x, weights, levels, 16, 3, -0.9, 0.05, 37, False, True)
+                found = search_important(x, weights, levels, 16, 3)[:4]
             collect(found[0], scales, g)
             collect(-found[1], mins, g)
             store(inverses, g * LANES, found[2])
@@ -131,12 +132,12 @@ def _encode(rows, importance, first, out):
             find(places, start + g * TILE, rows.size, 16, 16)
             turn(rows, places, x, 16)
             inverse, low = load(inverses, g * LANES, LANES), load(lows, g * LANES, LANES)
-            _finish(x, inverse, low, start // 256, g, d, dmin, scale_levels, out)
+            _finish(x, importance, inverse, low, start // 256, g, d, dmin, scale_levels, out)
     return True
 
 
 @inline
-def _finish(x, inverse, low, first_block, g, d, dmin, both, out):
+def _finish(x, importance, inverse, low, first_block, g, d, dmin, both, out):
     """Quantizes a group with the scales as stored, the search's where one is 0, and writes it."""
     scales, mins = scratch(LANES, f32), scratch(LANES, f32)
     packed, quants = scratch(TILE, u8), scratch(TILE, u8)
@@ -148,7 +149,10 @@ def _finish(x, inverse, low, first_block, g, d, dmin, both, out):
     scale, minimum = load(scales, 0, LANES), load(mins, 0, LANES)
     for i in range(16):
         v = load(x, i * LANES, LANES)
-        value = select(scale != 0.0, (v + minimum) / scale, inverse * (v - low))
+        kept = inverse * (v - low)
+        if importance is not None:
+            kept = level_between(kept, 3)
+        value = select(scale != 0.0, (v + minimum) / scale, kept)
         store(packed, i * LANES, narrow(least(most(nearest(value), 0), 3)))
     turn_back(packed, quants, 0, 16)
     for number in range(COUNT):
