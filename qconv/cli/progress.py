@@ -22,6 +22,8 @@ Style = Literal["auto", "json", "none"]
 
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_OBJECTS = 0.5
+SECONDS_OF_SILENCE = 2.0
+_COMPILING = "the first use of a type compiles its encoder; this takes some seconds"
 _BAR = "{percentage:3.0f}% |{bar:10}| {n_fmt}iB of {total_fmt}iB, {rate_fmt}, {remaining} left  {desc}"
 
 
@@ -38,13 +40,19 @@ class Shown:
         self.began = time.monotonic()
         self._lock = threading.Lock()
         self._gone = False
+        self._silence = threading.Timer(0, self.note)
 
     def begin(self, size: int, tensors: int, resumed: int) -> None:
         self.total, self.done, self.resumed = size, resumed, resumed
         self.began = time.monotonic()
         self._guarded(self._open)
+        self._silence.cancel()
+        self._silence = threading.Timer(SECONDS_OF_SILENCE, self.note, [_COMPILING])
+        self._silence.daemon = True
+        self._silence.start()
 
     def advance(self, tensor: str, size: int) -> None:
+        self._silence.cancel()
         with self._lock:
             self.tensor = tensor
             self.done += size
@@ -58,6 +66,7 @@ class Shown:
 
     def close(self) -> None:
         """Takes it off the screen."""
+        self._silence.cancel()
         with self._lock:
             self._guarded(self._close)
 
@@ -77,7 +86,7 @@ class Shown:
                 show(*arguments)
             except OSError:
                 self._gone = True
-                self._silence()
+                self._mute()
 
     def _open(self) -> None: ...
 
@@ -88,7 +97,7 @@ class Shown:
 
     def _close(self) -> None: ...
 
-    def _silence(self) -> None: ...
+    def _mute(self) -> None: ...
 
 
 class Quiet(Shown):
@@ -131,7 +140,7 @@ class Bar(Shown):
         if self._bar is not None:
             self._bar.close()
 
-    def _silence(self) -> None:
+    def _mute(self) -> None:
         if self._bar is not None:
             self._bar.disable = True  # or it writes once more when it is collected
 

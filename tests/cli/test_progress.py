@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 
 import pytest
 
@@ -110,3 +111,16 @@ def test_names_from_a_file_reach_no_terminal_as_they_are(
     assert "\x1b" not in (text := capsys.readouterr().err)
     assert "\\x1b[2J" in text
     assert "\\x07" in text
+
+
+def test_a_silence_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(module, "SECONDS_OF_SILENCE", 0.01)
+    lines = Lines("x.gguf")
+    lines.begin(10, 1, 0)
+    time.sleep(0.2)
+    assert "compiles its encoder" in capsys.readouterr().err
+    busy = Lines("y.gguf")
+    busy.begin(10, 1, 0)
+    busy.advance("t", 1)
+    time.sleep(0.2)
+    assert capsys.readouterr().err == ""
