@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,13 +76,12 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
     if checkpoint.config is None:
         raise InputError("has no config.json", file=checkpoint.directory)
     known = find_table(checkpoint.config, checkpoint.directory)
+    config = configs.complete(checkpoint.config, known)
     if known.quirk is not None:
         load_quirk(known.quirk)
-    config = configs.complete(checkpoint.config, known)
     names = canonical_names(checkpoint.tensors, config, known)
     infos = {name: checkpoint.tensors[source] for name, source in names.items()}
     model = Model(config, infos, checkpoint.directory, known.name, checkpoint)
-    known = _as_it_is(model, known)
     outputs, dropped = Matcher(model, known, names, checkpoint.tensors).outputs()
     return Resolved(
         architecture=known.gguf_name,
@@ -97,18 +95,11 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
     )
 
 
-def _as_it_is(model: Model, known: Table) -> Table:
-    """The table under the architecture's name this model has, options that follow from the config worked out."""
-    options = {
-        key: facts.derive(model, value["derive"]) if isinstance(value, dict) and "derive" in value else value
-        for key, value in known.tokenizer_options.items()
-    }
-    name = next((name for name, when in known.becomes.items() if facts.holds(model, when)), known.gguf_name)
-    return msgspec.structs.replace(known, architecture=name, tokenizer_options=options)
-
-
 def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Table:
-    """The table of a config's model class; UnsupportedError naming the nearest known classes."""
+    """The table of a config's model class, or the one it becomes with this config.
+
+    UnsupportedError: naming the nearest known classes.
+    """
     found = configs.model_class(config)
     if found is None:
         raise UnsupportedError("config.json names no model class ('architectures')", file=directory)
@@ -120,7 +111,11 @@ def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Tabl
             file=directory,
             hint=f"{nearest}`qconv architectures` lists all; from GGUF to GGUF every architecture works",
         )
-    return table(classes()[found])
+    known = table(classes()[found])
+    if not known.becomes:
+        return known
+    model = Model(configs.complete(config, known), directory=directory, table=known.name)
+    return next((table(name) for name, when in known.becomes.items() if facts.holds(model, when)), known)
 
 
 def resolve_plain(checkpoint: Checkpoint, arch: str = "unknown") -> Resolved:

@@ -78,8 +78,8 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One architecture; see ``formats/README.md``.
 
-    ``without``: what it does not inherit of the table it extends and of the keys all have.  ``becomes``: other GGUF
-    architectures, each with the condition under which it is that one instead.
+    ``without``: what it does not inherit of the table it extends and of the keys all have.  ``becomes``: other
+    tables, each with the condition on the config under which that one counts instead.
     """
 
     name: str = ""

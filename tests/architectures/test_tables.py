@@ -63,7 +63,7 @@ def test_is_short(one: Table) -> None:
 
 def test_says_what_it_is(one: Table) -> None:
     assert one.about
-    assert one.classes
+    assert one.classes or any(one.name in table(name).becomes for name in names())
     assert one.tokenizer
 
 
@@ -124,7 +124,7 @@ def test_conditions_and_derivations_are_known(one: Table) -> None:
         registry.lookup("derivation", name)
     for name in one.renames:
         registry.lookup("rename", name)
-    for defaults in (*one.defaults.values(), one.tokenizer_options):
+    for defaults in one.defaults.values():
         for value in defaults.values():
             if isinstance(value, dict) and "derive" in value:
                 registry.lookup("derivation", value["derive"])

@@ -42,31 +42,15 @@ def n_head_kv_by_layer(model: Model) -> list[int]:
 
 
 @condition
-def has_state_space(model: Model) -> bool:
-    return not all(has_attention(model))
-
-
-@condition
 def all_attention(model: Model) -> bool:
     """No layer is a state space, and none has experts."""
-    return not has_state_space(model) and not _has_experts(model)
+    return all(has_attention(model)) and not _has_experts(model)
 
 
 @condition
 def all_attention_experts(model: Model) -> bool:
     """No layer is a state space; there are experts."""
-    return not has_state_space(model) and _has_experts(model)
-
-
-@derivation
-def is_all_attention(model: Model) -> bool:
-    return not has_state_space(model)
-
-
-@derivation
-def vocab_multiple_hybrid(model: Model) -> int:
-    """Vocabularies are padded to a multiple of this, where there is a state space."""
-    return 8 if has_state_space(model) else 1
+    return all(has_attention(model)) and _has_experts(model)
 
 
 def _has_experts(model: Model) -> bool:
