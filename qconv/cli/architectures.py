@@ -82,7 +82,10 @@ def describe(table: Table) -> Iterator[str]:
     """A table in lines: classes, tensors, metadata, what is left out."""
     yield f"{table.name}: {table.about}" if table.about else table.name
     yield f"GGUF architecture: {table.gguf_name}"
-    yield from _wrapped(f"classes: {', '.join(table.classes)}", "")
+    if table.classes:
+        yield from _wrapped(f"classes: {', '.join(table.classes)}", "")
+    for name, when in table.becomes.items():
+        yield from _wrapped(f"{name} instead when {_condition(when)}", "")
     yield ""
     yield "tensors (a module is a weight, and a bias where there is one)"
     yield from _entries(table.modules | table.tensors, "  ")
