@@ -1,0 +1,20 @@
+"""GLM-4."""
+
+from __future__ import annotations
+
+from qconv.architectures.derivations.common import head_dim, n_layer
+from qconv.architectures.model import Model
+from qconv.architectures.registry import derivation
+
+
+@derivation
+def rope_dimensions_half(model: Model) -> int:
+    """The part of a head that rotates: half of it where the config says nothing."""
+    factor = model.find("rope_parameters.partial_rotary_factor")
+    return int(head_dim(model) * (0.5 if factor is None else factor))
+
+
+@derivation
+def n_layer_nextn(model: Model) -> int:
+    """The model's layers and those it has for further tokens."""
+    return n_layer(model) + model.count("num_nextn_predict_layers", default=0)
