@@ -26,7 +26,7 @@ from qconv.blocks.lanes import (
     store,
     to_float,
 )
-from qconv.blocks.tiles import at_least, at_most, clip
+from qconv.blocks.tiles import at_least, clip
 
 LEAST = 1e-15
 """What is smaller counts as zero."""
@@ -100,7 +100,7 @@ def _sums(x, w, products, steps, top, inverse, below, above, exact):
         else:
             level = rint(v)
             if above:
-                level = at_most(level, np.float32(top - 1))
+                level = least(level, np.float32(top - 1))
             if below:
                 level = at_least(level, np.float32(-top))
         sum_lx = sum_lx + load(products, i * LANES, LANES) * level
