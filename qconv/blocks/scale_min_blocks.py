@@ -33,6 +33,7 @@ from qconv.blocks.lanes import (
     to_int,
     u16,
 )
+from qconv.blocks.search_important import level_between, search_important
 from qconv.blocks.search_levels import levels_search
 from qconv.blocks.search_scale_min import far, search_scale_min
 from qconv.blocks.tiles import LARGEST, clip, gather, nearest, sum_of_squares, tile_is_finite
@@ -81,7 +82,7 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, g
                 starts[k] = blocks[k % TOGETHER] * 256 % importance.size + k // TOGETHER * 32
             gather(importance, starts, 32, w)
             store(sums, 0, _weigh(tile, w))
-            found = search_scale_min(tile, w, levels, 32, top, -0.9, 0.05, 37, False, exact)
+            found = (*search_important(tile, w, levels, 32, top), splat(0.0, LANES) > 0.0)
         scale, minimum, inverse, low, floor, high, doubt = found
         store(scales, 0, scale)
         store(mins, 0, -minimum)
@@ -112,8 +113,8 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, g
                     out,
                     o,
                     pair,
-                    _levels(x, start, scales, mins, inverses, lows, first_lane, top, exact),
-                    _levels(x, start + 32, scales, mins, inverses, lows, second_lane, top, exact),
+                    _levels(x, importance, start, scales, mins, inverses, lows, first_lane, top, exact),
+                    _levels(x, importance, start + 32, scales, mins, inverses, lows, second_lane, top, exact),
                 )
     return True
 
@@ -174,10 +175,15 @@ def _weigh(tile, w):
 
 
 @inline
-def _levels(x, start, scales, mins, inverses, lows, k, top, exact):
+def _levels(x, importance, start, scales, mins, inverses, lows, k, top, exact):
     """Levels of the 32 weights of lane ``k``: by the rounded scale, or the search's own where that is 0."""
     v = as_float(load(x, start, 32))
-    v = (v + mins[k]) / scales[k] if scales[k] != 0.0 else inverses[k] * (v - lows[k])
+    if scales[k] != 0.0:
+        v = (v + mins[k]) / scales[k]
+    else:
+        v = inverses[k] * (v - lows[k])
+        if importance is not None:
+            v = level_between(v, top)
     return to_int(clip(nearest(v, exact), 0.0, np.float32(top)))
 
 
