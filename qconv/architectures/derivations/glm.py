@@ -18,3 +18,10 @@ def rope_dimensions_half(model: Model) -> int:
 def n_layer_nextn(model: Model) -> int:
     """The model's layers and those it has for further tokens."""
     return n_layer(model) + model.count("num_nextn_predict_layers", default=0)
+
+
+@derivation
+def n_layer_nextn_there(model: Model) -> int:
+    """The same, as far as the checkpoint holds them: many leave out those for further tokens."""
+    layers = n_layer(model)
+    return n_layer_nextn(model) if f"layers.{layers}.eh_proj.weight" in model.tensors else layers
