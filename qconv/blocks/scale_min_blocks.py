@@ -62,11 +62,7 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, g
     d_bits, dmin_bits = scratch(TOGETHER, u16), scratch(TOGETHER, u16)
     for base in range(0, count, TOGETHER):
         here = min(TOGETHER, count - base)
-        for s in range(TOGETHER):
-            k = base + min(s, here - 1)
-            blocks[s] = k if redo is None else redo[k]
-            for j in range(8):
-                starts[j * TOGETHER + s] = blocks[s] * 256 + j * 32
+        find_blocks(blocks, starts, base, here, redo)
         gather(x, starts, 32, tile)
 
         squares = sum_of_squares(tile, 32)
@@ -76,21 +72,23 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, g
             mean = root(squares / 32.0)
             for i in range(32):
                 store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
-            found = search_scale_min(tile, w, levels, 32, top, first, grain, tries, False, exact)
+            scale, minimum, inverse, low, floor, high, doubt = search_scale_min(
+                tile, w, levels, 32, top, first, grain, tries, False, exact
+            )
         else:
             for k in range(LANES):
                 starts[k] = blocks[k % TOGETHER] * 256 % importance.size + k // TOGETHER * 32
             gather(importance, starts, 32, w)
             store(sums, 0, _weigh(tile, w))
-            found = (*search_important(tile, w, levels, 32, top), splat(0.0, LANES) > 0.0)
-        scale, minimum, inverse, low, floor, high, doubt = found
+            scale, minimum, inverse, low, floor, high = search_important(tile, w, levels, 32, top)
+            doubt = splat(0.0, LANES) > 0.0
         store(scales, 0, scale)
         store(mins, 0, -minimum)
         store(inverses, 0, inverse)
         store(lows, 0, low)
         if importance is None:
-            _round(scales, rounded_scales, d_bits)
-            _round(mins, rounded_mins, dmin_bits)
+            round_scales(scales, rounded_scales, d_bits)
+            round_scales(mins, rounded_mins, dmin_bits)
         else:
             _round_by_search(scales, sums, levels, rounded_scales, d_bits, kept)
             _round_by_search(mins, sums, levels, rounded_mins, dmin_bits, kept)
@@ -98,29 +96,46 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, g
         scale = load(scales, 0, LANES)
         minimum = load(mins, 0, LANES)
         doubt = doubt | ((scale != 0.0) & (far((floor + minimum) / scale) | far((high + minimum) / scale)))
-        store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
-        if any_lane(doubt):
-            for i in range(LANES):
-                if marks[i] != 0:
-                    doubtful[blocks[i % TOGETHER]] = 1
+        mark(doubt, marks, blocks, doubtful)
         for s in range(here):
             o = blocks[s] * block_bytes
-            _write_header(out, o, d_bits[s], dmin_bits[s], rounded_scales, rounded_mins, s)
-            for pair in range(4):
-                first_lane, second_lane = 2 * pair * TOGETHER + s, (2 * pair + 1) * TOGETHER + s
-                start = blocks[s] * 256 + pair * 64
-                pack(
-                    out,
-                    o,
-                    pair,
-                    _levels(x, importance, start, scales, mins, inverses, lows, first_lane, top, exact),
-                    _levels(x, importance, start + 32, scales, mins, inverses, lows, second_lane, top, exact),
-                )
+            write_header(out, o, d_bits[s], dmin_bits[s], rounded_scales, rounded_mins, s)
+            write_levels(x, importance, out, o, blocks[s], s, scales, mins, inverses, lows, top, exact, pack)
     return True
 
 
 @inline
-def _round(values, rounded, halves):
+def find_blocks(blocks, starts, base, here, redo):
+    """Numbers of the next ``here`` super-blocks, filled up with the last, and where their sub-blocks begin."""
+    for s in range(TOGETHER):
+        k = base + min(s, here - 1)
+        blocks[s] = k if redo is None else redo[k]
+        for j in range(8):
+            starts[j * TOGETHER + s] = blocks[s] * 256 + j * 32
+
+
+@inline
+def mark(doubt, marks, blocks, doubtful):
+    """Sets ``doubtful`` of the super-blocks of lanes in doubt."""
+    if any_lane(doubt):
+        store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
+        for i in range(LANES):
+            if marks[i] != 0:
+                doubtful[blocks[i % TOGETHER]] = 1
+
+
+@inline
+def write_levels(x, importance, out, o, block, s, scales, mins, inverses, lows, top, exact, pack):
+    """Quantizes super-block ``s`` of those worked on from the rows themselves, two sub-blocks at a time."""
+    for pair in range(4):
+        start, first, second = block * 256 + pair * 64, 2 * pair * TOGETHER + s, (2 * pair + 1) * TOGETHER + s
+        low = _levels(x, importance, start, scales, mins, inverses, lows, first, top, exact)
+        high = _levels(x, importance, start + 32, scales, mins, inverses, lows, second, top, exact)
+        pack(out, o, pair, low, high)
+
+
+@inline
+def round_scales(values, rounded, halves):
     """Six-bit ``rounded`` of each lane and the super-blocks' factor as binary16; ``values`` become what these say."""
     greatest = splat(0.0, TOGETHER)
     for j in range(8):
@@ -139,7 +154,7 @@ def _round(values, rounded, halves):
 
 @inline
 def _round_by_search(values, sums, levels, rounded, halves, kept):
-    """As ``_round``, where ``sums`` says what each sub-block's error counts; ``kept``: the mask of bits kept."""
+    """As ``round_scales``, where ``sums`` says what each sub-block's error counts; ``kept``: the mask of bits kept."""
     half = to_half(_search_levels(values, sums, levels, 8, 63))
     store(halves, 0, half)
     for j in range(8):
@@ -188,7 +203,7 @@ def _levels(x, importance, start, scales, mins, inverses, lows, k, top, exact):
 
 
 @inline
-def _write_header(out, o, d, dmin, scales, mins, s):
+def write_header(out, o, d, dmin, scales, mins, s):
     """Factors, then scales and mins of super-block ``s`` in 12 bytes: the upper two bits of the last four of each lie
     above the first four's six."""
     out[o] = d & 0xFF
