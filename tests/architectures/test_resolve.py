@@ -189,7 +189,7 @@ def test_metadata_types_and_overwriting() -> None:
         ("num_attention_heads", 2.5),
         ("num_key_value_heads", [1]),
         ("rms_norm_eps", "small"),
-        ("rms_norm_eps", 1e400),
+        ("rms_norm_eps", 1e39),
         ("vocab_size", -5),
         ("vocab_size", None),
         ("max_position_embeddings", 2**40),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from qconv.architectures import facts
 from qconv.architectures.model import Model
 from qconv.architectures.registry import condition, derivation
-
-Argument = str | int | float
+from qconv.architectures.table import Argument, table
 
 
 @derivation
@@ -20,9 +20,6 @@ def n_layer(model: Model) -> int:
 @derivation
 def block_count(model: Model) -> int:
     """Layers as the table counts them: see its ``layers``."""
-    from qconv.architectures import facts
-    from qconv.architectures.table import table
-
     return int(facts.derive(model, table(model.table).layers))
 
 
@@ -99,8 +96,6 @@ def tied_embeddings(model: Model) -> bool:
 
 
 def _numbers(model: Model, of: tuple[Argument, ...]) -> list[int | float]:
-    from qconv.architectures import facts
-
     return [facts.argument(model, value) for value in of]
 
 
