@@ -19,6 +19,7 @@ from qconv.blocks.lanes import (
     widen,
 )
 from qconv.blocks.scale_min_blocks import encode_blocks
+from qconv.blocks.thorough_blocks import encode_thoroughly
 from qconv.blocks.unpack import half, scale_and_min
 
 
@@ -34,11 +35,17 @@ def _encode(x, importance, out, doubtful, redo):
     return encode_blocks(x, importance, out, doubtful, redo, 176, 31, -0.5, 0.1, 16, 63, _pack)
 
 
+@kernel
+def _encode_thoroughly(x, out, doubtful):
+    return encode_thoroughly(x, out, doubtful, 176, 31, -0.5, 0.1, 16, _pack)
+
+
 def encode_rows(
     rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
 ) -> bool:
     """As ``qconv.blocks`` asks of a block type."""
-    return run(_encode, rows, importance, out, 256)
+    thorough = _encode_thoroughly if search == "thorough" else None
+    return run(_encode, rows, importance, out, 256, thorough)
 
 
 def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
@@ -48,11 +55,12 @@ def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
 
 @kernel
 def _decode(blocks, halves, out):
-    for i in range(blocks.size // 144):
-        begin = i * 144
+    for i in range(blocks.size // 176):
+        begin = i * 176
         d, dmin = half(halves, begin // 2), half(halves, begin // 2 + 1)
+        fifths = load(blocks, begin + 16, 32)
         for j in range(8):
             scale, minimum = scale_and_min(blocks, begin + 4, j)
-            both = load(blocks, begin + 16 + 32 * (j >> 1), 32)
-            level = to_float(widen(both >> 4 if j & 1 else both & 15))
+            both = load(blocks, begin + 48 + 32 * (j >> 1), 32)
+            level = to_float(widen((both >> 4 if j & 1 else both & 15) | (fifths >> j & 1) << 4))
             store(out, i * 256 + 32 * j, level * (d * np.float32(scale)) - dmin * np.float32(minimum))

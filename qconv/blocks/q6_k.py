@@ -27,6 +27,7 @@ from qconv.blocks.lanes import (
     least,
     load,
     narrow,
+    repeat,
     scratch,
     select,
     size,
@@ -36,10 +37,12 @@ from qconv.blocks.lanes import (
     to_half,
     to_int,
     u16,
+    widen,
 )
 from qconv.blocks.search_scale import extremes, search_scale
 from qconv.blocks.search_scale_min import far
 from qconv.blocks.tiles import clip, gather, nearest
+from qconv.blocks.unpack import half, signed
 
 TOGETHER = LANES // 16
 _TILE = 16 * LANES
@@ -121,9 +124,9 @@ def _round(values, inverses, shifts, rounded, halves):
 @inline
 def _write(x, block, s, scales, inverses, shifts, rounded, halves, out, exact):
     o = block * 210
-    for half in range(2):
+    for upper in range(2):
         for side in range(2):
-            start, k, to = block * 256 + 128 * half + 16 * side, 8 * half + side, o + 64 * half + 16 * side
+            start, k, to = block * 256 + 128 * upper + 16 * side, 8 * upper + side, o + 64 * upper + 16 * side
             q0 = _levels(x, start, k * TOGETHER + s, scales, inverses, shifts, exact)
             q1 = _levels(x, start + 32, (k + 2) * TOGETHER + s, scales, inverses, shifts, exact)
             q2 = _levels(x, start + 64, (k + 4) * TOGETHER + s, scales, inverses, shifts, exact)
@@ -131,7 +134,7 @@ def _write(x, block, s, scales, inverses, shifts, rounded, halves, out, exact):
             store(out, to, narrow((q0 & 15) | (q2 & 15) << 4))
             store(out, to + 32, narrow((q1 & 15) | (q3 & 15) << 4))
             above = q0 >> 4 | q1 >> 4 << 2 | q2 >> 4 << 4 | q3 >> 4 << 6
-            store(out, o + 128 + 32 * half + 16 * side, narrow(above))
+            store(out, o + 128 + 32 * upper + 16 * side, narrow(above))
     for j in range(16):
         out[o + _SCALES + j] = rounded[j * TOGETHER + s]
     out[o + _D] = halves[s] & 0xFF
@@ -151,3 +154,21 @@ def encode_rows(
 ) -> bool:
     """As ``qconv.blocks`` asks of a block type."""
     return run(_encode, rows, importance, out, 256)
+
+
+def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """As ``qconv.blocks`` asks of a block type."""
+    _decode(blocks.reshape(-1), blocks.reshape(-1).view(np.uint16), out.reshape(-1))
+
+
+@kernel
+def _decode(blocks, halves, out):
+    scales = scratch(16, f32)
+    for i in range(blocks.size // 210):
+        begin = i * 210
+        store(scales, 0, to_float(signed(load(blocks, begin + 192, 16))) * half(halves, begin // 2 + 104))
+        for j in range(8):  # 32 weights, two sub-blocks
+            low = load(blocks, begin + 64 * (j >> 2) + 32 * (j & 1), 32)
+            high = load(blocks, begin + 128 + 32 * (j >> 2), 32) >> 2 * (j & 3) & 3
+            level = to_float(widen((low >> 4 if j & 2 else low & 15) | high << 4) - 32)
+            store(out, i * 256 + 32 * j, level * repeat(load(scales, 2 * j, 2), 16))
