@@ -19,6 +19,7 @@ from qconv.blocks.lanes import (
     widen,
 )
 from qconv.blocks.scale_min_blocks import encode_blocks
+from qconv.blocks.thorough_blocks import encode_thoroughly
 from qconv.blocks.unpack import half, scale_and_min
 
 
@@ -32,11 +33,17 @@ def _encode(x, importance, out, doubtful, redo):
     return encode_blocks(x, importance, out, doubtful, redo, 144, 15, -1.0, 0.1, 21, 255, _pack)
 
 
+@kernel
+def _encode_thoroughly(x, out, doubtful):
+    return encode_thoroughly(x, out, doubtful, 144, 15, -1.0, 0.1, 21, _pack)
+
+
 def encode_rows(
     rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
 ) -> bool:
     """As ``qconv.blocks`` asks of a block type."""
-    return run(_encode, rows, importance, out, 256)
+    thorough = _encode_thoroughly if search == "thorough" else None
+    return run(_encode, rows, importance, out, 256, thorough)
 
 
 def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:

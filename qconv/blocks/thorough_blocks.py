@@ -1,0 +1,179 @@
+"""Q4_K and Q5_K with a longer search: smaller errors in the same format than ggml's own search finds.
+
+ggml searches each sub-block's scale and minimum alone and rounds them to six bits at the end, which undoes much of the
+search.  Here the sub-blocks then move within the rounded grid, scale and minimum one step up and down; the
+super-block's two factors are fitted again to the levels chosen, by least squares; and the sub-blocks move once more.
+Starting from what ggml finds and keeping only what is better, no super-block's weighted error becomes greater.
+"""
+
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from qconv.blocks.lanes import (
+    LANES,
+    any_lane,
+    f32,
+    from_half,
+    i32,
+    inline,
+    load,
+    repeated,
+    rint,
+    root,
+    scratch,
+    select,
+    size,
+    splat,
+    store,
+    to_float,
+    to_half,
+    to_int,
+    u16,
+)
+from qconv.blocks.scale_min_blocks import TOGETHER, find_blocks, mark, round_scales, write_header, write_levels
+from qconv.blocks.search_scale_min import search_scale_min
+from qconv.blocks.tiles import LARGEST, clip, gather, sum_of_squares, tile_is_finite
+
+_TILE = 32 * LANES
+_NORMAL = np.finfo(np.float32).tiny
+
+
+@inline
+def encode_thoroughly(x, out, doubtful, block_bytes, top, first, grain, tries, pack):
+    """As ``scale_min_blocks.encode_blocks`` without importance; ``doubtful`` super-blocks are left to that one."""
+    tile, w, levels = scratch(_TILE, f32), scratch(_TILE, f32), scratch(_TILE, f32)
+    blocks, starts, marks = scratch(TOGETHER, types.int64), scratch(LANES, types.int64), scratch(LANES, i32)
+    scales, mins, inverses, lows = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
+    rounded, rounded_mins = scratch(LANES, i32), scratch(LANES, i32)
+    moved, moved_mins = scratch(LANES, i32), scratch(LANES, i32)
+    d_bits, dmin_bits = scratch(TOGETHER, u16), scratch(TOGETHER, u16)
+    for base in range(0, x.size // 256, TOGETHER):
+        here = min(TOGETHER, x.size // 256 - base)
+        find_blocks(blocks, starts, base, here, None)
+        gather(x, starts, 32, tile)
+        squares = sum_of_squares(tile, 32)
+        if any_lane(~(squares <= LARGEST)) and not tile_is_finite(tile, 32):
+            return False
+        mean = root(squares / 32.0)
+        for i in range(32):
+            store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
+        scale, minimum, inverse, low, _, _, doubt = search_scale_min(
+            tile, w, levels, 32, top, first, grain, tries, False, False
+        )
+        store(scales, 0, scale)
+        store(mins, 0, -minimum)
+        store(inverses, 0, inverse)
+        store(lows, 0, low)
+        round_scales(scales, rounded, d_bits)
+        round_scales(mins, rounded_mins, dmin_bits)
+
+        d, dmin = from_half(load(d_bits, 0, TOGETHER)), from_half(load(dmin_bits, 0, TOGETHER))
+        error = _move(tile, w, top, d, dmin, rounded, rounded_mins, rounded, rounded_mins, True)
+        new_d, new_dmin = _fit(tile, w, top, d, dmin, rounded, rounded_mins)
+        new_error = _move(tile, w, top, new_d, new_dmin, rounded, rounded_mins, moved, moved_mins, False)
+        better = new_error < error
+        d, dmin = select(better, new_d, d), select(better, new_dmin, dmin)
+        store(d_bits, 0, to_half(d))
+        store(dmin_bits, 0, to_half(dmin))
+        for j in range(8):
+            at = j * TOGETHER
+            level = select(better, load(moved, at, TOGETHER), load(rounded, at, TOGETHER))
+            level_min = select(better, load(moved_mins, at, TOGETHER), load(rounded_mins, at, TOGETHER))
+            store(rounded, at, level)
+            store(rounded_mins, at, level_min)
+            store(scales, at, d * to_float(level))
+            store(mins, at, dmin * to_float(level_min))
+
+        # subnormal factors leave ggml's rounding in doubt and nothing to gain
+        small = repeated(d, 8) < _NORMAL * 4096.0
+        mark(doubt | small | ~(squares > _NORMAL) | ~(squares <= LARGEST), marks, blocks, doubtful)
+        for s in range(here):
+            o = blocks[s] * block_bytes
+            write_header(out, o, d_bits[s], dmin_bits[s], rounded, rounded_mins, s)
+            write_levels(x, None, out, o, blocks[s], s, scales, mins, inverses, lows, top, False, pack)
+    return True
+
+
+@inline
+def _move(tile, w, top, d, dmin, rounded, rounded_mins, moved, moved_mins, both):
+    """Each sub-block's best scale and minimum within a step, of one or of ``both`` at once.
+
+    Returns the super-blocks' weighted squared errors.
+    """
+    step, step_min = repeated(d, 8), repeated(dmin, 8)
+    best_scale, best_min = load(rounded, 0, LANES), load(rounded_mins, 0, LANES)
+    scale, minimum = to_float(best_scale), to_float(best_min)
+    best = splat(np.float32(np.inf), LANES)
+    for a in range(-1, 2):
+        # a scale of 0 says no more than a scale of 1 and levels of 0
+        other = clip(scale + np.float32(a), 0.0, 63.0)
+        other = select(other < 1.0, 1.0, other)
+        for b in range(-1, 2):
+            if both or a == 0 or b == 0:
+                other_min = clip(minimum + np.float32(b), 0.0, 63.0)
+                error = _error(tile, w, top, step * other, step_min * other_min)
+                better = error < best
+                best = select(better, error, best)
+                best_scale = select(better, to_int(other), best_scale)
+                best_min = select(better, to_int(other_min), best_min)
+    store(moved, 0, best_scale)
+    store(moved_mins, 0, best_min)
+    return _over_parts(best)
+
+
+@inline
+def _error(tile, w, top, scale, minimum):
+    """Weighted squared error of lanes whose weights are at ``scale * level - minimum``, by the nearest levels."""
+    inverse = 1.0 / scale
+    shift = minimum * inverse
+    total = splat(0.0, LANES)
+    for i in range(32):
+        v = load(tile, i * LANES, LANES) * inverse + shift
+        off = v - clip(rint(v), 0.0, np.float32(top))
+        total = total + load(w, i * LANES, LANES) * (off * off)
+    return total * (scale * scale)
+
+
+@inline
+def _fit(tile, w, top, d, dmin, rounded, rounded_mins):
+    """The factors with which the levels now chosen fit best, rounded to binary16; the old ones where none fit.
+
+    A weight is about ``d * u - dmin * v`` with ``u`` scale times level and ``v`` the sub-block's minimum: the normal
+    equations of these two unknowns.
+    """
+    scale, minimum = to_float(load(rounded, 0, LANES)), to_float(load(rounded_mins, 0, LANES))
+    step = repeated(d, 8) * scale
+    inverse = 1.0 / step
+    shift = repeated(dmin, 8) * minimum * inverse
+    sum_w, sum_l, sum_l2 = splat(0.0, LANES), splat(0.0, LANES), splat(0.0, LANES)
+    sum_x, sum_xl = splat(0.0, LANES), splat(0.0, LANES)
+    for i in range(32):
+        v, weight = load(tile, i * LANES, LANES), load(w, i * LANES, LANES)
+        level = clip(rint(v * inverse + shift), 0.0, np.float32(top))
+        weighted = weight * level
+        sum_w, sum_x = sum_w + weight, sum_x + weight * v
+        sum_l, sum_l2, sum_xl = sum_l + weighted, sum_l2 + weighted * level, sum_xl + weighted * v
+    uu, uv = _over_parts(scale * scale * sum_l2), _over_parts(scale * minimum * sum_l)
+    vv = _over_parts(minimum * minimum * sum_w)
+    ux, vx = _over_parts(scale * sum_xl), _over_parts(minimum * sum_x)
+    det = uu * vv - uv * uv
+    alone = ~(vv > 0.0)
+    new_d = select(alone, ux / uu, (ux * vv - vx * uv) / det)
+    new_dmin = select(alone, dmin, (ux * uv - vx * uu) / det)
+    fits = (new_d > 0.0) & (new_d < 65504.0) & (new_dmin >= 0.0) & (new_dmin < 65504.0)
+    return from_half(to_half(select(fits, new_d, d))), from_half(to_half(select(fits, new_dmin, dmin)))
+
+
+@inline
+def _over_parts(lanes):
+    """Sums over the sub-blocks of each super-block."""
+    here = scratch(LANES, f32)
+    store(here, 0, lanes)
+    total = splat(0.0, TOGETHER)
+    for j in range(8):
+        total = total + load(here, j * TOGETHER, TOGETHER)
+    return total
