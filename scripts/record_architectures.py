@@ -130,7 +130,8 @@ def record(text: str, options: argparse.Namespace) -> bool:
             print(f"{name}: llama.cpp's converter fails: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
             return False
         sys.path.insert(1, str(options.converter / "gguf-py"))
-        golden = {"config": config, "tensors": tensors, "expected": expected(out)}
+        note = {"note": options.note} if options.note else {}
+        golden = note | {"config": config, "tensors": tensors, "expected": expected(out)}
     lines = json.dumps(golden, indent=None, ensure_ascii=False, separators=(",", ":"))
     (GOLDENS / f"{name}.json").write_text(lines.replace('],"', '],\n"') + "\n", "utf-8")
     print(f"{name}: {len(tensors)} tensors, {weights / 1e6:.1f} M weights, {len(lines) / 1e3:.0f} kB")
@@ -141,6 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--converter", type=Path, required=True, metavar="DIR")
     parser.add_argument("--path", metavar="DIR")
+    parser.add_argument("--note", help="what the golden file says about itself, as where DIR is a mended converter")
     parser.add_argument("--keep", metavar="DIR", help="where to put temporary files")
     parser.add_argument("sources", nargs="+", metavar="SOURCE")
     options = parser.parse_args()

@@ -40,7 +40,7 @@ class Model:
         return float(as_float32(self.reader.read(info.name, 0, 1), info.dtype).reshape(-1)[0])
 
     def find(self, *keys: str) -> Any:
-        """The value of the first key that the config has, dots leading into tables; None when it has none of them."""
+        """The value of the first key that the config has, dots leading into tables and lists; None when it has none of them."""
         for key in keys:
             found, value = self._look_up(key)
             if found:
@@ -55,9 +55,12 @@ class Model:
             return True, self.config[key]
         value: Any = self.config
         for part in key.split("."):
-            if not isinstance(value, Mapping) or part not in value:
+            if isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+                value = value[int(part)]
+            elif isinstance(value, Mapping) and part in value:
+                value = value[part]
+            else:
                 return False, None
-            value = value[part]
         return True, value
 
     def integer(self, *keys: str, default: int | None = None) -> int:

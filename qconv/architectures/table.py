@@ -69,10 +69,14 @@ Keys: TypeAlias = dict[str, str | tuple[str, ...] | Key]
 
 
 class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``modules`` are a weight and a bias if there is one; ``tensors`` are named in full."""
+    """``modules`` are a weight and a bias if there is one; ``tensors`` are named in full.
+
+    ``layers``: the derivation that counts this group's layers, where they are not the table's, as a decoder's.
+    """
 
     modules: Entries = {}
     tensors: Entries = {}
+    layers: str | None = None
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -153,7 +153,9 @@ class Matcher:
         """For each set of alternatives and each layer, the entries of the alternative that is there."""
         for group, variants in self.table.either.items():
             layered = any("{layer}" in name for v in variants.values() for name in (*v.modules, *v.tensors))
-            for layer in self._layers("{layer}" if layered else "", None):
+            own = next((v.layers for v in variants.values() if v.layers is not None), None)
+            count = None if own is None else range(facts.derive(self.model, own))
+            for layer in self._layers("{layer}" if layered else "", count):
                 yield from self._best(group, variants, layer)
 
     def _best(self, group: str, variants: Mapping[str, Variant], layer: int) -> list[_Wanted]:

@@ -76,8 +76,8 @@ def rope_llama3(model: Model) -> bool:
 def rope_factors_llama3(model: Model) -> NDArray[np.float32] | None:
     """What each frequency is divided by, by transformers' ``_compute_llama3_parameters``.
 
-    Wavelengths are float32, as torch computes them; low ones stay, high ones are divided by ``factor``, between them
-    it is interpolated.
+    Wavelengths are float32, as torch computes them, where a number over a tensor is the tensor's reciprocal times the
+    number; low ones stay, high ones are divided by ``factor``, between them it is interpolated.
     """
     if not rope_llama3(model):
         return None
@@ -88,13 +88,13 @@ def rope_factors_llama3(model: Model) -> NDArray[np.float32] | None:
     factor, low, high = (float(rope.get(k, d)) for k, d in _LLAMA3_DEFAULTS)
     context = rope.get("original_max_position_embeddings", 8192)
     factors = []
-    for wavelength in np.float32(2 * math.pi) / frequencies:
+    for wavelength in np.float32(1) / frequencies * np.float32(2 * math.pi):
         if wavelength < context / high:
             factors.append(np.float32(1))
         elif wavelength > context / low:
             factors.append(np.float32(factor))
         else:
-            smooth = (np.float32(context) / wavelength - np.float32(low)) / np.float32(high - low)
+            smooth = (np.float32(1) / wavelength * np.float32(context) - np.float32(low)) / np.float32(high - low)
             factors.append(np.float32(1) / ((np.float32(1) - smooth) / np.float32(factor) + smooth))
     return np.array(factors, np.float32)
 
