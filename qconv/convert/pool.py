@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from qconv.errors import QconvError
 
-_PATIENCE = 0.7
+_PATIENCE = 0.5
 """Seconds that workers get to stop; one that hangs in a read from a dead disk is left behind."""
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from qconv.convert.schedule import Target
 SECONDS = 1.0
 """Longest time between two syncs."""
 
-BYTES = 64 << 20
+BYTES = 32 << 20
 """Bytes after which a sync begins at once: what a stopped conversion has to do again, and the wait at its end."""
 
 
