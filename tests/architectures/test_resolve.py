@@ -203,6 +203,23 @@ def test_a_config_that_lies_is_one_error(llama: Headers, key: str, value: object
         architectures.resolve(llama)
 
 
+def test_a_reranker_keeps_two_rows_of_its_output(tmp_path: Path) -> None:
+    checkpoint = golden("qwen3")
+    assert checkpoint.config is not None
+    plain = [output.name for output in architectures.resolve(checkpoint).tensors]
+    (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {"no": 3, "yes": 7}}}', "utf-8")
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# Qwen3-Reranker-0.6B\n", "utf-8")
+    checkpoint.directory = tmp_path
+    resolved = architectures.resolve(checkpoint)
+    assert resolved.architecture == "qwen3"
+    assert [o.name for o in resolved.tensors] == ["cls.output.weight", *plain]
+    first = resolved.tensors[0].recipe
+    assert (first.shape[0], first.sources[0]) == (2, "model.embed_tokens.weight")
+    assert "row 7 of" in first.describe()
+    assert resolved.metadata["qwen3.pooling_type"].data == 4
+    assert resolved.metadata["qwen3.classifier.output_labels"].data == ["yes", "no"]
+
+
 def every_golden() -> Iterator[str]:
     return (path.stem for path in sorted((HERE / "goldens").glob("*.json")))
 

@@ -29,3 +29,13 @@ def swap_groups_after(recipe: Recipe, skip: int, outer: int, inner: int) -> Reci
         raise refuse("swap_groups_after", recipe, f"it has no more than {skip} rows")
     first, second = split(recipe, 0, skip, rest), split(recipe, 1, skip, rest)
     return join("swap_groups_after", [first, swap_groups(second, outer, inner)], axis=0)
+
+
+@operation
+def rows_at(recipe: Recipe, *numbers: int) -> Recipe:
+    """The rows of these numbers, in this order."""
+    count = recipe.shape[0]
+    if any(not 0 <= number < count for number in numbers):
+        raise refuse("rows_at", recipe, f"it has no row {max(numbers)}")
+    picked = [gather(recipe, f"row {n} of", (count,), picks={0: (n, n + 1, 1)}) for n in numbers]
+    return join("rows_at", picked, axis=0)

@@ -1,0 +1,45 @@
+"""Qwen3-Reranker: a language model read as a classifier, told from others by its names only."""
+
+from __future__ import annotations
+
+from qconv.architectures.model import Model
+from qconv.architectures.registry import condition, derivation
+from qconv.errors import PlanError
+from qconv.files import read_bytes, read_json
+
+_HEADING = "# qwen3-reranker"
+_LARGEST_README = 16 << 20
+
+
+@condition
+def is_reranker(model: Model) -> bool:
+    """The model card's heading, the folder's name or ``_name_or_path`` says so."""
+    names = [str(model.find("_name_or_path")), str(model.find("model_type"))]
+    if model.directory is not None:
+        names.append(model.directory.name)
+        readme = model.directory / "README.md"
+        if readme.is_file() and _HEADING in read_bytes(readme, _LARGEST_README).decode("utf-8", "replace").lower():
+            return True
+    return any("qwen3-reranker" in name.lower() for name in names)
+
+
+@derivation
+def token_yes(model: Model) -> int:
+    return _token(model, "yes")
+
+
+@derivation
+def token_no(model: Model) -> int:
+    return _token(model, "no")
+
+
+def _token(model: Model, text: str) -> int:
+    """The number of a token in ``tokenizer.json`` (or ``vocab.json``)."""
+    if model.directory is not None:
+        for file, path in (("tokenizer.json", ("model", "vocab")), ("vocab.json", ())):
+            if (model.directory / file).is_file():
+                found = read_json(model.directory / file)
+                for part in path:
+                    found = found[part]
+                return int(found[text])
+    raise PlanError(f"needs a tokenizer that has the token {text!r}", file=model.directory)
