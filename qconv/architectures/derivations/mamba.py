@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 from qconv.architectures.model import Model
-from qconv.architectures.registry import derivation
+from qconv.architectures.registry import derivation, rename
+from qconv.errors import PlanError
 
 
 @derivation
@@ -14,11 +19,63 @@ def mamba_inner_size(model: Model) -> int:
 
 @derivation
 def mamba_time_step_rank(model: Model) -> int:
-    """A sixteenth of the hidden size, rounded up, when not given."""
-    return model.count("time_step_rank", "dt_rank", default=-(-model.count("hidden_size", "d_model") // 16))
+    """A sixteenth of the hidden size, rounded up, when not given or "auto"."""
+    keys = ("time_step_rank", "dt_rank", "mamba_dt_rank")
+    if model.find(*keys) in (None, "auto"):
+        return -(-model.count("hidden_size", "d_model", "mamba_d_model") // 16)
+    return model.count(*keys)
 
 
 @derivation
 def is_falcon_mamba(model: Model) -> bool:
     """Falcon Mamba normalizes B, C and the time step."""
     return bool(model.find("model_type") == "falcon_mamba")
+
+
+@derivation
+def mamba2_inner_size(model: Model) -> int:
+    """The hidden size times ``expand``, which is two when not given."""
+    expand = model.integer("mamba_expand", "expand", default=2)
+    return model.count("intermediate_size", "d_inner", default=expand * model.count("hidden_size", "d_model", "dim"))
+
+
+@derivation
+def mamba2_heads(model: Model) -> int:
+    """Heads of the inner size; PlanError when they do not share it evenly."""
+    inner, size = mamba2_inner_size(model), model.count("head_dim", default=64)
+    if size == 0 or inner % size:
+        raise PlanError(f"an inner size of {inner} is no multiple of heads of {size}", file=model.directory)
+    return inner // size
+
+
+@derivation
+def mamba2_groups(model: Model) -> int:
+    """Groups of heads that share B and C."""
+    return model.count("n_groups", default=1)
+
+
+@derivation
+def ones(model: Model, count: int) -> list[float]:
+    """``count`` multipliers that change nothing."""
+    return [1.0] * count
+
+
+@derivation
+def state_rows(model: Model) -> int:
+    """Rows of B, and of C, in a projection that makes them."""
+    return model.count("mamba_n_groups") * model.count("mamba_d_state")
+
+
+_EXPERT = re.compile(r"layers\.(\d{1,9})\.feed_forward\.experts\.0\.")
+
+
+@rename
+def jamba_spelling(name: str, config: Mapping[str, Any]) -> str:
+    """The spelling of its first checkpoints: ``moe`` in every layer, with one expert where there is no choice."""
+    name = name.replace(".moe.", ".feed_forward.")
+    period, offset = config.get("expert_layer_period"), config.get("expert_layer_offset")
+    if (match := _EXPERT.match(name)) and isinstance(period, int) and isinstance(offset, int) and period > 0:
+        layer = int(match[1])
+        if layer < offset or (layer - offset) % period:
+            return name.replace(".experts.0.", ".")
+    return name
