@@ -35,9 +35,9 @@ from qconv.blocks.nibbles import (
     INFINITY,
     LARGEST,
     TILE,
+    as_bytes,
     gather_weighed,
     pack,
-    put_half,
     sixteen,
     write_levels,
 )
@@ -47,7 +47,6 @@ from qconv.blocks.search_important import level_between, search_important
 @inline
 def encode(rows, out, top, block_bytes):
     """As ggml's ``quantize_row_q4_1_ref``; False when a weight is not finite."""
-    lows, highs = scratch(256, f32), scratch(256, f32)
     lowest, inverses, shifts = scratch(16, f32), scratch(16, f32), scratch(16, f32)
     halves, mins = scratch(16, u16), scratch(16, u16)
     for start in range(0, rows.size, AT_ONCE):
@@ -56,11 +55,7 @@ def encode(rows, out, top, block_bytes):
             largest = most(bits(size(as_float(load(rows, i, 16)))), largest)
         if any_lane(largest >= INFINITY):
             return False
-        sixteen(_lesser, rows, start, lows)
-        sixteen(_greater, rows, start, highs)
-        low, high = load(lows, 0, 16), load(highs, 0, 16)
-        for i in range(1, 16):
-            low, high = least(load(lows, i * 16, 16), low), most(load(highs, i * 16, 16), high)
+        low, high = sixteen(least, _lesser, rows, start), sixteen(most, _greater, rows, start)
         store(lowest, 0, low)
         if any_lane(low == 0.0):
             for b in range(16):
@@ -78,9 +73,9 @@ def encode(rows, out, top, block_bytes):
         for b in range(16):
             at = (start // 32 + b) * block_bytes
             level = to_int((as_float(load(rows, start + 32 * b, 32)) - shifts[b]) * inverses[b] + 0.5)
-            put_half(out, at, halves[b])
-            put_half(out, at + 2, mins[b])
-            pack(out, at + 4, least(level, top), top > 15)
+            store(out, at, load(as_bytes(halves), 2 * b, 2))
+            store(out, at + 2, load(as_bytes(mins), 2 * b, 2))
+            pack(out, at + 4, level, top > 15)
     return True
 
 

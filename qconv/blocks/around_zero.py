@@ -15,7 +15,6 @@ from qconv.blocks.lanes import (
     bits,
     f32,
     floats,
-    i32,
     inline,
     lane,
     least,
@@ -36,9 +35,9 @@ from qconv.blocks.nibbles import (
     INFINITY,
     LARGEST,
     TILE,
+    as_bytes,
     gather_weighed,
     pack,
-    put_half,
     sixteen,
     write_levels,
 )
@@ -50,14 +49,9 @@ _SIGN = -0x80000000
 @inline
 def encode(rows, out, top, block_bytes):
     """As ggml's ``quantize_row_q4_0_ref``; False when a weight is not finite."""
-    positive, negative = scratch(256, i32), scratch(256, i32)
     extremes_, inverses, offsets, halves = scratch(16, f32), scratch(16, f32), scratch(16, f32), scratch(16, u16)
     for start in range(0, rows.size, AT_ONCE):
-        sixteen(_positive, rows, start, positive)
-        sixteen(_negative, rows, start, negative)
-        p, n = load(positive, 0, 16), load(negative, 0, 16)
-        for i in range(1, 16):
-            p, n = most(load(positive, i * 16, 16), p), most(load(negative, i * 16, 16), n)
+        p, n = sixteen(most, _positive, rows, start), sixteen(most, _negative, rows, start)
         if any_lane((p >= INFINITY) | (n >= INFINITY)):
             return False
         extreme = select(most(p, n) == 0, 0.0, floats(select(p > n, p, n | _SIGN)))
@@ -74,7 +68,7 @@ def encode(rows, out, top, block_bytes):
         for b in range(16):
             at = (start // 32 + b) * block_bytes
             level = to_int(as_float(load(rows, start + 32 * b, 32)) * inverses[b] + offsets[b])
-            put_half(out, at, halves[b])
+            store(out, at, load(as_bytes(halves), 2 * b, 2))
             pack(out, at + 2, least(level, 2 * top - 1), top > 8)
     return True
 

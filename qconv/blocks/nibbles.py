@@ -57,28 +57,52 @@ def _mask_bits(typing, mask):
     return types.uint32(mask), emit
 
 
+@intrinsic
+def as_bytes(typing, memory):
+    """Memory of another type as memory of bytes."""
+
+    def emit(context, builder, signature, values):
+        return builder.bitcast(values[0], ir.IntType(8).as_pointer())
+
+    return types.CPointer(u8)(memory), emit
+
+
+def _chunks(name: str, offset: int) -> Any:
+    """An intrinsic giving every other chunk of ``n`` lanes, from the first or the second on, of two vectors in turn."""
+
+    def function(typing, a, b, n):
+        def emit(context, builder, signature, values):
+            count, size = signature.args[0].n, n.literal_value
+            order = [i + k + offset * size for i in range(0, 2 * count, 2 * size) for k in range(size)]
+            kind = ir.VectorType(ir.IntType(32), count)
+            return builder.shuffle_vector(values[0], values[1], kind(order))
+
+        return a(a, b, n), emit
+
+    function.__name__ = function.__qualname__ = name
+    return intrinsic(prefer_literal=True)(function)
+
+
+_even_chunks, _odd_chunks = _chunks("_even_chunks", 0), _chunks("_odd_chunks", 1)
+
+
 @inline
-def sixteen(function, rows, start, memory):
-    """``function(rows, i)``, 16 lanes, of 16 blocks from weight ``start`` on, transposed: one block a lane."""
-    vectors = (
-        function(rows, start),
-        function(rows, start + 32),
-        function(rows, start + 64),
-        function(rows, start + 96),
-        function(rows, start + 128),
-        function(rows, start + 160),
-        function(rows, start + 192),
-        function(rows, start + 224),
-        function(rows, start + 256),
-        function(rows, start + 288),
-        function(rows, start + 320),
-        function(rows, start + 352),
-        function(rows, start + 384),
-        function(rows, start + 416),
-        function(rows, start + 448),
-        function(rows, start + 480),
-    )
-    store_turned(memory, 0, 16, vectors)
+def _halved(choose, a, b, n):
+    return choose(_even_chunks(a, b, n), _odd_chunks(a, b, n))
+
+
+@inline
+def _four(choose, function, rows, i):
+    first = _halved(choose, function(rows, i), function(rows, i + 32), 8)
+    return _halved(choose, first, _halved(choose, function(rows, i + 64), function(rows, i + 96), 8), 4)
+
+
+@inline
+def sixteen(choose, function, rows, start):
+    """What ``choose`` leaves of ``function(rows, i)``, 16 lanes, for 16 blocks from weight ``start`` on, one a lane."""
+    first = _halved(choose, _four(choose, function, rows, start), _four(choose, function, rows, start + 128), 2)
+    second = _halved(choose, _four(choose, function, rows, start + 256), _four(choose, function, rows, start + 384), 2)
+    return _halved(choose, first, second, 1)
 
 
 @inline
