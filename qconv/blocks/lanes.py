@@ -48,7 +48,7 @@ inline = njit(forceinline=True, nogil=True, error_model="numpy")
 """Decorator of a helper that is compiled into its callers."""
 
 
-class Vector(types.Type):
+class Vector(types.Type):  # type: ignore[misc]  # numba is not looked into
     """``n`` lanes of a numba scalar type; masks are lanes of boolean."""
 
     def __init__(self, dtype: Any, n: int) -> None:
