@@ -16,7 +16,12 @@ from qconv.errors import PlanError
 
 @derivation
 def rotating_dimensions(model: Model) -> int:
-    """Dimensions of a head that rotate, cut to a whole number before they are shared out among the heads."""
+    """Dimensions of a head that rotate: ``rotary_dim`` of Phi 2's first configs, or a share of all.
+
+    The share is cut to a whole number before the heads divide it.
+    """
+    if model.find("rotary_dim") is not None:
+        return model.count("rotary_dim")
     share = parameters(model).get("partial_rotary_factor", 1.0)
     if not isinstance(share, int | float):
         raise model.lacks(["partial_rotary_factor"], share, "a number")
