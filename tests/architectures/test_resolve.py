@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -220,10 +219,7 @@ def test_a_reranker_keeps_two_rows_of_its_output(tmp_path: Path) -> None:
     assert resolved.metadata["qwen3.classifier.output_labels"].data == ["yes", "no"]
 
 
-def every_golden() -> Iterator[str]:
-    return (path.stem for path in sorted((HERE / "goldens").glob("*.json")))
-
-
+GOLDENS = sorted(path.stem for path in (HERE / "goldens").glob("*.json"))
 SMALL = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["factor", "rope_type", "x"]), inner),
@@ -234,7 +230,7 @@ SMALL = st.recursive(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_no_config_causes_anything_but_our_errors(data: st.DataObject) -> None:
-    checkpoint = golden(data.draw(st.sampled_from(sorted(every_golden()))))
+    checkpoint = golden(data.draw(st.sampled_from(GOLDENS)))
     config = dict(checkpoint.config or {})
     for key in data.draw(st.lists(st.sampled_from(sorted(config)), min_size=1, max_size=3)):
         config[key] = data.draw(SMALL)
