@@ -1,14 +1,26 @@
 """The command line: one file per command, and what the screen shows."""
 
+import os
 import sys
 
 
 def main() -> None:
     """Entry point of the ``qconv`` command."""
     try:
+        _prepare_streams()
         from qconv.cli.outcome import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # pressed before anything began
         code = 130
     sys.exit(code)
+
+
+def _prepare_streams() -> None:
+    """Makes sure that printing cannot fail: streams that are closed swallow everything, paths come out as they are."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # open as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+        stream.reconfigure(errors="surrogateescape" if utf8 and stream is sys.stdout else "backslashreplace")  # type: ignore[union-attr]
