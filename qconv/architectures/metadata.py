@@ -21,6 +21,7 @@ _CONSTRUCTORS = {
     "bool": ValueType.BOOL,
     "string": ValueType.STRING,
 }
+_EARLY_END = "general.type"
 _LARGEST_FLOAT = 3.5e38
 _RANGES = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1)}
 
@@ -32,13 +33,15 @@ def metadata(model: Model, table: Table) -> Metadata:
     PlanError: the config lacks what the table requires, or holds a value the key's type cannot.
     """
     order = list(table.metadata)
-    count = order.index("general.type") + 1 if "general.type" in table.metadata else 0
+    count = order.index(_EARLY_END) + 1 if _EARLY_END in table.metadata else 0
     early = {name: table.metadata[name] for name in order[:count]}
     late = {name: table.metadata[name] for name in order[count:]}
     shared = {name: key for name, key in common().metadata.items() if name not in table.without}
     found: Metadata = {}
     for keys in (early, shared if table.common else {}, late):
         found |= _values(model, keys, table.gguf_name)
+    if next(iter(found), None) == _EARLY_END:  # nothing came before it
+        del found[_EARLY_END]
     return found
 
 

@@ -40,7 +40,7 @@ class Model:
         return float(as_float32(self.reader.read(info.name, 0, 1), info.dtype).reshape(-1)[0])
 
     def find(self, *keys: str) -> Any:
-        """The value of the first key that the config has, dots leading into tables and lists; None when it has none of them."""
+        """The value of the first key that the config has, dots leading into tables and lists; else None."""
         for key in keys:
             found, value = self._look_up(key)
             if found:
