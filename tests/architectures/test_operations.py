@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qconv.architectures import registry
 from qconv.architectures.operations import exponential
 from qconv.architectures.operations.base import Source, as_float32
+from qconv.architectures.operations.combine import join
 from qconv.architectures.power import power
 from qconv.errors import PlanError
 from qconv.types import Recipe, TensorInfo
@@ -185,9 +186,9 @@ def test_combinations() -> None:
     a, b = numbers(2, 3, 4), numbers(2, 5, 4)
     memory = Memory(a=a, b=b, u=numbers(3), v=numbers(4))
     parts = [memory.source("a"), memory.source("b")]
-    check(memory, apply("concat_rows")(parts), np.concatenate([a, b], 1))
+    check(memory, join("concat", parts, axis=1), np.concatenate([a, b], 1))
     vectors = [memory.source("u"), memory.source("v")]
-    check(memory, apply("concat")(vectors), np.concatenate([memory.arrays["u"], memory.arrays["v"]]))
+    check(memory, join("concat", vectors, axis=0), np.concatenate([memory.arrays["u"], memory.arrays["v"]]))
     with pytest.raises(PlanError, match="does not fit"):
         apply("stack")(parts)
     check(memory, apply("stack")([memory.source("a"), memory.source("a")]), np.stack([a, a]))

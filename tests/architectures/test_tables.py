@@ -158,3 +158,55 @@ def test_quirks_are_few_and_used() -> None:
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
     assert modules == set(quirky.values())
     assert all(len((folder / f"{name}.py").read_text("utf-8").splitlines()) <= 110 for name in modules)
+
+
+def used(kind: str) -> set[str]:
+    found: set[str] = set()
+    for name in names():
+        one = table(name)
+        for _, entry in entries(one):
+            if kind == "maker" and entry.make:
+                found.add(entry.make)
+            steps = {step if isinstance(step, str) else next(iter(step)) for step in entry.do}
+            if kind in ("operation", "combination"):
+                found |= steps
+            if kind == "condition":
+                found |= {when for when in (entry.when, entry.optional) if isinstance(when, str)}
+        if kind == "rename":
+            found |= set(one.renames)
+        if kind == "condition":
+            found |= {g.when for g in one.metadata.values() if isinstance(g, Key) and isinstance(g.when, str)}
+            found |= {d.when for d in one.drop if isinstance(d.when, str)}
+            found |= {when for when in one.becomes.values() if isinstance(when, str)}
+    return found
+
+
+BUILT_IN = {"widen", "stack"}
+"""Operations the engine itself applies."""
+
+
+@pytest.mark.parametrize("kind", ["operation", "combination", "maker", "condition", "rename"])
+def test_every_name_is_used(kind: str) -> None:
+    assert set(registry.known(kind)) - used(kind) - BUILT_IN == set()
+
+
+def test_every_derivation_is_used() -> None:
+    found: set[str] = set()
+    keys = [given for name in names() for given in table(name).metadata.values()]
+    for given in (*keys, *common().metadata.values()):
+        if isinstance(given, Key):
+            found |= {given.derive or "", *map(str, given.of)}
+    for name in names():
+        one = table(name)
+        found |= {one.layers, one.experts}
+        found |= {variant.layers or "" for group in one.either.values() for variant in group.values()}
+        for default in (value for part in one.defaults.values() for value in part.values()):
+            if isinstance(default, dict):
+                found |= {str(default.get("derive")), *map(str, default.get("of", ()))}
+        for _, entry in entries(one):
+            found.add(entry.count or "")
+            for step in entry.do:
+                given_arguments = [] if isinstance(step, str) else list(step.values())
+                for argument in given_arguments:
+                    found |= set(map(str, argument if isinstance(argument, tuple | list) else (argument,)))
+    assert set(registry.known("derivation")) - found == set()

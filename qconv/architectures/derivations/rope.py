@@ -24,7 +24,6 @@ def parameters(model: Model) -> Mapping[str, Any]:
     return full if isinstance(full, Mapping) else {}
 
 
-@derivation
 def rope_type(model: Model) -> str | None:
     found = parameters(model).get("rope_type")
     return found.lower() if isinstance(found, str) else None

@@ -56,18 +56,6 @@ def _alike(label: str, parts: Sequence[Recipe]) -> None:
             raise refuse(label, part, f"it is {part.dtype}, {parts[0].sources[0]} is {parts[0].dtype}")
 
 
-@combination
-def concat(parts: Sequence[Recipe]) -> Recipe:
-    """One after another along the first dimension."""
-    return join("concat", parts, axis=0)
-
-
-@combination
-def concat_rows(parts: Sequence[Recipe]) -> Recipe:
-    """One after another along the last dimension but one: in each matrix of a stack."""
-    return join("concat_rows", parts, axis=max(0, len(parts[0].shape) - 2))
-
-
 def join(label: str, parts: Sequence[Recipe], axis: int) -> Recipe:
     """Parts one after another along ``axis``, which may not be the last of several."""
     _alike(label, parts)
