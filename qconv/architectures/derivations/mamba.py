@@ -55,12 +55,6 @@ def mamba2_groups(model: Model) -> int:
 
 
 @derivation
-def ones(model: Model, count: int) -> list[float]:
-    """``count`` multipliers that change nothing."""
-    return [1.0] * count
-
-
-@derivation
 def state_rows(model: Model) -> int:
     """Rows of B, and of C, in a projection that makes them."""
     return model.count("mamba_n_groups") * model.count("mamba_d_state")
