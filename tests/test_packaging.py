@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,3 +34,17 @@ def test_every_dependency_has_a_lower_bound() -> None:
 def test_only_numba_has_an_upper_bound() -> None:
     bounded = [d for d in PROJECT["project"]["dependencies"] if re.search(r"<|==|~=", d)]
     assert [re.match(r"[\w-]+", d)[0] for d in bounded] == ["numba"]  # type: ignore[index]
+
+
+def test_a_wheel_works_away_from_the_checkout(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    place = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    code = "import qconv.formats as f; print(f.ROOT); from qconv.cli import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "architectures", "llama"], cwd=tmp_path, env=place, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith(f"{tmp_path / 'site' / 'qconv' / '_formats'}\nllama: ")
