@@ -122,7 +122,15 @@ class Matcher:
     def _layers(self, name: str, layers: Iterable[int] | None) -> Iterable[int]:
         if "{layer}" not in name:
             return (-1,)
-        return range(facts.derive(self.model, self.table.layers)) if layers is None else layers
+        if layers is not None:
+            return layers
+        count = int(facts.derive(self.model, self.table.layers))
+        if count > len(self.names):
+            raise PlanError(
+                f"config.json counts {count} layers, the checkpoint has {len(self.names)} tensors",
+                file=self.model.directory,
+            )
+        return range(count)
 
     def _wanted(self, name: str, entry: Entry, layer: int, suffix: str, required: bool) -> _Wanted:
         def spelled(text: str) -> str:

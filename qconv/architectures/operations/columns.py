@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.architectures.operations.base import Derived, columns
+from qconv.architectures.operations.base import Derived, buffer
 from qconv.architectures.operations.rows import View, whole
 from qconv.architectures.registry import operation
 from qconv.types import Recipe, Rows, TensorReader
@@ -25,8 +25,12 @@ class PickColumns(Derived):
         return (*self.inner.shape[:-1], int(np.prod(self.view.counts)))
 
     def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        target = buffer(self, stop - start, out)
         rows = self.inner.read(reader, start, stop)
-        return np.ascontiguousarray(rows[:, self.view.rows(0, columns(self))])
+        cells = rows.reshape(stop - start, *self.view.grid)[(slice(None), *(slice(*pick) for pick in self.view.picks))]
+        turned = cells.transpose(0, *(axis + 1 for axis in self.view.order))
+        target.reshape(stop - start, *self.view.counts)[...] = turned
+        return target
 
     def describe(self) -> str:
         return f"{self.label}{list(self.view.grid)}({self.inner.describe()})"
