@@ -1,5 +1,4 @@
 import struct
-import time
 
 import numpy as np
 import pytest
@@ -104,23 +103,15 @@ def test_bytes_that_are_no_text_come_back(tmp_path):
     assert gguf.header(read.metadata, [t.info for t in read.tensors.values()]).header == data[: read.data_offset]
 
 
-def test_a_quarter_of_a_million_tokens_are_read_quickly(tmp_path):
+def test_a_quarter_of_a_million_tokens(tmp_path):
     tokens = b"".join(p.text(f"token{i}") for i in range(262_144))
     path = tmp_path / "x.gguf"
     path.write_bytes(p.file([p.key("tokenizer.ggml.tokens", p.ARRAY, p.array(p.STRING, 262_144, tokens))]))
-    best = min(_seconds(gguf.read, path) for _ in range(3))
-    assert best < 0.2
     read = gguf.read(path)
     assert read.metadata["tokenizer.ggml.tokens"].data[262_143] == b"token262143"
-    assert min(_seconds(gguf.header, read.metadata, []) for _ in range(3)) < 0.1
-    as_list = {"tokens": Value.array(ValueType.STRING, read.metadata["tokenizer.ggml.tokens"].data.text())}
-    assert min(_seconds(gguf.header, as_list, []) for _ in range(3)) < 0.2
-
-
-def _seconds(call, *arguments):
-    start = time.perf_counter()
-    call(*arguments)
-    return time.perf_counter() - start
+    texts = read.metadata["tokenizer.ggml.tokens"].data.text()
+    as_list = {"tokenizer.ggml.tokens": Value.array(ValueType.STRING, texts)}
+    assert gguf.header(as_list, []).header == gguf.header(read.metadata, []).header
 
 
 def test_messages_name_file_and_tensor(tmp_path):

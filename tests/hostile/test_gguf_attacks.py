@@ -14,11 +14,11 @@ def test_attacks_are_refused_at_once(tmp_path, attack):
     path = tmp_path / "x.gguf"
     path.write_bytes(data)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with pytest.raises(FormatError) as caught:
             gguf.read(path)
-        seconds, (_, most) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+        seconds, (_, most) = time.process_time() - start, tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert complaint in str(caught.value)
@@ -36,6 +36,6 @@ def test_many_small_items_stay_quick(tmp_path):
     keys = b"".join(b"\3\0\0\0\0\0\0\0%03x" % i + b"\0\0\0\0\0" for i in range(4096))
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF\3\0\0\0" + bytes(8) + (4096).to_bytes(8, "little") + keys)
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(gguf.read(path).metadata) == 4096
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
