@@ -19,7 +19,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat
-from qconv.blocks.lanes import LANES, as_float, bits, inline, load, store_turned
+from qconv.blocks.lanes import LANES, bits, inline, load, store_turned
 
 Kernel = Callable[[NDArray[Any], NDArray[np.float32] | None, int, NDArray[np.uint8]], bool]
 """``kernel(rows, importance, first, out)``: encodes 1-D ``rows``, whole groups, of which the first weight is in column
@@ -63,32 +63,6 @@ def find(places, first, columns, parts, weights):
         place = (first + number * parts * weights) % columns
         for part in range(parts):
             places[part * count + number] = place + part * weights
-
-
-@inline
-def turn(rows, places, lanes, weights):
-    """The sub-blocks at ``places`` of ``rows``, transposed: ``lanes[i * LANES + lane]`` is weight ``i`` of a lane's."""
-    for t in range(0, LANES, 16):
-        for i in range(0, weights, 16):
-            sixteen = (
-                as_float(load(rows, places[t] + i, 16)),
-                as_float(load(rows, places[t + 1] + i, 16)),
-                as_float(load(rows, places[t + 2] + i, 16)),
-                as_float(load(rows, places[t + 3] + i, 16)),
-                as_float(load(rows, places[t + 4] + i, 16)),
-                as_float(load(rows, places[t + 5] + i, 16)),
-                as_float(load(rows, places[t + 6] + i, 16)),
-                as_float(load(rows, places[t + 7] + i, 16)),
-                as_float(load(rows, places[t + 8] + i, 16)),
-                as_float(load(rows, places[t + 9] + i, 16)),
-                as_float(load(rows, places[t + 10] + i, 16)),
-                as_float(load(rows, places[t + 11] + i, 16)),
-                as_float(load(rows, places[t + 12] + i, 16)),
-                as_float(load(rows, places[t + 13] + i, 16)),
-                as_float(load(rows, places[t + 14] + i, 16)),
-                as_float(load(rows, places[t + 15] + i, 16)),
-            )
-            store_turned(lanes, i * LANES + t, LANES, sixteen)
 
 
 @inline

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, find, turn, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, find, turn_back
 from qconv.blocks.lanes import (
     LANES,
     f32,
@@ -29,6 +29,7 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
+from qconv.blocks.tiles import gather
 from qconv.blocks.uneven import VALUES, finite, nearest_index, pick, search, weigh, weigh_by_square
 from qconv.blocks.unpack import half
 
@@ -58,12 +59,12 @@ def _encode(rows, importance, first, out):
     halves = scratch(LANES, u16)
     for start in range(0, rows.size, 32 * LANES):
         find(places, start, rows.size, 1, 32)
-        turn(rows, places, x, 32)
+        gather(rows, places, 32, x)
         if importance is None:
             weigh_by_square(x, weights)
         else:
             find(places, first + start, importance.size, 1, 32)
-            turn(importance, places, weights, 32)
+            gather(importance, places, 32, weights)
             squares = splat(0.0, LANES)
             for i in range(32):
                 v = load(x, i * LANES, LANES)

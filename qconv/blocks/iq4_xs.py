@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn_back
 from qconv.blocks.lanes import (
     LANES,
     f32,
@@ -35,6 +35,7 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
+from qconv.blocks.tiles import gather
 from qconv.blocks.uneven import VALUES, finite, nearest_index, pick, search, weigh, weigh_by_square
 from qconv.blocks.unpack import half
 
@@ -93,12 +94,12 @@ def _encode(rows, importance, first, out):
     packed, quants = scratch(_HALF_MEMORY, u8), scratch(_HALF_MEMORY, u8)
     for start in range(0, rows.size, 32 * LANES):
         find(places, start, rows.size, 8, 32)
-        turn(rows, places, x, 32)
+        gather(rows, places, 32, x)
         if importance is None:
             weigh_by_square(x, weights)
         else:
             find(places, first + start, importance.size, 8, 32)
-            turn(importance, places, weights, 32)
+            gather(importance, places, 32, weights)
             _sum_of_squares(x, scales)
             weigh(x, weights, load(scales, 0, LANES) * (2 / 256))
         scale, largest = search(x, weights)

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat, kernel
-from qconv.blocks.groups import PLACE, turn, turn_back
+from qconv.blocks.groups import PLACE, turn_back
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -38,6 +38,7 @@ from qconv.blocks.lanes import (
     u8,
     u16,
 )
+from qconv.blocks.tiles import gather
 
 AT_ONCE = 16 * 32
 """Weights of the blocks quantized at once where there is no search."""
@@ -187,8 +188,8 @@ def gather_weighed(rows, importance, means, block, x, weights):
             column += 1
             if column == per_row:
                 row, column = row + 1, 0
-    turn(rows, places, x, 32)
-    turn(importance, columns, weights, 32)
+    gather(rows, places, 32, x)
+    gather(importance, columns, 32, weights)
     largest = bits(splat(0.0, LANES))
     for i in range(32):
         v = load(x, i * LANES, LANES)

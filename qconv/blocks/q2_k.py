@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn_back
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -41,6 +41,7 @@ from qconv.blocks.search_important import level_between, search_important
 from qconv.blocks.search_positive import search_positive
 from qconv.blocks.search_scale_min import search_scale_min
 from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, TILE, collect, low_bits, weigh
+from qconv.blocks.tiles import gather
 from qconv.blocks.unpack import half
 
 _BYTES = 84
@@ -102,7 +103,7 @@ def _encode(rows, importance, first, out):
         for g in range(groups):
             begin = start + g * TILE
             find(places, begin, rows.size, 16, 16)
-            turn(rows, places, x, 16)
+            gather(rows, places, 16, x)
             if importance is None:
                 if not _weigh_by_size(x, weights):
                     return False
@@ -111,7 +112,7 @@ def _encode(rows, importance, first, out):
                 if not _finite(x):
                     return False
                 find(places, first + begin, importance.size, 16, 16)
-                turn(importance, places, weights, 16)
+                gather(importance, places, 16, weights)
                 collect(weigh(x, weights, 1.0), sums, g)
                 found = search_important(x, weights, levels, 16, 3)[:4]
             collect(found[0], scales, g)
@@ -130,7 +131,7 @@ def _encode(rows, importance, first, out):
             store(scale_levels, part * LANES, both & 0xFF)
         for g in range(groups):
             find(places, start + g * TILE, rows.size, 16, 16)
-            turn(rows, places, x, 16)
+            gather(rows, places, 16, x)
             inverse, low = load(inverses, g * LANES, LANES), load(lows, g * LANES, LANES)
             _finish(x, importance, inverse, low, start // 256, g, d, dmin, scale_levels, out)
     return True

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn_back
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -43,6 +43,7 @@ from qconv.blocks.lanes import (
 )
 from qconv.blocks.search_scale import extremes, level_of, search_scale
 from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, LEAST, TILE, collect, low_bits, weigh
+from qconv.blocks.tiles import gather
 from qconv.blocks.unpack import half
 
 _BYTES = 110
@@ -132,7 +133,7 @@ def _fit(rows, start, lanes, count, tries, products, squares, again):
         number = min(LANES, count - begin)
         for k in range(LANES):
             places[k] = start + _place(lanes[begin + min(k, number - 1)])
-        turn(rows, places, x, 16)
+        gather(rows, places, 16, x)
         p, s, largest = _start(x, levels)
         if any_lane(largest >= INFINITY):
             return -1
@@ -240,7 +241,7 @@ def _finish(rows, importance, first, start, groups, scales, halves, out):
     for g in range(groups):
         begin = start + g * TILE
         find(places, begin, rows.size, 16, 16)
-        turn(rows, places, x, 16)
+        gather(rows, places, 16, x)
         d = from_half(load(halves, g * COUNT, COUNT))
         for part in range(16):
             store(lane_scale, part * COUNT, d * load(scales, part * LANES + g * COUNT, COUNT))
@@ -254,7 +255,7 @@ def _finish(rows, importance, first, start, groups, scales, halves, out):
                 _levels(x, levels)
             else:
                 find(places, first + begin, importance.size, 16, 16)
-                turn(importance, places, weights, 16)
+                gather(importance, places, 16, weights)
                 _levels_of_search(x, weights, levels)
             for i in range(16):
                 level = to_int(load(levels, i * LANES, LANES)) + 4
@@ -291,9 +292,9 @@ def _encode_important(rows, importance, first, out):
         for g in range(groups):
             begin = start + g * TILE
             find(places, begin, rows.size, 16, 16)
-            turn(rows, places, x, 16)
+            gather(rows, places, 16, x)
             find(places, first + begin, importance.size, 16, 16)
-            turn(importance, places, weights, 16)
+            gather(importance, places, 16, weights)
             largest, extreme = extremes(x, 16, False)
             if any_lane(largest >= INFINITY):
                 return False
