@@ -218,9 +218,9 @@ def main() -> None:
         with contextlib.suppress(QconvError):
             run(data)
 
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    address = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (address + used + (MEGABYTES << 20), resource.RLIM_INFINITY))
+    data_pages = int(Path("/proc/self/statm").read_text().split()[5])
+    limit = data_pages * resource.getpagesize() + (MEGABYTES << 20)  # what is allocated; mapped files do not count
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.RLIM_INFINITY))
     flags = [f"-runs={options.runs}", f"-max_total_time={options.seconds}", f"-timeout={SECONDS}", "-max_len=65536"]
     flags += [f"-artifact_prefix={findings}/{options.target}-", "-print_final_stats=1", "-rss_limit_mb=0"]
     atheris.Setup([sys.argv[0], *flags, str(corpus)], one)
