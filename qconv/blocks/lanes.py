@@ -46,6 +46,8 @@ LANES = machine.lanes()
 f32, i32, u8, u16, boolean = types.float32, types.int32, types.uint8, types.uint16, types.boolean
 inline = njit(forceinline=True, nogil=True, error_model="numpy")
 """Decorator of a helper that is compiled into its callers."""
+called = njit(nogil=True, error_model="numpy")
+"""Decorator of a long helper off the hot path, compiled once for a kernel that needs it several times."""
 
 
 class Vector(types.Type):  # type: ignore[misc]  # numba is not looked into
@@ -77,6 +79,16 @@ def _spread(builder, scalar, n):
     vector = ir.VectorType(scalar.type, n)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.IntType(32)(0))
     return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.VectorType(ir.IntType(32), n)([0] * n))
+
+
+def _both(context, builder, vector, kinds, values):
+    """The values as two of ``vector``: scalars become lanes."""
+    return [
+        value
+        if isinstance(kind, Vector)
+        else _spread(builder, context.cast(builder, value, kind, vector.dtype), vector.n)
+        for kind, value in zip(kinds, values, strict=True)
+    ]
 
 
 # ---- operators
@@ -121,12 +133,7 @@ def _operator(function, emit, result):
     @lower_builtin(function, types.Number, Vector)
     def _lower(context, builder, signature, values):
         vector = next(v for v in signature.args if isinstance(v, Vector))
-        pair = [
-            value
-            if isinstance(a, Vector)
-            else _spread(builder, context.cast(builder, value, a, vector.dtype), vector.n)
-            for a, value in zip(signature.args, values, strict=True)
-        ]
+        pair = _both(context, builder, vector, signature.args, values)
         return emit(builder, vector.dtype is f32, *pair)
 
 
@@ -298,25 +305,30 @@ def select(typing, mask, a, b):
     vector = a if isinstance(a, Vector) else b
 
     def emit(context, builder, signature, values):
-        a, b = (
-            value
-            if isinstance(kind, Vector)
-            else _spread(builder, context.cast(builder, value, kind, vector.dtype), vector.n)
-            for kind, value in zip(signature.args[1:], values[1:], strict=True)
-        )
-        return builder.select(values[0], a, b)
+        return builder.select(values[0], *_both(context, builder, vector, signature.args[1:], values[1:]))
 
     return vector(mask, a, b), emit
 
 
-@inline
-def least(a, b):
-    return select(a < b, a, b)
+def _choice(name, sign):
+    """An intrinsic taking ``a`` where ``a sign b``, else ``b``; an intrinsic since those compile fastest."""
+
+    def function(typing, a, b):
+        vector = a if isinstance(a, Vector) else b
+
+        def emit(context, builder, signature, values):
+            a, b = _both(context, builder, vector, signature.args, values)
+            compare = builder.fcmp_ordered if vector.dtype is f32 else builder.icmp_signed
+            return builder.select(compare(sign, a, b), a, b)
+
+        return vector(a, b), emit
+
+    function.__name__ = function.__qualname__ = name
+    return intrinsic(function)
 
 
-@inline
-def most(a, b):
-    return select(a > b, a, b)
+least = _choice("least", "<")
+most = _choice("most", ">")
 
 
 @intrinsic

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from qconv.blocks.lanes import inline, least, load, most, select, splat, store, to_float, to_int
+from qconv.blocks.lanes import called, inline, least, load, most, select, splat, store, to_float, to_int
 from qconv.blocks.tiles import nearest
 
 _LEAST = 1e-15
@@ -24,7 +24,7 @@ def levels_search(lanes: int) -> Any:
     filled, as floats, with the low byte of each level: a negative value has a negative level, and ggml keeps a byte.
     """
 
-    @inline
+    @called
     def search(values, weights, levels, steps, top):
         greatest = splat(0.0, lanes)
         for i in range(steps):
