@@ -184,8 +184,9 @@ def gemma4_feed_forward(model: Model) -> int | list[int]:
 def rope_factors_proportional(model: Model) -> NDArray[np.float32]:
     """Factors for layers with full attention: the part of a head that does not rotate gets endless wavelengths."""
     rope = parameters(model)
-    if rope.get("rope_type") != "proportional" or not isinstance(rope.get("partial_rotary_factor"), int | float):
+    share = rope.get("partial_rotary_factor")
+    if rope.get("rope_type") != "proportional" or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise PlanError("rope_parameters.full_attention is not proportional", file=model.directory)
     size = gemma4_head_dim(model)
-    rotating = int(size * rope["partial_rotary_factor"] / 2)
+    rotating = int(size * share / 2)
     return np.array([1.0] * rotating + [1e30] * (size // 2 - rotating), np.float32)
