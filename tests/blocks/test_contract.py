@@ -1,0 +1,84 @@
+"""What ``encode`` and ``decode`` promise, whatever the block type."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from reference import generators
+
+from qconv import blocks
+from qconv.errors import UnsupportedError, UsageError
+from qconv.formats import block_types
+
+TYPES = (
+    *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
+    *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
+)
+
+
+@pytest.mark.parametrize("importance", [None, generators.importance("activations", 512)], ids=["", "importance"])
+@pytest.mark.parametrize("block_type", TYPES)
+def test_rows_do_not_depend_on_their_neighbours(block_type: str, importance: np.ndarray | None) -> None:
+    rows = generators.rows("student-t 3", (37, 512))
+    whole = blocks.encode(block_type, rows, importance)
+    out = np.zeros_like(whole)
+    for start, stop in [(0, 1), (1, 4), (4, 21), (21, 37)]:
+        blocks.encode(block_type, rows[start:stop], importance, out=out[start:stop])
+    np.testing.assert_array_equal(out, whole)
+
+
+@pytest.mark.parametrize("block_type", TYPES)
+def test_threads_do_not_disturb_each_other(block_type: str) -> None:
+    rows = [generators.rows("gaussian 1", (40, 512), seed) for seed in range(4)]
+    alone = [blocks.encode(block_type, each) for each in rows]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda n: blocks.encode(block_type, rows[n % 4]), range(32)))
+    for number, coded in enumerate(together):
+        np.testing.assert_array_equal(coded, alone[number % 4])
+
+
+@pytest.mark.parametrize("block_type", TYPES)
+def test_decoding_what_was_encoded_comes_close(block_type: str) -> None:
+    rows = generators.rows("gaussian 1", (8, 512))
+    out = np.full(rows.shape, np.nan, np.float32)
+    decoded = blocks.decode(block_type, blocks.encode(block_type, rows), out=out)
+    assert decoded is out
+    # a gaussian in b bits is off by about 2**-b of its deviation times a little more than 2; floats by their mantissa
+    mantissa = {"F32": 24, "F16": 11, "BF16": 8}
+    bits = mantissa.get(block_type, block_types()[block_type].bits - 1.5)
+    assert float(np.sqrt(np.mean((decoded - rows) ** 2))) <= 2.0**-bits
+
+
+@pytest.mark.parametrize("block_type", [*TYPES, "MXFP4"])
+def test_no_rows_give_nothing(block_type: str) -> None:
+    layout = block_types()[block_type]
+    assert blocks.decode(block_type, np.empty((0, layout.row_bytes(256)), np.uint8)).shape == (0, 256)
+    if block_type != "MXFP4":
+        assert blocks.encode(block_type, np.empty((0, 256), np.float32)).shape == (0, layout.row_bytes(256))
+
+
+def test_rows_given_with_gaps_are_read_right() -> None:
+    rows = generators.rows("gaussian 1", (6, 1024))
+    np.testing.assert_array_equal(
+        blocks.encode("Q4_K", rows[::2, 256:768]), blocks.encode("Q4_K", rows[::2, 256:768].copy())
+    )
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    rows = np.zeros((2, 256), np.float32)
+    with pytest.raises(UsageError, match="unknown block type"):
+        blocks.encode("Q4_Z", rows)
+    with pytest.raises(UnsupportedError, match="cannot encode MXFP4"):
+        blocks.encode("MXFP4", rows)
+    with pytest.raises(UsageError, match="no multiple"):
+        blocks.encode("Q4_K", rows[:, :128])
+    with pytest.raises(UsageError, match="float32, float16 or uint16"):
+        blocks.encode("Q8_0", rows.astype(np.float64))
+    with pytest.raises(UsageError, match="importance"):
+        blocks.encode("Q8_0", rows, np.zeros(128, np.float32))
+    with pytest.raises(UsageError, match="out must be"):
+        blocks.encode("Q8_0", rows, out=np.zeros((2, 10), np.uint8))
+    with pytest.raises(UsageError, match="whole 144-byte blocks"):
+        blocks.decode("Q4_K", np.zeros((1, 100), np.uint8))
