@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,8 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from qconv import blocks
-from qconv.formats import ROOT
 
-FOLDER = ROOT / "vectors"
+FOLDER = Path(__file__).parents[2] / "formats" / "vectors"
 ENCODED = (
     *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
     *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
