@@ -49,7 +49,7 @@ class Error:
         self.product += _sum_of_products(a, b)
         np.abs(difference, out=difference)
         worst = float(difference.max())
-        if not worst <= self.worst:  # a NaN is the worst of all and stays
+        if worst > self.worst or math.isnan(worst):  # a NaN is the worst of all and stays
             self.worst = worst
 
     def __iadd__(self, more: Error) -> Error:
@@ -58,7 +58,7 @@ class Error:
         self.other += more.other
         self.noise += more.noise
         self.product += more.product
-        if not more.worst <= self.worst:
+        if more.worst > self.worst or math.isnan(more.worst):
             self.worst = more.worst
         return self
 

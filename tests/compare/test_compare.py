@@ -1,0 +1,100 @@
+"""``qconv compare`` over files that the gguf package wrote."""
+
+import json
+import subprocess
+import sys
+from contextlib import closing
+
+import gguf
+import numpy as np
+import pytest
+
+from qconv.compare import compare, open_side
+
+WEIGHTS = np.random.default_rng(3).standard_normal((8, 64)).astype(np.float32)
+
+
+def file(path, *, weights=WEIGHTS, keys=(), other=(), quantized=False):
+    """A GGUF file of a few tensors."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_uint32("llama.block_count", 2)
+    for key, value in keys:
+        writer.add_string(key, value)
+    kind = gguf.GGMLQuantizationType.Q8_0
+    if quantized:
+        writer.add_tensor("blk.0.attn_v.weight", gguf.quants.quantize(weights, kind), raw_dtype=kind)
+    else:
+        writer.add_tensor("blk.0.attn_v.weight", weights)
+    writer.add_tensor("blk.1.attn_v.weight", WEIGHTS)
+    for name, data in other:
+        writer.add_tensor(name, data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def compared(a, b):
+    with closing(open_side(a)) as one, closing(open_side(b)) as two:
+        return compare(one, two, threads=2)
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "qconv", "compare", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_same_file_twice(tmp_path):
+    path = file(tmp_path / "a.gguf")
+    found = compared(path, path)
+    assert found.same
+    assert len(found.tensors) == 2
+    done = run(path, path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("the same")
+
+
+def test_what_differs_is_named(tmp_path):
+    a = file(tmp_path / "a.gguf", keys=[("x.only", "1"), ("x.both", "1")], other=[("output.weight", WEIGHTS)])
+    b = file(tmp_path / "b.gguf", keys=[("x.both", "2"), ("x.new", "3")], other=[("output.weight", WEIGHTS[:4])])
+    found = compared(a, b)
+    assert not found.same
+    assert found.keys.removed == ("x.only",)
+    assert found.keys.added == ("x.new",)
+    assert [key for key, _, _ in found.keys.changed] == ["x.both"]
+    assert found.reshaped == (("output.weight", (8, 64), (4, 64)),)
+    done = run(a, b)
+    assert done.returncode == 1
+    assert "x.new" in done.stdout
+    assert "8 x 64" in done.stdout
+
+
+def test_a_changed_weight(tmp_path):
+    changed = WEIGHTS.copy()
+    changed[3, 7] += 2
+    found = compared(file(tmp_path / "a.gguf"), file(tmp_path / "b.gguf", weights=changed))
+    worst = found.tensors[0]
+    assert (worst.name, worst.role, worst.layer, worst.equal) == ("blk.0.attn_v.weight", "attn_v", 0, False)
+    assert worst.error.worst == pytest.approx(2, rel=1e-6)
+    assert worst.error.rmse == pytest.approx(2 / np.sqrt(512), rel=1e-6)
+    assert found.tensors[1].equal
+
+
+def test_quantized_against_original(tmp_path):
+    a, b = file(tmp_path / "a.gguf"), file(tmp_path / "b.gguf", quantized=True)
+    decoded = gguf.quants.dequantize(gguf.quants.quantize(WEIGHTS, gguf.GGMLQuantizationType.Q8_0), 8)
+    done = run(a, b, "--json")
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    first = said["tensors"][0]
+    assert first["types"] == ["F32", "Q8_0"]
+    assert first["rmse"] == pytest.approx(float(np.sqrt(np.mean((WEIGHTS - decoded) ** 2.0))), rel=1e-5)
+    assert said["by_type"]["Q8_0"]["tensors"] == 1
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    done = run(file(tmp_path / "a.gguf"), tmp_path / "none.gguf", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "input"
+    assert "Traceback" not in done.stderr
