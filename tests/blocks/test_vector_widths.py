@@ -31,6 +31,6 @@ def test_width_follows_the_processor(cpu: str) -> None:
 @pytest.mark.parametrize("cpu", LANES)
 def test_vectors_at_this_width(cpu: str) -> None:
     tests = Path(__file__).with_name("test_vectors.py")
-    passed = run(cpu, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", str(tests))
+    passed = run(cpu, "-m", "pytest", "-o", "addopts=", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", str(tests))
     assert " passed" in passed
     assert "skipped" not in passed
