@@ -31,221 +31,37 @@ the result is the same to the bit.  There is no branch per lane; compare and ``s
 
 from __future__ import annotations
 
-import operator
-from typing import Any
-
 from llvmlite import ir
-from numba import njit, types
 from numba.core import cgutils
-from numba.core.errors import TypingError
-from numba.extending import intrinsic, lower_builtin, models, overload, register_model, type_callable
+from numba.extending import intrinsic, overload
 
 from qconv.blocks import machine
+from qconv.blocks.memory import at, load, scratch, store, store_turned
+from qconv.blocks.vectors import (
+    LANES,
+    Vector,
+    boolean,
+    both_vectors,
+    called,
+    f32,
+    i32,
+    inline,
+    shuffled,
+    spread,
+    u8,
+    u16,
+    vector_type,
+)
 
-LANES = machine.lanes()
-f32, i32, u8, u16, boolean = types.float32, types.int32, types.uint8, types.uint16, types.boolean
-inline = njit(forceinline=True, nogil=True, error_model="numpy")
-"""Decorator of a helper that is compiled into its callers."""
-called = njit(nogil=True, error_model="numpy")
-"""Decorator of a long helper off the hot path, compiled once for a kernel that needs it several times."""
-
-
-class Vector(types.Type):  # type: ignore[misc]  # numba is not looked into
-    """``n`` lanes of a numba scalar type; masks are lanes of boolean."""
-
-    def __init__(self, dtype: Any, n: int) -> None:
-        self.dtype, self.n = dtype, n
-        super().__init__(f"{dtype}x{n}")
-
-
-@register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]  # numba has no types
-    def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, ir.VectorType(_element(fe_type.dtype), fe_type.n))
-
-
-def _element(dtype):
-    if dtype is boolean:
-        return ir.IntType(1)
-    return ir.FloatType() if dtype is f32 else ir.IntType(dtype.bitwidth)
-
-
-def _vector(v):
-    return ir.VectorType(_element(v.dtype), v.n)
-
-
-def _spread(builder, scalar, n):
-    """All ``n`` lanes set to ``scalar``."""
-    vector = ir.VectorType(scalar.type, n)
-    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.IntType(32)(0))
-    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), ir.VectorType(ir.IntType(32), n)([0] * n))
-
-
-def _both(context, builder, vector, kinds, values):
-    """The values as two of ``vector``: scalars become lanes."""
-    return [
-        value
-        if isinstance(kind, Vector)
-        else _spread(builder, context.cast(builder, value, kind, vector.dtype), vector.n)
-        for kind, value in zip(kinds, values, strict=True)
-    ]
-
-
-# ---- operators
-
-_ARITHMETIC = {  # Python's operator: LLVM's instruction for floats, for integers
-    operator.add: ("fadd", "add"),
-    operator.sub: ("fsub", "sub"),
-    operator.mul: ("fmul", "mul"),
-    operator.truediv: ("fdiv", ""),
-    operator.and_: ("", "and_"),
-    operator.or_: ("", "or_"),
-    operator.xor: ("", "xor"),
-    operator.lshift: ("", "shl"),
-    operator.rshift: ("", "lshr"),
-}
-_COMPARISONS = {
-    operator.lt: "<",
-    operator.le: "<=",
-    operator.gt: ">",
-    operator.ge: ">=",
-    operator.eq: "==",
-    operator.ne: "!=",
-}
-
-
-def _operator(function, emit, result):
-    """Gives ``function`` a meaning between vectors, and vectors and scalars."""
-
-    @type_callable(function)
-    def _type(context):
-        def typer(a, b):
-            vectors = [v for v in (a, b) if isinstance(v, Vector)]
-            scalars = [v for v in (a, b) if isinstance(v, types.Number)]
-            if vectors and len(vectors) + len(scalars) == 2 and vectors[0] == vectors[-1]:
-                return result(vectors[0])
-            return None
-
-        return typer
-
-    @lower_builtin(function, Vector, Vector)
-    @lower_builtin(function, Vector, types.Number)
-    @lower_builtin(function, types.Number, Vector)
-    def _lower(context, builder, signature, values):
-        vector = next(v for v in signature.args if isinstance(v, Vector))
-        pair = _both(context, builder, vector, signature.args, values)
-        return emit(builder, vector.dtype is f32, *pair)
-
-
-for _function, (_float, _integer) in _ARITHMETIC.items():
-    _operator(_function, lambda b, f, x, y, names=(_integer, _float): getattr(b, names[f])(x, y), lambda v: v)
-for _function, _sign in _COMPARISONS.items():
-    # ordered comparisons, as in C: false for NaN, except != which is true
-    _operator(
-        _function,
-        lambda b, f, x, y, s=_sign: (b.fcmp_unordered if f and s == "!=" else b.fcmp_ordered if f else b.icmp_signed)(
-            s, x, y
-        ),
-        lambda v: Vector(boolean, v.n),
-    )
-
-
-@type_callable(operator.neg)
-def _type_neg(context):
-    return lambda v: v if isinstance(v, Vector) else None
-
-
-@lower_builtin(operator.neg, Vector)
-def _lower_neg(context, builder, signature, values):
-    return builder.fneg(values[0]) if signature.args[0].dtype is f32 else builder.neg(values[0])
-
-
-@type_callable(operator.invert)
-def _type_invert(context):
-    return lambda v: v if isinstance(v, Vector) else None
-
-
-@lower_builtin(operator.invert, Vector)
-def _lower_invert(context, builder, signature, values):
-    return builder.not_(values[0])
-
-
-# ---- memory
-
-
-def _pointer(context, builder, memory, value, index, index_type):
-    """Address and element type of ``memory[index]``."""
-    if isinstance(memory, types.Array):
-        if memory.ndim != 1:
-            raise TypingError("only 1-D memory has lanes")
-        value = context.make_array(memory)(context, builder, value).data
-    elif not isinstance(memory, types.CPointer):
-        raise TypingError(f"{memory} is no memory")
-    dtype = memory.dtype
-    element = context.get_data_type(dtype)
-    index = context.cast(builder, index, index_type, types.intp)
-    return builder.gep(builder.bitcast(value, element.as_pointer()), [index]), dtype
-
-
-def _read(builder, pointer, vector):
-    instruction = builder.load(builder.bitcast(pointer, vector.as_pointer()))
-    instruction.align = max(1, vector.element.width // 8) if isinstance(vector.element, ir.IntType) else 4
-    return instruction
-
-
-def _write(builder, pointer, value):
-    element = value.type.element
-    instruction = builder.store(value, builder.bitcast(pointer, value.type.as_pointer()))
-    instruction.align = max(1, element.width // 8) if isinstance(element, ir.IntType) else 4
-
-
-@intrinsic(prefer_literal=True)
-def scratch(typing, count, dtype):
-    """``count`` elements on the stack, 64-byte aligned, uninitialised, for as long as the kernel runs."""
-    element = dtype.dtype
-
-    def emit(context, builder, signature, values):
-        kind = ir.ArrayType(context.get_data_type(element), count.literal_value)
-        with builder.goto_entry_block():
-            slot = builder.alloca(kind)
-        slot.align = 64
-        return builder.bitcast(slot, kind.element.as_pointer())
-
-    return types.CPointer(element)(count, dtype), emit
-
-
-@intrinsic
-def at(typing, memory, index):
-    """The memory from element ``index`` on."""
-
-    def emit(context, builder, signature, values):
-        return _pointer(context, builder, memory, values[0], values[1], signature.args[1])[0]
-
-    return types.CPointer(memory.dtype)(memory, index), emit
-
-
-@intrinsic(prefer_literal=True)
-def load(typing, memory, index, n):
-    def emit(context, builder, signature, values):
-        pointer, dtype = _pointer(context, builder, memory, values[0], values[1], signature.args[1])
-        return _read(builder, pointer, ir.VectorType(_element(dtype), n.literal_value))
-
-    return Vector(memory.dtype, n.literal_value)(memory, index, n), emit
-
-
-@intrinsic
-def store(typing, memory, index, vector):
-    def emit(context, builder, signature, values):
-        pointer, _ = _pointer(context, builder, memory, values[0], values[1], signature.args[1])
-        _write(builder, pointer, values[2])
-        return context.get_dummy_value()
-
-    if memory.dtype != vector.dtype:
-        raise TypingError(f"{vector} into memory of {memory.dtype}")
-    return types.void(memory, index, vector), emit
-
-
-# ---- functions
+# fmt: off
+__all__ = [
+    "LANES", "any_lane", "as_float", "at", "bits", "boolean", "called", "f32",
+    "floats", "from_half", "i32", "inline", "join", "lane", "least", "least_unsigned",
+    "load", "most", "narrow", "narrow16", "part", "repeat", "repeated", "rint",
+    "root", "scratch", "select", "size", "splat", "store", "store_turned", "to_float",
+    "to_half", "to_int", "trunc", "u8", "u16", "widen",
+]
+# fmt: on
 
 
 def _unary(name, emit, result):
@@ -253,7 +69,7 @@ def _unary(name, emit, result):
 
     def function(typing, v):
         kind = result(v)
-        return kind(v), lambda context, builder, signature, values: emit(builder, values[0], _vector(kind))
+        return kind(v), lambda context, builder, signature, values: emit(builder, values[0], vector_type(kind))
 
     function.__name__ = function.__qualname__ = name
     return intrinsic(function)
@@ -294,7 +110,7 @@ def _halves(kind):
 @intrinsic(prefer_literal=True)
 def splat(typing, scalar, n):
     def emit(context, builder, signature, values):
-        return _spread(builder, context.cast(builder, values[0], signature.args[0], f32), n.literal_value)
+        return spread(builder, context.cast(builder, values[0], signature.args[0], f32), n.literal_value)
 
     return Vector(f32, n.literal_value)(scalar, n), emit
 
@@ -305,7 +121,7 @@ def select(typing, mask, a, b):
     vector = a if isinstance(a, Vector) else b
 
     def emit(context, builder, signature, values):
-        return builder.select(values[0], *_both(context, builder, vector, signature.args[1:], values[1:]))
+        return builder.select(values[0], *both_vectors(context, builder, vector, signature.args[1:], values[1:]))
 
     return vector(mask, a, b), emit
 
@@ -317,7 +133,7 @@ def _choice(name, sign):
         vector = a if isinstance(a, Vector) else b
 
         def emit(context, builder, signature, values):
-            a, b = _both(context, builder, vector, signature.args, values)
+            a, b = both_vectors(context, builder, vector, signature.args, values)
             compare = builder.fcmp_ordered if vector.dtype is f32 else builder.icmp_signed
             return builder.select(compare(sign, a, b), a, b)
 
@@ -336,7 +152,7 @@ def least_unsigned(typing, a, b):
     """The lesser of int32 lanes taken as unsigned."""
 
     def emit(context, builder, signature, values):
-        b_lanes = _spread(builder, context.cast(builder, values[1], b, i32), a.n)
+        b_lanes = spread(builder, context.cast(builder, values[1], b, i32), a.n)
         return builder.select(builder.icmp_unsigned("<", values[0], b_lanes), values[0], b_lanes)
 
     return a(a, b), emit
@@ -356,21 +172,17 @@ def lane(typing, v, index):
     return v.dtype(v, index), lambda c, b, s, values: b.extract_element(values[0], b.trunc(values[1], ir.IntType(32)))
 
 
-def _shuffled(builder, a, b, order):
-    return builder.shuffle_vector(a, b, ir.VectorType(ir.IntType(32), len(order))(order))
-
-
 @intrinsic(prefer_literal=True)
 def part(typing, v, start, n):
     order = range(start.literal_value, start.literal_value + n.literal_value)
-    return Vector(v.dtype, n.literal_value)(v, start, n), lambda c, b, s, values: _shuffled(
+    return Vector(v.dtype, n.literal_value)(v, start, n), lambda c, b, s, values: shuffled(
         b, values[0], values[0], list(order)
     )
 
 
 @intrinsic
 def join(typing, a, b):
-    return Vector(a.dtype, a.n + b.n)(a, b), lambda c, builder, s, values: _shuffled(
+    return Vector(a.dtype, a.n + b.n)(a, b), lambda c, builder, s, values: shuffled(
         builder, values[0], values[1], list(range(a.n + b.n))
     )
 
@@ -378,16 +190,13 @@ def join(typing, a, b):
 @intrinsic(prefer_literal=True)
 def repeated(typing, v, times):
     order = [i for _ in range(times.literal_value) for i in range(v.n)]
-    return Vector(v.dtype, len(order))(v, times), lambda c, b, s, values: _shuffled(b, values[0], values[0], order)
+    return Vector(v.dtype, len(order))(v, times), lambda c, b, s, values: shuffled(b, values[0], values[0], order)
 
 
 @intrinsic(prefer_literal=True)
 def repeat(typing, v, times):
     order = [i for i in range(v.n) for _ in range(times.literal_value)]
-    return Vector(v.dtype, len(order))(v, times), lambda c, b, s, values: _shuffled(b, values[0], values[0], order)
-
-
-# ---- binary16, and weights as they are stored
+    return Vector(v.dtype, len(order))(v, times), lambda c, b, s, values: shuffled(b, values[0], values[0], order)
 
 
 @inline
@@ -425,32 +234,3 @@ def _as_float(v):
     if v.dtype is u16:
         return lambda v: floats(widen(v) << 16)
     return lambda v: from_half(v)
-
-
-_LOW, _HIGH = [0, 1, 16, 17], [2, 3, 18, 19]
-_TURN = (  # rows so far apart are shuffled so: two rounds inside groups of four lanes, two of whole groups
-    (1, [i + 4 * g for g in range(4) for i in (0, 16, 1, 17)], [i + 4 * g for g in range(4) for i in (2, 18, 3, 19)]),
-    (2, [i + 4 * g for g in range(4) for i in _LOW], [i + 4 * g for g in range(4) for i in _HIGH]),
-    (4, [i + 4 * g for g in (0, 2, 4, 6) for i in range(4)], [i + 4 * g for g in (1, 3, 5, 7) for i in range(4)]),
-    (8, [i + 4 * g for g in (0, 2, 4, 6) for i in range(4)], [i + 4 * g for g in (1, 3, 5, 7) for i in range(4)]),
-)
-
-
-@intrinsic
-def store_turned(typing, memory, index, stride, vectors):
-    """Stores lane ``k`` of each of a tuple of 16 vectors, together, at ``index + k * stride``."""
-
-    def emit(context, builder, signature, values):
-        rows = [builder.extract_value(values[3], k) for k in range(16)]
-        for reach, low, high in _TURN:
-            for k in (k for k in range(16) if not k & reach):
-                rows[k], rows[k + reach] = (
-                    _shuffled(builder, rows[k], rows[k + reach], order) for order in (low, high)
-                )
-        for k, row in enumerate(rows):
-            column = (k & 12) | (k & 1) << 1 | (k & 2) >> 1  # the first two rounds swap the middle rows of four
-            offset = builder.add(values[1], builder.mul(values[2], ir.Constant(values[2].type, column)))
-            _write(builder, _pointer(context, builder, memory, values[0], offset, signature.args[1])[0], row)
-        return context.get_dummy_value()
-
-    return types.void(memory, index, stride, vectors), emit
