@@ -69,7 +69,7 @@ def _start(x, levels):
     products, squares = splat(0.0, LANES), splat(0.0, LANES)
     for i in range(16):
         v = load(x, i * LANES, LANES)
-        level = most(least(rint(inverse * v), 3.0), -4.0)
+        level = least(rint(inverse * v), 3.0)  # sizes go up to that of the extreme, whose level is -4
         store(levels, i * LANES, level)
         w = v * v
         products = products + w * v * level
