@@ -27,7 +27,7 @@ def _table() -> Stored:
 
 
 def stored_type(name: str, shape: tuple[int, ...], file_type: int, store: str | None = None) -> str:
-    """The storage type of output ``name``: F32, F16, BF16, or what ``store`` forces on it.
+    """The storage type of output ``name``: F32, F16 or BF16, or what ``store`` forces on it, "file" being the file's.
 
     ``file_type``: the intermediate file's ``general.file_type``: 0 F32, 1 F16, 32 BF16.
     """
@@ -35,7 +35,7 @@ def stored_type(name: str, shape: tuple[int, ...], file_type: int, store: str | 
     if len(shape) <= 1 or name.endswith(table.ends):
         return "F32"
     if store is not None:
-        return store
+        return _PLAIN[file_type] if store == "file" else store
     if not name.endswith(table.weights) or _LAYER.sub("", name) in table.names:
         return "F32"
     return _PLAIN[file_type]
