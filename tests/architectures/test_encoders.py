@@ -1,0 +1,57 @@
+"""BERT's and T5's families where llama.cpp's converter gives up, and what must not slip through."""
+
+from __future__ import annotations
+
+import pytest
+
+from qconv import architectures
+from qconv.errors import PlanError
+from qconv.types import TensorInfo
+from tests.architectures.test_resolve import Headers, golden
+
+
+def add(checkpoint: Headers, name: str, dtype: str, *shape: int) -> None:
+    checkpoint.tensors[name] = TensorInfo(name, dtype, shape)
+
+
+def test_a_masked_language_models_decoder_is_left_out() -> None:
+    checkpoint = golden("modernbert-mlm")
+    expected = [output.name for output in architectures.resolve(checkpoint).tensors]
+    add(checkpoint, "decoder.bias", "BF16", 288)
+    model = architectures.resolve(checkpoint)
+    assert [output.name for output in model.tensors] == expected
+    assert [source for source, _ in model.dropped] == ["decoder.bias"]
+
+
+def test_t5_takes_one_of_its_token_embeddings() -> None:
+    checkpoint = golden("umt5")
+    model = architectures.resolve(checkpoint)
+    (embedding,) = (output for output in model.tensors if output.name == "token_embd.weight")
+    assert embedding.recipe.sources == ("decoder.embed_tokens.weight",)
+    assert {source for source, _ in model.dropped} == {"encoder.embed_tokens.weight", "shared.weight"}
+
+
+def test_a_decoder_has_its_own_number_of_layers() -> None:
+    checkpoint = golden("flan-t5")
+    assert checkpoint.config is not None
+    assert (checkpoint.config["num_layers"], checkpoint.config["num_decoder_layers"]) == (2, 1)
+    names = {output.name for output in architectures.resolve(checkpoint).tensors}
+    assert "enc.blk.1.attn_q.weight" in names
+    assert "dec.blk.1.attn_q.weight" not in names
+    with pytest.raises(PlanError, match=r"decoder\.block\.0"):
+        architectures.resolve(checkpoint.without("decoder.block.0.layer.1.EncDecAttention.k.weight"))
+
+
+@pytest.mark.parametrize("padding", [66, 1000, -2, "one"])
+def test_positions_behind_the_last_are_refused(padding: object) -> None:
+    checkpoint = golden("xlm-roberta-bare")
+    assert checkpoint.config is not None
+    checkpoint.config["pad_token_id"] = padding
+    with pytest.raises(PlanError):
+        architectures.resolve(checkpoint)
+
+
+def test_further_layers_of_deepseek_are_left_out() -> None:
+    model = architectures.resolve(golden("deepseek3-mtp"))
+    assert all(source.startswith("model.layers.2.") for source, _ in model.dropped)
+    assert len(model.dropped) > 10
