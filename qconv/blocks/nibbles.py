@@ -109,13 +109,14 @@ def sixteen(choose, function, rows, start):
 @inline
 def pack(out, at, level, fifth):
     """32 levels, int32, as bytes: ``fifth`` bits first if there are such, then 4 bits each."""
-    byte = narrow(level)
+    low, high = part(level, 0, 16), part(level, 16, 16)
     if fifth:
-        high = _mask_bits((byte & 16) != 0)
+        fifths = _mask_bits((level & 16) != 0)
         for i in range(4):
-            out[at + i] = (high >> 8 * i) & 0xFF
+            out[at + i] = (fifths >> 8 * i) & 0xFF
         at += 4
-    store(out, at, (part(byte, 0, 16) & 15) | part(byte, 16, 16) << 4)
+        low, high = low & 15, high & 15
+    store(out, at, narrow(low | high << 4))
 
 
 @inline
