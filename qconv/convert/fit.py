@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from qconv.convert.cost import cost
 from qconv.convert.schedule import Tensor
-from qconv.convert.work import cost
 from qconv.errors import UsageError
 
 ROW_BLOCK = 1 << 20

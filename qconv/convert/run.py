@@ -6,19 +6,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from qconv.convert import cores, memory, pool, schedule, space
+from qconv.convert import crew, schedule, space
 from qconv.convert.disk import Disk
 from qconv.convert.failing import KEPT
-from qconv.convert.fit import fit
-from qconv.convert.memory import Gate
 from qconv.convert.options import Options, Progress, Result, Silent
 from qconv.convert.output import Output
 from qconv.convert.pool import Stop
-from qconv.convert.schedule import Block, Target
+from qconv.convert.schedule import Target
 from qconv.convert.sources import check_unchanged
 from qconv.convert.syncer import Syncer
 from qconv.convert.tally import Tally
-from qconv.convert.work import Space, Work, prepare
 from qconv.errors import Interrupted, OutputError, UsageError
 from qconv.plan import Plan
 from qconv.types import Rows, TensorReader
@@ -84,21 +81,12 @@ class _Job:
         tally = Tally(work, segments, progress)
         if not segments:
             return
-        tensors = list(dict.fromkeys(s.tensor for s in segments))
-        prepare(tensors)
-        sizes = fit(tensors, options.threads or cores.usable(), memory.budget(options.memory))
         stop = Stop()
         syncer = Syncer(self.outputs, stop)
-        worker = Work(reader, _Files(self.outputs, syncer), Gate(sizes.gate), sizes.common, stop)
-
-        def carry_out(block: Block, buffers: Space) -> None:
-            worker.carry_out(block, buffers)
-            tally.did(block)
-
+        sink = _Files(self.outputs, syncer)
         try:
             syncer.start()
-            spaces = [Space() for _ in range(sizes.workers)]
-            pool.carry_out(schedule.blocks(segments, sizes.rows), carry_out, spaces, stop, self.abandon)
+            crew.carry_out(segments, reader, sink, options, tally, stop, self.abandon)
             syncer.close(record=True)
         except KeyboardInterrupt as e:
             stop.because(e)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Protocol
@@ -11,15 +12,14 @@ from numpy.typing import NDArray
 
 from qconv import blocks
 from qconv.convert import values
+from qconv.convert.cost import cost
+from qconv.convert.fit import Fit
 from qconv.convert.memory import Gate
 from qconv.convert.pool import Stop
 from qconv.convert.schedule import Block, Encoding, Target, Tensor
 from qconv.errors import InputError, QconvError
 from qconv.formats import block_types
 from qconv.types import Rows, TensorReader
-
-_TRANSPOSING = 8 << 20
-"""Bytes a transpose takes beside its result."""
 
 
 class Sink(Protocol):
@@ -50,12 +50,13 @@ class Space:
 class Work:
     """Carries out row blocks for a pool of workers."""
 
-    def __init__(self, reader: TensorReader, sink: Sink, gate: Gate, common: int, stop: Stop) -> None:
-        """``common``: bytes a row block may take in a worker's own buffers; larger ones pass through ``gate``."""
+    def __init__(self, reader: TensorReader, sink: Sink, sizes: Fit, threads: int, stop: Stop) -> None:
+        """``threads``: how many workers may encode at once.  There are more, so that reading and writing go on too."""
         self._reader = reader
         self._sink = sink
-        self._gate = gate
-        self._common = common
+        self._gate = Gate(sizes.gate)
+        self._common = sizes.common
+        self._encoding = threading.Semaphore(threads)
         self._stop = stop
 
     def carry_out(self, block: Block, space: Space) -> None:
@@ -94,23 +95,11 @@ class Work:
         importance = encoding.importance
         matrix = None if importance is None else importance[block.start * len(importance) // block.tensor.rows]
         out = space.encoded(block.stop - block.start, encoding.row_bytes)
-        values.encode(rows, dtype, encoding.stored, encoding.block_type, matrix, encoding.search, out, self._stop.check)
+        with self._encoding:
+            values.encode(
+                rows, dtype, encoding.stored, encoding.block_type, matrix, encoding.search, out, self._stop.check
+            )
         return out
-
-
-def cost(tensor: Tensor, rows: int) -> int:
-    """Bytes at most in memory while ``rows`` rows of a tensor are worked on.
-
-    A recipe that is more than its source reads into one buffer, gathers from up to four times the rows it makes, and
-    computes in float32; a transpose reads a few megabytes at a time.  Rounding before encoding widens slices of rows.
-    """
-    recipe = tensor.recipe
-    copies = 1 if (recipe.describe(),) == recipe.sources else 6
-    encoded = max((e.row_bytes for e in tensor.encodings), default=0)
-    rounded = any(values.loses(recipe.dtype, e.stored) for e in tensor.encodings)
-    widest = max(tensor.columns, values.SLICE) if rounded else values.SLICE
-    slices = 24 * min(widest, rows * tensor.columns) + (_TRANSPOSING if recipe.held else 0)
-    return rows * (copies * tensor.source_row + encoded) + slices
 
 
 def prepare(tensors: Iterable[Tensor]) -> None:

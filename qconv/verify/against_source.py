@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qconv.convert import cores, memory, pool, schedule
-from qconv.convert.fit import fit
-from qconv.convert.memory import Gate
+from qconv.convert import crew, schedule
 from qconv.convert.options import Options, Progress
 from qconv.convert.pool import Stop
 from qconv.convert.ranges import Ranges
-from qconv.convert.schedule import Block, Target
+from qconv.convert.schedule import Target
 from qconv.convert.tally import Tally
-from qconv.convert.work import Space, Work, prepare
 from qconv.errors import FormatError, InputError
 from qconv.gguf import File, Tensor
 from qconv.plan import Plan, TensorPlan
@@ -114,21 +111,10 @@ def _compare(
     tally = Tally(work, segments, progress)
     if not segments:
         return
-    tensors = [s.tensor for s in segments]
-    prepare(tensors)
-    sizes = fit(tensors, options.threads or cores.usable(), memory.budget(options.memory))
-    stop = Stop()
     with ExitStack() as stack:
         descriptors = [stack.enter_context(file.path.open("rb", buffering=0)).fileno() for file in files]
         sink = _Against(plan, files, descriptors)
-        worker = Work(reader, sink, Gate(sizes.gate), sizes.common, stop)
-
-        def carry_out(block: Block, buffers: Space) -> None:
-            worker.carry_out(block, buffers)
-            tally.did(block)
-
-        spaces = [Space() for _ in range(sizes.workers)]
-        pool.carry_out(schedule.blocks(segments, sizes.rows), carry_out, spaces, stop, lambda: None)
+        crew.carry_out(segments, reader, sink, options, tally, Stop(), lambda: None)
     paths = {name: file.path for file in files for name in file.tensors}
     for number, difference in sorted(sink.differences.items()):
         t = plan.tensors[number]

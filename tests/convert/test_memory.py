@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from qconv.convert import memory
+from qconv.convert.cost import cost
 from qconv.convert.fit import fit
 from qconv.convert.memory import Gate
 from qconv.convert.schedule import Tensor, tensors
-from qconv.convert.work import cost
 from qconv.errors import UsageError
 from tests.convert.fakes import Copy, Sketch, plan
 
