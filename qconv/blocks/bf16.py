@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat, kernel
-from qconv.blocks.lanes import LANES, any_lane, as_float, bits, inline, load, most, narrow16, size, splat, store
-
-_INFINITY = 0x7F800000
+from qconv.blocks.lanes import bits, inline, narrow16
+from qconv.blocks.plain import decode_plain, encode_plain
 
 
 def encode_rows(
@@ -35,25 +34,17 @@ def _to_upper_half(v):
     return narrow16((pattern + 0x7FFF + ((pattern >> 16) & 1)) >> 16)
 
 
+@inline
+def _rounded(v):
+    pattern = bits(v)
+    return narrow16((pattern + (((pattern >> 16) & 1) + 0x7FFF)) >> 16)
+
+
 @kernel
 def _encode(rows, out):
-    whole = rows.size - rows.size % LANES
-    largest, last = bits(splat(0.0, LANES)), bits(splat(0.0, 1))
-    for i in range(0, whole, LANES):
-        v = as_float(load(rows, i, LANES))
-        store(out, i, _to_upper_half(v))
-        largest = most(bits(size(v)), largest)
-    for i in range(whole, rows.size):
-        v = as_float(load(rows, i, 1))
-        store(out, i, _to_upper_half(v))
-        last = most(bits(size(v)), last)
-    return not any_lane(largest >= _INFINITY) and not any_lane(last >= _INFINITY)
+    return encode_plain(rows, out, _rounded)
 
 
 @kernel
-def _decode(halves, out):
-    whole = halves.size - halves.size % LANES
-    for i in range(0, whole, LANES):
-        store(out, i, as_float(load(halves, i, LANES)))
-    for i in range(whole, halves.size):
-        store(out, i, as_float(load(halves, i, 1)))
+def _decode(numbers, out):
+    decode_plain(numbers, out)

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat, kernel
-from qconv.blocks.lanes import LANES, any_lane, as_float, bits, from_half, load, most, size, splat, store, to_half
-
-_INFINITY = 0x7F800000
+from qconv.blocks.lanes import inline, to_half
+from qconv.blocks.plain import decode_plain, encode_plain
 
 
 def encode_rows(
@@ -26,28 +25,19 @@ def encode_rows(
 
 def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
     """See ``qconv.blocks``."""
-    _decode(blocks.reshape(-1).view(np.uint16), out.reshape(-1))
+    _decode(blocks.reshape(-1).view(np.int16), out.reshape(-1))
+
+
+@inline
+def _rounded(v):
+    return to_half(v)
 
 
 @kernel
 def _encode(rows, out):
-    whole = rows.size - rows.size % LANES
-    largest, last = bits(splat(0.0, LANES)), bits(splat(0.0, 1))
-    for i in range(0, whole, LANES):
-        v = as_float(load(rows, i, LANES))
-        store(out, i, to_half(v))
-        largest = most(bits(size(v)), largest)
-    for i in range(whole, rows.size):
-        v = as_float(load(rows, i, 1))
-        store(out, i, to_half(v))
-        last = most(bits(size(v)), last)
-    return not any_lane(largest >= _INFINITY) and not any_lane(last >= _INFINITY)
+    return encode_plain(rows, out, _rounded)
 
 
 @kernel
-def _decode(halves, out):
-    whole = halves.size - halves.size % LANES
-    for i in range(0, whole, LANES):
-        store(out, i, from_half(load(halves, i, LANES)))
-    for i in range(whole, halves.size):
-        store(out, i, from_half(load(halves, i, 1)))
+def _decode(numbers, out):
+    decode_plain(numbers, out)

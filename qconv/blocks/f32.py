@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat, kernel
-from qconv.blocks.lanes import LANES, any_lane, as_float, bits, load, most, size, splat, store
-
-_INFINITY = 0x7F800000
+from qconv.blocks.lanes import inline
+from qconv.blocks.plain import encode_plain
 
 
 def encode_rows(
@@ -29,16 +28,11 @@ def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
     np.copyto(out, blocks.view(np.float32))
 
 
+@inline
+def _rounded(v):
+    return v
+
+
 @kernel
 def _encode(rows, out):
-    whole = rows.size - rows.size % LANES
-    largest, last = bits(splat(0.0, LANES)), bits(splat(0.0, 1))
-    for i in range(0, whole, LANES):
-        v = as_float(load(rows, i, LANES))
-        store(out, i, v)
-        largest = most(bits(size(v)), largest)
-    for i in range(whole, rows.size):
-        v = as_float(load(rows, i, 1))
-        store(out, i, v)
-        last = most(bits(size(v)), last)
-    return not any_lane(largest >= _INFINITY) and not any_lane(last >= _INFINITY)
+    return encode_plain(rows, out, _rounded)
