@@ -41,14 +41,15 @@ def _write(builder, pointer, value):
 
 @intrinsic(prefer_literal=True)
 def scratch(typing, count, dtype):
-    """``count`` elements on the stack, 64-byte aligned, uninitialised, for as long as the kernel runs."""
+    """``count`` elements on the stack, 64-byte aligned (a page, if as large), uninitialised, for as long as the kernel runs."""
     element = dtype.dtype
 
     def emit(context, builder, signature, values):
         kind = ir.ArrayType(context.get_data_type(element), count.literal_value)
         with builder.goto_entry_block():
             slot = builder.alloca(kind)
-        slot.align = 64
+        # tiles lie alike within their pages: stores to one a line ahead of loads from another would hold those up
+        slot.align = 4096 if count.literal_value * element.bitwidth >= 4096 * 8 else 64
         return builder.bitcast(slot, kind.element.as_pointer())
 
     return types.CPointer(element)(count, dtype), emit

@@ -15,6 +15,7 @@ from qconv.blocks.lanes import (
     LANES,
     any_lane,
     as_float,
+    called,
     f32,
     from_half,
     i32,
@@ -134,7 +135,7 @@ def write_levels(x, importance, out, o, block, s, scales, mins, inverses, lows, 
         pack(out, o, pair, low, high)
 
 
-@inline
+@called
 def round_scales(values, rounded, halves):
     """Six-bit ``rounded`` of each lane and the super-blocks' factor as binary16; ``values`` become what these say."""
     greatest = splat(0.0, TOGETHER)
@@ -152,7 +153,7 @@ def round_scales(values, rounded, halves):
         store(values, j * TOGETHER, from_half(half) * to_float(v))
 
 
-@inline
+@called
 def _round_by_search(values, sums, levels, rounded, halves, kept):
     """As ``round_scales``, where ``sums`` says what each sub-block's error counts; ``kept``: the mask of bits kept."""
     half = to_half(_search_levels(values, sums, levels, 8, 63))
