@@ -41,7 +41,7 @@ def _write(builder, pointer, value):
 
 @intrinsic(prefer_literal=True)
 def scratch(typing, count, dtype):
-    """``count`` elements on the stack, 64-byte aligned (a page, if as large), uninitialised, for as long as the kernel runs."""
+    """``count`` elements on the stack while the kernel runs, 64-byte aligned, to a page if as large; uninitialised."""
     element = dtype.dtype
 
     def emit(context, builder, signature, values):
