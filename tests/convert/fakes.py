@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import itertools
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,20 +46,6 @@ class MemoryReader:
             return rows.copy()
         view = out[: rows.nbytes].view(rows.dtype).reshape(rows.shape)
         view[:] = rows
-        return view
-
-
-class ZeroReader:
-    """Tensors of any size, all ones in bfloat16: what a huge checkpoint looks like to the memory of the process."""
-
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self.tensors = {n: TensorInfo(n, "BF16", s) for n, s in shapes.items()}
-
-    def read(self, name: str, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
-        columns = self.tensors[name].columns
-        size = (stop - start) * columns * 2
-        view = (np.empty(size, np.uint8) if out is None else out[:size]).view(np.uint16).reshape(-1, columns)
-        view[:] = 0x3F80
         return view
 
 
@@ -189,7 +174,3 @@ class Watcher:
 
 def left_over(directory: Path) -> list[str]:
     return sorted(p.name for p in directory.iterdir())
-
-
-def slowly(seconds: float) -> Callable[[], None]:
-    return lambda: time.sleep(seconds)
