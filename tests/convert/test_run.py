@@ -264,3 +264,15 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(tmp_path: Path) 
 
 def test_values_used_here_are_exact_in_bf16() -> None:
     assert bf16(np.float32([1.0, -2.5])).tolist() == [0x3F80, 0xC020]
+
+
+def test_a_tensor_that_is_held_is_read_in_wide_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from qconv.convert import fit
+
+    monkeypatch.setattr(fit, "ROW_BLOCK", 4096)
+    shape = WEIGHTS["a"].shape
+    made = plan("x.gguf", [Sketch("a", Copy("a", shape, "BF16", held=WEIGHTS["a"].nbytes), "BF16")])
+    reader = MemoryReader(WEIGHTS)
+    (result,) = run([made], reader, [tmp_path])
+    assert reader.reads == 1
+    assert result.files[0].read_bytes() == expected(made, QUANTIZED | {"a": WEIGHTS["a"].tobytes()})[0]
