@@ -15,11 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat
-from qconv.blocks.lanes import LANES, bits, inline, load, store_turned
+from qconv.blocks.lanes import LANES, at, bits, inline, load, store_turned
 
 Kernel = Callable[[NDArray[Any], NDArray[np.float32] | None, int, NDArray[np.uint8]], bool]
 """``kernel(rows, importance, first, out)``: encodes 1-D ``rows``, whole groups, of which the first weight is in column
@@ -53,6 +56,26 @@ def encode_groups(
             return False
         target[done:] = blocks[: target.size - done]
     return True
+
+
+@intrinsic
+def _prefetch(typing, memory):
+    def emit(context, builder, signature, values):
+        number, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        # to read, to be kept in the second cache, data
+        builder.call(function, [builder.bitcast(values[0], pointer), number(0), number(2), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(memory), emit
+
+
+@inline
+def fetch_ahead(rows, start, count):
+    """Has ``count`` weights from ``start`` on brought near while others are worked on."""
+    for i in range(start, min(start + count, rows.size), 16):
+        _prefetch(at(rows, i))
 
 
 @inline

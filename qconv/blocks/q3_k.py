@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, fetch_ahead, find, nearest, turn_back
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -131,6 +131,8 @@ def _fit(rows, start, lanes, count, tries, products, squares, again):
     left = 0
     for begin in range(0, count, LANES):
         number = min(LANES, count - begin)
+        if tries == 0:
+            fetch_ahead(rows, start + BATCH + begin * 16, TILE)
         for k in range(LANES):
             places[k] = start + _place(lanes[begin + min(k, number - 1)])
         gather(rows, places, 16, x)
