@@ -53,9 +53,7 @@ def _places(opened: OpenFiles, path: Path) -> list[Place]:
     return [Place(info, number, offset) for info, offset in read_header(path, descriptor)]
 
 
-def _check_names(
-    opened: OpenFiles, places: list[Place], index: Path | None, listed: dict[str, Path] | None
-) -> None:
+def _check_names(opened: OpenFiles, places: list[Place], index: Path | None, listed: dict[str, Path] | None) -> None:
     """No tensor twice, and exactly the index's tensors in the index's files."""
     seen: dict[str, Path] = {}
     for place in places:

@@ -124,4 +124,3 @@ def _rows_of_scales(scale: Scale, leading: tuple[int, ...], start: int, stop: in
     for index, n, step in zip(np.unravel_index(rows, leading), scale.shape[:-1], scale.steps[:-1], strict=True):
         result = result * n + (0 if step is None else index // step)
     return result
-
