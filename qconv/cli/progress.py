@@ -122,6 +122,7 @@ class Bar(Shown):
             unit_divisor=1024,
             leave=False,
             dynamic_ncols=True,
+            delay=1e-6,  # so that it writes nothing before it can be muted
             bar_format=_BAR,
         )
 
