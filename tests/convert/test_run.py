@@ -64,9 +64,15 @@ QUANTIZED = {
 PLAIN = {**QUANTIZED, "a": wide(WEIGHTS["a"]).astype(np.float16).tobytes()}
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process counts as small, whatever the tests before this one left in it."""
+    monkeypatch.setattr("qconv.convert.memory.resident", lambda: 100_000_000)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("memory", [None, 260_000_000])
-def test_bytes_follow_from_the_plan_alone(tmp_path: Path, threads: int, memory: int | None) -> None:
+def test_bytes_follow_from_the_plan_alone(tmp_path: Path, small: None, threads: int, memory: int | None) -> None:
     made = quantized()
     watcher = Watcher()
     (result,) = run([made], MemoryReader(WEIGHTS), [tmp_path], Options(threads=threads, memory=memory), watcher)
@@ -266,7 +272,9 @@ def test_values_used_here_are_exact_in_bf16() -> None:
     assert bf16(np.float32([1.0, -2.5])).tolist() == [0x3F80, 0xC020]
 
 
-def test_a_tensor_that_is_held_is_read_in_wide_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tensor_that_is_held_is_read_in_wide_blocks(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from qconv.convert import fit
 
     monkeypatch.setattr(fit, "ROW_BLOCK", 4096)
