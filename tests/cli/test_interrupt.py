@@ -64,7 +64,7 @@ def test_ctrl_c_keeps_the_part_and_says_how_to_go_on(source: Path, whole: bytes,
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # under a second on a machine with nothing else to do
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     last = err.splitlines()[-1]
