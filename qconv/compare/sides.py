@@ -73,11 +73,11 @@ class CheckpointSide:
     is_checkpoint = True
 
     def __init__(self, checkpoint: checkpoints.Checkpoint) -> None:
-        (made,) = plan.make(checkpoint, plan.Request(types=("f32",)))
+        model = plan.read_model(checkpoint)
         self._checkpoint = checkpoint
-        self._recipes = {t.name: t.recipe for t in made.tensors}
-        self.metadata = plan.read_model(checkpoint).metadata
-        self.tensors = {t.name: TensorInfo(t.name, t.block_type, t.shape) for t in made.tensors}
+        self._recipes = {o.name: o.recipe for o in model.outputs}
+        self.metadata = model.metadata
+        self.tensors = {info.name: info for info in model.infos("F32")}
 
     def read(self, name: str, start: int, stop: int) -> tuple[Rows, str]:
         recipe = self._recipes[name]
@@ -88,7 +88,7 @@ class CheckpointSide:
 
 
 def open_side(path: str | os.PathLike[str]) -> Side:
-    """The side at ``path``; raises as ``checkpoints.open`` and ``plan.make`` do."""
+    """The side at ``path``; raises as ``checkpoints.open`` and ``plan.read_model`` do."""
     checkpoint = checkpoints.open(Path(path))
     try:
         return GgufSide(checkpoint) if checkpoint.metadata is not None else CheckpointSide(checkpoint)
