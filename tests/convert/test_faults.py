@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -200,7 +201,8 @@ except QconvError as e:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
     )
     assert done.returncode == 1
-    assert "x.gguf.part, tensor 'blk.3': cannot be written: File too large" in done.stdout
+    # Steps are in flight together: any tensor with an end past the limit may be the first to fail.
+    assert re.search(r"x\.gguf\.part, tensor 'blk\.[345]': cannot be written: File too large", done.stdout)
     assert "the same command goes on from there" in done.stdout
     assert left_over(tmp_path) == ["x.gguf.part", "x.gguf.part.journal"]
     reader = MemoryReader(WEIGHTS)
