@@ -15,6 +15,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel, run
+from qconv.blocks.groups import fetch_ahead
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -94,6 +95,7 @@ def _encode(x, importance, out, doubtful, redo):
                 if marks[k] != 0:
                     doubtful[blocks[k % TOGETHER]] = 1
         for s in range(here):
+            fetch_ahead(x, (blocks[s] + 2 * TOGETHER) * 256, 256)
             _write(x, blocks[s], s, scales, inverses, shifts, rounded, halves, out, exact)
     return True
 

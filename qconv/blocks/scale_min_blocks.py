@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
+from qconv.blocks.groups import fetch_ahead
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -99,6 +100,7 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, g
         doubt = doubt | ((scale != 0.0) & (far((floor + minimum) / scale) | far((high + minimum) / scale)))
         mark(doubt, marks, blocks, doubtful)
         for s in range(here):
+            fetch_ahead(x, (blocks[s] + 2 * TOGETHER) * 256, 256)
             o = blocks[s] * block_bytes
             write_header(out, o, d_bits[s], dmin_bits[s], rounded_scales, rounded_mins, s)
             write_levels(x, importance, out, o, blocks[s], s, scales, mins, inverses, lows, top, exact, pack)
