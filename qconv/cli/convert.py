@@ -116,7 +116,7 @@ def convert(
         ),
     ] = "reference",
     imatrix: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             metavar="FILE", rich_help_panel=_IMPORTANCE, help="An importance matrix of llama-imatrix, GGUF or .dat."
         ),
@@ -268,7 +268,8 @@ def convert(
         allow_requantize=allow_requantize,
         arch=arch,
         pre=pre,
-        imatrix=imatrix,
+        imatrix=None if imatrix is None else Path(imatrix),
+        imatrix_name=imatrix,  # a path would not keep it as it was written
         include_weights=tuple(include_weights or []),
         exclude_weights=tuple(exclude_weights or []),
         search=search,

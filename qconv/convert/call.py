@@ -39,6 +39,7 @@ def convert(
         types=() if mix is not None else (type,) if isinstance(type, str) else tuple(type),
         output=None if output is None else Path(output),
         imatrix=None if imatrix is None else Path(imatrix),
+        imatrix_name=None if imatrix is None else os.fspath(imatrix),
         mix=None if mix is None else Path(mix),
         **options,
     )

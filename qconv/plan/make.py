@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qconv import checkpoints, gguf, metadata, policy
@@ -29,9 +30,10 @@ def make(checkpoint: checkpoints.Checkpoint, request: Request) -> tuple[Plan, ..
         allow_requantize=request.allow_requantize,
     )
     overrides = [metadata.parse_override(text) for text in request.override_kv]
-    importance = (
-        read_imatrix(request.imatrix, request.include_weights, request.exclude_weights) if request.imatrix else None
-    )
+    importance = None
+    if request.imatrix is not None:
+        importance = read_imatrix(request.imatrix, request.include_weights, request.exclude_weights)
+        importance = replace(importance, file=request.imatrix_name or importance.file)
     model = read_model(checkpoint, arch=request.arch, pre=request.pre)
     plans = tuple(_plan(checkpoint, model, mix, request, options, overrides, importance) for mix in mixes)
     _refuse_same_names(plans)

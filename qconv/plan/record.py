@@ -21,6 +21,8 @@ def recorded(request: Request) -> dict[str, Any]:
         value = getattr(request, field.name)
         if field.name not in _LEFT_OUT and value != field.default:
             given[field.name] = str(value.absolute()) if isinstance(value, Path) else value
+    if request.imatrix is not None:
+        given["imatrix_name"] = request.imatrix_name or str(request.imatrix)  # the output holds it
     return given
 
 

@@ -29,6 +29,8 @@ class Request:
     arch: str | None = None
     pre: str | None = None
     imatrix: Path | None = None
+    imatrix_name: str | None = None
+    """How the output names that file, where it is to be named otherwise than by ``imatrix``."""
     include_weights: tuple[str, ...] = ()
     exclude_weights: tuple[str, ...] = ()
     search: str = "reference"

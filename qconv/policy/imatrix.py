@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterable
@@ -36,7 +37,7 @@ class Imatrix:
     """An importance matrix as read: ``entries`` by tensor name, flat; all values are finite.
 
     ``file`` is the path as the user wrote it, ``dataset`` the first data set it was computed on, ``chunks`` on how many
-    pieces of it (0 when unknown).
+    pieces of it (0 when unknown).  Bytes that are no UTF-8 are kept in both, as surrogates.
     """
 
     file: str
@@ -131,7 +132,7 @@ def _read_gguf(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
     first = None
     if datasets.type == ValueType.ARRAY and datasets.element == ValueType.STRING and len(datasets.data):
         first = datasets.data[0]
-        first = first.decode("utf-8", "replace") if isinstance(first, bytes) else str(first)
+        first = first.decode("utf-8", "surrogateescape") if isinstance(first, bytes) else str(first)
     chunks = file.metadata[_KEYS[1]].data
     return Imatrix(os.fspath(path), entries, first, chunks if isinstance(chunks, int) and 0 < chunks < 1 << 31 else 0)
 
@@ -178,14 +179,15 @@ def _read_dat(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
         calls = number("number of calls", -(1 << 31))
         values = np.frombuffer(chunk("values", 4 * number("number of values", 1)), "<f4").astype(np.float32)
         entries[name] = values / np.float32(calls) if calls > 0 else values
-    dataset, chunks = None, 0
-    try:
-        chunks = number("number of chunks", -(1 << 31))
-        dataset = chunk("data set", number("length of the data set", 1)).split(b"\0")[0].decode("utf-8", "replace")
-    except FormatError:
-        pass  # older files end earlier
+    # older files end earlier; of a count that is cut short llama-quantize takes what is there
+    chunks = int.from_bytes(f.read(4).ljust(4, b"\0"), "little", signed=True)
+    dataset = None
+    with contextlib.suppress(FormatError):
+        text = chunk("data set", number("length of the data set", 1))
+        dataset = text.split(b"\0")[0].decode("utf-8", "surrogateescape")
     return Imatrix(os.fspath(path), entries, dataset, chunks)
 
 
 def _cut(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape")[:_LONGEST_STRING].decode("utf-8", "ignore")
+    """The text's first bytes: like llama-quantize, not minding where a character ends."""
+    return text.encode("utf-8", "surrogateescape")[:_LONGEST_STRING].decode("utf-8", "surrogateescape")
