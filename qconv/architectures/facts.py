@@ -11,7 +11,7 @@ from typing import Any
 from qconv.architectures import registry
 from qconv.architectures.model import Model
 from qconv.architectures.table import Argument, When
-from qconv.errors import PlanError
+from qconv.errors import PlanError, TableError
 
 _TRIPS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -28,6 +28,14 @@ def ask(function: Callable[..., Any], model: Model, *of: Any) -> Any:
 def derive(model: Model, name: str, of: tuple[Argument, ...] = ()) -> Any:
     """The derivation ``name`` of this model."""
     return ask(registry.lookup("derivation", name), model, *of)
+
+
+def count(model: Model, name: str) -> int:
+    """The derivation ``name``, which must count something of this model, as its layers; else TableError."""
+    found = derive(model, name)
+    if not isinstance(found, int):
+        raise TableError(f"{model.table}: the derivation '{name}' gives {found!r}, which is no count")
+    return found
 
 
 def make(model: Model, name: str) -> Any:

@@ -124,7 +124,7 @@ class Matcher:
             return (-1,)
         if layers is not None:
             return layers
-        count = int(facts.derive(self.model, self.table.layers))
+        count = facts.count(self.model, self.table.layers)
         if count > len(self.names):
             raise PlanError(
                 f"config.json counts {count} layers, the checkpoint has {len(self.names)} tensors",
@@ -148,7 +148,7 @@ class Matcher:
         """The names a source stands for: itself, or one per expert; empty when one is missing."""
         if "{expert}" not in source:
             return (source,) if source in self.names else ()
-        count = facts.derive(self.model, entry.count or self.table.experts)
+        count = facts.count(self.model, entry.count or self.table.experts)
         found = []
         for expert in range(count):
             name = source.replace("{expert}", str(expert))
@@ -162,7 +162,7 @@ class Matcher:
         for group, variants in self.table.either.items():
             layered = any("{layer}" in name for v in variants.values() for name in (*v.modules, *v.tensors))
             own = next((v.layers for v in variants.values() if v.layers is not None), None)
-            count = None if own is None else range(facts.derive(self.model, own))
+            count = None if own is None else range(facts.count(self.model, own))
             for layer in self._layers("{layer}" if layered else "", count):
                 yield from self._best(group, variants, layer)
 
