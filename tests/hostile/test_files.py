@@ -1,28 +1,23 @@
-"""Whole files that once did something else than be read or refused; fuzzing adds to ``files/``."""
+"""Whole inputs that once did something else than be read or refused, by what they are an input of; fuzzing adds to
+``files/``.
+"""
 
 import time
 from pathlib import Path
 
 import pytest
+from fuzzing import targets
 
-from qconv import checkpoints
-from qconv.errors import QconvError
-
-FILES = sorted(Path(__file__).with_name("files").iterdir())
+FILES = sorted(Path(__file__).with_name("files").glob("*/*"))
 
 
-def test_there_are_files():
-    assert FILES
+def test_every_file_is_an_input_of_something():
+    assert {path.parent.name for path in FILES} <= set(targets.TARGETS)
+    assert len(FILES) > 10
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_it_is_read_or_refused(path):
-    start, message = time.process_time(), ""
-    try:
-        with checkpoints.open(path) as opened:
-            for name, info in opened.tensors.items():
-                opened.read(name, 0, min(info.rows, 16))
-    except QconvError as error:
-        message = str(error)
-    assert message.isprintable()
+def test_it_is_read_or_refused(tmp_path, path):
+    start = time.process_time()
+    targets.run(path.parent.name, path.read_bytes(), tmp_path)
     assert time.process_time() - start < 2

@@ -1,0 +1,201 @@
+"""Valid files to start from, and the words a format gives a meaning."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+from small_tokenizer import byte_alphabet
+from tokenizer_parts import pieces, sentencepiece
+
+from fuzzing.forms import FORMS
+from fuzzing.targets import NAMES, TENSORS, TESTS
+from qconv import formats
+from qconv.architectures import registry
+from qconv.cli import app
+from qconv.policy.conditions import CONDITIONS
+from qconv.policy.roles import members
+
+HOSTILE = TESTS / "hostile" / "files"
+VOCABULARY = 280
+"""Tokens in the tokenizer files: a few less than the recorded models have, as their classes add some."""
+
+_COMMANDS = [
+    "convert x.safetensors --type q4_k_m",
+    "convert model --type q8_0,f16 --output . --pre llama-bpe --json",
+    "convert a.gguf --mix m.toml --imatrix imatrix --allow-requantize --override-kv general.name=str:a",
+    "convert model -t q5_k_m --pre llama-bpe --split-max-size 100K --tensor-type attn_v=q6_k --pure --strict -o y.gguf",
+    "convert a.gguf -t q4_0 --allow-requantize --part 1/2 --memory 1G --threads 2 --output-tensor-type f16",
+    "info a.gguf x.safetensors model --json --tensors --metadata --context 100",
+    "info cut.gguf pointer.gguf --debug",
+    "compare a.gguf b.gguf --all --json --threads 1",
+    "compare model a.gguf",
+    "verify a.gguf --against x.safetensors --progress none --quiet",
+    "architectures llama --json",
+    "architectures",
+    "convert --help",
+]
+
+
+def seeds(target: str) -> list[bytes]:
+    """Valid inputs of ``target``, a rich one first, and files that were attacks once."""
+    write = FORMS[target].write
+    match target:
+        case "gguf":
+            return [write(_gguf()), write({**_gguf(), "version": 2}), *_hostile(".gguf")]
+        case "safetensors":
+            tensors = {name: {"dtype": "F32", "shape": [2, 32]} for name in ("a", "model.layers.0.mlp.up_proj.weight")}
+            header = {"__metadata__": {"format": "pt"}, **tensors, "c": {"dtype": "BF16", "shape": []}}
+            return [write({"header": header, "data": "\1\2" * 300, "placed": True}), *_hostile(".safetensors")]
+        case "plan":
+            return [write(model) for model in [*_recorded(), *_tokenizers()]]
+        case "imatrix":
+            return [write(_imatrix()), _dat()]
+        case "mix":
+            mine = b'extends = "q4_k_m"\n[[rules]]\nrole = ["attn_v"]\nuse = "Q8_0"\nwhen = "more_bits"\n'
+            return [mine, *(path.read_bytes() for path in sorted((formats.ROOT / "mixes").glob("*.toml")))]
+        case "table":
+            tables = sorted((formats.ROOT / "architectures").glob("*.toml"), key=lambda path: path.stem != "llama")
+            return [path.read_bytes() for path in tables]
+    return [line.replace(" ", "\0").encode() for line in _COMMANDS]
+
+
+def words(target: str) -> list[str]:
+    """Texts that ``target`` gives a meaning."""
+    types = [*formats.block_types()]
+    match target:
+        case "gguf":
+            return [
+                "general.architecture",
+                "general.alignment",
+                "split.count",
+                "split.no",
+                "split.tensors.count",
+                "llama",
+            ]
+        case "safetensors":
+            return ["F64", "F32", "F16", "BF16", "F8_E4M3", "F4", "I64", "U8", "BOOL", "__metadata__", "dtype", "shape"]
+        case "plan":
+            return [*NAMES, "BF16", "F16", "F32", "I64", "BPE", "ByteLevel", "Sequence", "Split", "llama", "bos_token"]
+        case "imatrix":
+            return [t.name + end for t in TENSORS for end in (".in_sum2", ".counts")]
+        case "mix":
+            return [
+                *types,
+                *CONDITIONS,
+                *members(),
+                "rules",
+                "role",
+                "use",
+                "when",
+                "unless",
+                "type",
+                "extends",
+                "file_type",
+            ]
+        case "table":
+            steps = [name for kind in ("operation", "combination", "derivation") for name in registry.known(kind)]
+            return [
+                "from",
+                "do",
+                "or",
+                "make",
+                "when",
+                "optional",
+                "store",
+                "count",
+                "derive",
+                "value",
+                "{layer}",
+                *steps,
+            ]
+    options = "json tensors context all threads against type mix part finish memory imatrix strict pure arch pre output"
+    names = ["a.gguf", "b.gguf", "cut.gguf", "x.safetensors", "model", "m.toml", "imatrix", ".", "..", "--", "-h"]
+    return [*app.commands(), *names, *(f"--{name}" for name in options.split()), "q4_k_m", "iq2_xxs", "1", "1/2", "0"]
+
+
+def _hostile(ending: str) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(HOSTILE.rglob(f"*{ending}"))]
+
+
+def _gguf() -> dict[str, Any]:
+    keys = [
+        ["general.architecture", 8, "llama"],
+        ["general.alignment", 4, 32],
+        ["general.file_type", 4, 1],
+        ["llama.block_count", 4, 2],
+        ["llama.context_length", 4, 4096],
+        ["llama.embedding_length", 4, 256],
+        ["llama.attention.head_count", 4, 4],
+        ["llama.attention.head_count_kv", 9, [5, [2, 2]]],
+        ["llama.rope.freq_base", 6, 0x461C4000],
+        ["tokenizer.ggml.tokens", 9, [8, ["a", "b"]]],
+        ["tokenizer.ggml.scores", 9, [6, [0, 0x3F800000]]],
+        ["tokenizer.ggml.add_bos_token", 7, 1],
+    ]
+    names = ["token_embd", "blk.0.attn_v", "blk.0.ffn_down", "blk.1.attn_q", "output"]
+    tensors = [[f"{n}.weight", [256, 2], kind, 0] for n, kind in zip(names, (1, 8, 12, 0, 30), strict=True)]
+    tensors.append(["output_norm.weight", [256], 0, 0])
+    return {"version": 3, "keys": keys, "tensors": tensors, "data": "", "placed": True}
+
+
+def _imatrix() -> dict[str, Any]:
+    keys = [
+        ["general.type", 8, "imatrix"],
+        ["imatrix.datasets", 9, [8, ["calibration.txt"]]],
+        ["imatrix.chunk_count", 4, 100],
+        ["imatrix.chunk_size", 4, 512],
+    ]
+    sums = [(t.name, t.shape[-1], t.shape[-3] if len(t.shape) == 3 else 1) for t in TENSORS[2:4] + TENSORS[-1:]]
+    tensors = [
+        part for name, n, m in sums for part in ([f"{name}.in_sum2", [n, m], 0, 0], [f"{name}.counts", [1, m], 0, 0])
+    ]
+    ones = struct.pack("<f", 1).decode("latin-1")
+    return {"version": 3, "keys": keys, "tensors": tensors, "data": ones * 5000, "placed": True}
+
+
+def _dat() -> bytes:
+    entries = [
+        struct.pack("<i", len(t.name)) + t.name.encode() + struct.pack("<ii512f", 4, 512, *range(512))
+        for t in TENSORS[2:4]
+    ]
+    return struct.pack("<i", len(entries)) + b"".join(entries) + struct.pack("<ii", 100, 4) + b"text"
+
+
+def _recorded() -> list[dict[str, Any]]:
+    """Every recorded model of an ordinary size, with tokenizer files that fit it."""
+    letters = byte_alphabet()
+    bpe = {
+        "version": "1.0",
+        "added_tokens": [{"id": VOCABULARY - 1, "content": f"<{VOCABULARY - 1}>", "special": True}],
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {
+            "type": "BPE",
+            "vocab": {letters[i]: i for i in range(256)} | {f"<{i}>": i for i in range(256, VOCABULARY)},
+            "merges": [],
+        },
+    }
+    spm = sentencepiece(pieces(*(f"w{i}" for i in range(VOCABULARY - 259))), 2).decode("latin-1")
+    files = {"tokenizer.json": bpe, "tokenizer.model": spm, "tokenizer_config.json": {"bos_token": "<257>"}}
+    found = []
+    for path in sorted((TESTS / "architectures" / "goldens").glob("*.json")):
+        golden = json.loads(path.read_text("utf-8"))
+        if len(golden["tensors"]) < 150:
+            model = {"config.json": golden["config"], **files}
+            found.append({"files": model, "tensors": golden["tensors"], "type": "q4_k_m"})
+    return found
+
+
+def _tokenizers() -> list[dict[str, Any]]:
+    """Tiny tokenizers of every kind."""
+    found = []
+    for case in sorted((TESTS / "tokenizers" / "cases").glob("*/case.json")):
+        files = {}
+        for path in case.parent.iterdir():
+            if path.name in NAMES:
+                data = path.read_bytes()
+                files[path.name] = json.loads(data) if path.suffix == ".json" else data.decode("latin-1")
+        found.append({**json.loads(case.read_text("utf-8")), "files": files})
+    return found

@@ -1,0 +1,241 @@
+"""What is fuzzed: an input's bytes go in, and any outcome but success or a QconvError with a clean message is a bug.
+
+Needs no atheris, so that the tests carry inputs that were once findings through the same functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from qconv import checkpoints, formats, plan, policy, summary, tokenizers
+from qconv.architectures.config import complete
+from qconv.architectures.metadata import metadata
+from qconv.architectures.model import Model
+from qconv.architectures.names import canonical_names
+from qconv.architectures.table import Table
+from qconv.architectures.tensors import Matcher
+from qconv.cli import info, outcome
+from qconv.errors import QconvError
+from qconv.policy.imatrix import read_imatrix
+from qconv.types import TensorInfo
+
+TESTS = Path(__file__).parents[2] / "tests"
+WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+"""Bytes an element, of the storage types the recorded models use."""
+
+NAMES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "merges.txt",
+    "vocab.json",
+    "vocab.txt",
+    "tekken.json",
+    "README.md",
+)
+"""The files beside the weights that a folder may hold."""
+
+_LAYER = {"attn_q": (512, 512), "attn_v": (128, 512), "attn_output": (512, 512), "ffn_down": (512, 96)}
+TENSORS = tuple(
+    [TensorInfo("token_embd.weight", "F16", (288, 512)), TensorInfo("output_norm.weight", "F32", (512,))]
+    + [TensorInfo(f"blk.{n}.{name}.weight", "F16", shape) for n in range(4) for name, shape in _LAYER.items()]
+    + [TensorInfo("blk.3.ffn_up_exps.weight", "F16", (4, 64, 512))]
+)
+"""A small model as the policy sees it."""
+
+FACTS = policy.Facts("llama", n_layer=4, n_head=8, n_head_kv=2)
+
+
+def run(target: str, data: bytes, folder: Path) -> None:
+    """Carries out one input; ``folder`` is for the files it needs, and may hold those of another input."""
+    try:
+        TARGETS[target](data, folder)
+    except QconvError as error:
+        if not str(error).isprintable():
+            raise AssertionError(f"a message that is not printable: {error!s}") from error
+
+
+def _file(path: Path, data: bytes) -> Path:
+    """``data`` at ``path``; a file that is there is written over, which is quicker than a new one."""
+    with path.open("r+b" if path.exists() else "wb", buffering=0) as f:
+        f.write(data)
+        f.truncate()
+    return path
+
+
+def _opened(path: Path, request: plan.Request) -> None:
+    """A checkpoint as ``info`` and ``convert`` see it: summed up, a few rows of every tensor read, planned."""
+    with checkpoints.open(path) as opened:
+        info.as_object(summary.describe(opened), opened, True, True)
+        for name, tensor in opened.tensors.items():
+            opened.read(name, 0, min(tensor.rows, 16))
+        plan.make(opened, request)
+
+
+def gguf_file(data: bytes, folder: Path) -> None:
+    """A GGUF file."""
+    _opened(_file(folder / "x.gguf", data), plan.Request(types=("q4_k_m",), allow_requantize=True))
+
+
+def safetensors_file(data: bytes, folder: Path) -> None:
+    """A safetensors file without a config."""
+    _opened(_file(folder / "x.safetensors", data), plan.Request(types=("q4_k_m",)))
+
+
+def model_folder(data: bytes, folder: Path) -> None:
+    """A checkpoint folder, written down as a JSON object.
+
+    ``files``: text, or a value for JSON, by name.  ``tensors``: storage type and shape by name.  ``type``: what is
+    asked for; without one, the model is summed up instead.  With ``kind``, and perhaps ``options``, the files are read
+    as that kind of tokenizer.
+    """
+    try:
+        model = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(model, dict):
+        return
+    files = _files(model, folder)
+    kind, options = model.get("kind"), model.get("options")
+    if isinstance(kind, str):
+        config = files.get("config.json")
+        given = options if isinstance(options, dict) else {}
+        tokenizers.metadata(folder, config if isinstance(config, dict) else {}, kind=kind, options=given)
+        return
+    header, size = _header(model.get("tensors"))
+    text = json.dumps(header).encode()
+    path = _file(folder / "model.safetensors", len(text).to_bytes(8, "little") + text)
+    os.truncate(path, 8 + len(text) + size)
+    with checkpoints.open(folder) as opened:
+        if isinstance(wanted := model.get("type"), str):
+            plan.make(opened, plan.Request(types=(wanted,), pre="llama-bpe"))
+        else:
+            summary.describe(opened)
+
+
+def _files(model: dict[str, Any], folder: Path) -> dict[str, Any]:
+    found = model.get("files")
+    files: dict[str, Any] = found if isinstance(found, dict) else {}
+    for name in NAMES:
+        value = files.get(name)
+        if value is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            data = value.encode("latin-1", "replace") if isinstance(value, str) else json.dumps(value).encode()
+            _file(folder / name, data)
+    return files
+
+
+def _header(tensors: Any) -> tuple[dict[str, Any], int]:
+    """A safetensors header of the tensors that are well-formed, and the size of their data; at most 1 TB."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name, said in tensors.items() if isinstance(tensors, dict) else ():
+        match said:
+            case [str() as dtype, list() as shape] if dtype in WIDTHS and all(type(n) is int and n >= 0 for n in shape):
+                size = math.prod(shape) * WIDTHS[dtype]
+                if end + size < 1 << 40:
+                    header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+                    end += size
+    return header, end
+
+
+def importance(data: bytes, folder: Path) -> None:
+    """An importance matrix of either format, and what a plan takes from it."""
+    found = read_imatrix(_file(folder / "imatrix", data))
+    found.metadata()
+    found.select(policy.choose(TENSORS, FACTS, policy.find_mix("q4_k_m"), imatrix=found.entries).decisions)
+
+
+def mix_file(data: bytes, folder: Path) -> None:
+    """A user's mix, and a small model's types by it."""
+    mix = policy.load_mix(_file(folder / "mix.toml", data))
+    policy.choose(TENSORS, FACTS, mix, imatrix=[t.name for t in TENSORS])
+
+
+def table_file(data: bytes, folder: Path) -> None:
+    """An architecture's table, and what it makes of a small Llama."""
+    table = formats.load(_file(folder / "table.toml", data), Table)
+    given, tensors = _llama()
+    config = complete(given, table)
+    names = canonical_names(tensors, config, table)
+    model = Model(config, {name: tensors[source] for name, source in names.items()}, folder, "table")
+    Matcher(model, table, names, tensors).outputs()
+    metadata(model, table)
+
+
+@functools.cache
+def _llama() -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+    golden = json.loads((TESTS / "architectures" / "goldens" / "llama3-bpe.json").read_text("utf-8"))
+    tensors = {name: TensorInfo(name, dtype, tuple(shape)) for name, (dtype, shape) in golden["tensors"].items()}
+    return golden["config"], tensors
+
+
+def command_line(data: bytes, folder: Path) -> None:
+    """Words separated by NUL as a command line, in a folder of a few models; conversions are planned only."""
+    given = data.decode("utf-8", "surrogateescape").split("\0")
+    if any(_LEADS_OUT.match(word) for word in given):
+        return
+    words = [part for word in given for part in ([word, "--dry-run"] if word == "convert" else [word])]
+    models = folder / "models"
+    if not models.is_dir():
+        _make_models(models)
+    said = io.StringIO()
+    with contextlib.chdir(models), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            outcome.run(words)
+        except SystemExit as e:
+            if e.code not in (0, None):
+                raise
+    if "a defect in qconv" in said.getvalue():
+        raise AssertionError(said.getvalue())
+
+
+_LEADS_OUT = re.compile(r"(?!\d+/\d+$).*/|~|--(install|show)-c", re.DOTALL)
+"""Words that name a file elsewhere, or change the user's shell; 1/2 is a part."""
+
+
+def _make_models(folder: Path) -> None:
+    from fuzzing.seeds import seeds
+
+    folder.mkdir()
+    for target, name in (("gguf", "a.gguf"), ("gguf", "b.gguf"), ("safetensors", "x.safetensors"), ("mix", "m.toml")):
+        (folder / name).write_bytes(_valid(seeds(target)))
+    (folder / "imatrix").write_bytes(_valid(seeds("imatrix")))
+    (folder / "cut.gguf").write_bytes(_valid(seeds("gguf"))[:-300])
+    (folder / "pointer.gguf").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    (folder / "model").mkdir()
+    model_folder(_valid(seeds("plan")), folder / "model")
+
+
+def _valid(found: Iterable[bytes]) -> bytes:
+    """The first seed; every target's is a valid file."""
+    return next(iter(found))
+
+
+TARGETS: dict[str, Callable[[bytes, Path], None]] = {
+    "gguf": gguf_file,
+    "safetensors": safetensors_file,
+    "plan": model_folder,
+    "imatrix": importance,
+    "mix": mix_file,
+    "table": table_file,
+    "cli": command_line,
+}
