@@ -55,12 +55,12 @@ NAMES = (
 _LAYER = {"attn_q": (512, 512), "attn_v": (128, 512), "attn_output": (512, 512), "ffn_down": (512, 96)}
 TENSORS = tuple(
     [TensorInfo("token_embd.weight", "F16", (288, 512)), TensorInfo("output_norm.weight", "F32", (512,))]
-    + [TensorInfo(f"blk.{n}.{name}.weight", "F16", shape) for n in range(4) for name, shape in _LAYER.items()]
-    + [TensorInfo("blk.3.ffn_up_exps.weight", "F16", (4, 64, 512))]
+    + [TensorInfo(f"blk.{n}.{name}.weight", "F16", shape) for n in range(2) for name, shape in _LAYER.items()]
+    + [TensorInfo("blk.1.ffn_up_exps.weight", "F16", (4, 64, 512))]
 )
 """A small model as the policy sees it."""
 
-FACTS = policy.Facts("llama", n_layer=4, n_head=8, n_head_kv=2)
+FACTS = policy.Facts("llama", n_layer=2, n_head=8, n_head_kv=2)
 
 
 def run(target: str, data: bytes, folder: Path) -> None:
@@ -161,7 +161,12 @@ def importance(data: bytes, folder: Path) -> None:
     """An importance matrix of either format, and what a plan takes from it."""
     found = read_imatrix(_file(folder / "imatrix", data))
     found.metadata()
-    found.select(policy.choose(TENSORS, FACTS, policy.find_mix("q4_k_m"), imatrix=found.entries).decisions)
+    found.select(_decisions())
+
+
+@functools.cache
+def _decisions() -> tuple[policy.Decision, ...]:
+    return policy.choose(TENSORS, FACTS, policy.find_mix("q4_k_m")).decisions
 
 
 def mix_file(data: bytes, folder: Path) -> None:
