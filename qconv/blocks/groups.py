@@ -15,14 +15,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat
-from qconv.blocks.lanes import LANES, at, bits, inline, load, store_turned
+from qconv.blocks.lanes import LANES, inline
 
 Kernel = Callable[[NDArray[Any], NDArray[np.float32] | None, int, NDArray[np.uint8]], bool]
 """``kernel(rows, importance, first, out)``: encodes 1-D ``rows``, whole groups, of which the first weight is in column
@@ -58,26 +55,6 @@ def encode_groups(
     return True
 
 
-@intrinsic
-def _prefetch(typing, memory):
-    def emit(context, builder, signature, values):
-        number, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        # to read, to be kept in the second cache, data
-        builder.call(function, [builder.bitcast(values[0], pointer), number(0), number(2), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(memory), emit
-
-
-@inline
-def fetch_ahead(rows, start, count):
-    """Has ``count`` weights from ``start`` on brought near while others are worked on."""
-    for i in range(start, min(start + count, rows.size), 16):
-        _prefetch(at(rows, i))
-
-
 @inline
 def find(places, first, columns, parts, weights):
     """Fill ``places`` with where each lane's sub-block of ``weights`` weights begins, wrapping after ``columns``."""
@@ -86,37 +63,3 @@ def find(places, first, columns, parts, weights):
         place = (first + number * parts * weights) % columns
         for part in range(parts):
             places[part * count + number] = place + part * weights
-
-
-@inline
-def turn_back(lanes, memory, at, stride):
-    """16 bytes of every lane, ``lanes[i * LANES + lane]``, each to ``memory[at + lane * stride]`` on."""
-    for t in range(0, LANES, 16):
-        sixteen = (
-            load(lanes, t, 16),
-            load(lanes, LANES + t, 16),
-            load(lanes, 2 * LANES + t, 16),
-            load(lanes, 3 * LANES + t, 16),
-            load(lanes, 4 * LANES + t, 16),
-            load(lanes, 5 * LANES + t, 16),
-            load(lanes, 6 * LANES + t, 16),
-            load(lanes, 7 * LANES + t, 16),
-            load(lanes, 8 * LANES + t, 16),
-            load(lanes, 9 * LANES + t, 16),
-            load(lanes, 10 * LANES + t, 16),
-            load(lanes, 11 * LANES + t, 16),
-            load(lanes, 12 * LANES + t, 16),
-            load(lanes, 13 * LANES + t, 16),
-            load(lanes, 14 * LANES + t, 16),
-            load(lanes, 15 * LANES + t, 16),
-        )
-        store_turned(memory, at + t * stride, stride, sixteen)
-
-
-@inline
-def nearest(v):
-    """Float32 lanes rounded half to even, as int32, in the reference's way: exact to 4194303, known bits beyond.
-
-    Adding 1.5 * 2**23 leaves the integer in the low bits of the sum's mantissa.
-    """
-    return (bits(v + 12582912.0) & 0x7FFFFF) - 0x400000

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, find, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, find
 from qconv.blocks.lanes import (
     LANES,
     f32,
@@ -29,7 +29,7 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
-from qconv.blocks.tiles import gather
+from qconv.blocks.tiles import gather, turn_back
 from qconv.blocks.uneven import VALUES, finite, nearest_index, pick, search, weigh, weigh_by_square
 from qconv.blocks.unpack import half
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, find
 from qconv.blocks.lanes import (
     LANES,
     f32,
@@ -35,7 +35,7 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
-from qconv.blocks.tiles import gather
+from qconv.blocks.tiles import gather, to_nearest, turn_back
 from qconv.blocks.uneven import VALUES, finite, nearest_index, pick, search, weigh, weigh_by_square
 from qconv.blocks.unpack import half
 
@@ -108,7 +108,7 @@ def _encode(rows, importance, first, out):
         store(scales, 0, scale)
         _super_scale(scales, supers)
         d = load(supers, 0, LANES)
-        level = least(most(nearest(select(d != 0.0, 1.0 / d, 0.0) * scale), -32), 31)
+        level = least(most(to_nearest(select(d != 0.0, 1.0 / d, 0.0) * scale), -32), 31)
         scale = d * to_float(level)
         inverse = select(scale != 0.0, 1.0 / scale, 0.0)
         for i in range(16):

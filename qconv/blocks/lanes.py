@@ -23,7 +23,7 @@ the result is the same to the bit.  There is no branch per lane; compare and ``s
   ``narrow(v)`` (low byte), ``narrow16(v)``, ``widen(v)`` (bytes to int32),
   ``part(v, start, n)`` (n lanes), ``join(a, b)``, ``repeat(v, times)`` (each lane in turn),
   ``repeated(v, times)`` (the whole in turn), ``lane(v, i)``.
-* ``store_turned(memory, i, stride, vectors)`` stores 16 vectors of 16 lanes transposed.
+* ``store_turned(memory, i, stride, vectors)`` stores 16 vectors of 16 lanes transposed; ``prefetch(memory, i)``.
 """
 
 # numba types these functions by running them, so annotations would say nothing
@@ -36,7 +36,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from qconv.blocks import machine
-from qconv.blocks.memory import at, load, scratch, store, store_turned
+from qconv.blocks.memory import at, load, prefetch, scratch, store, store_turned
 from qconv.blocks.vectors import (
     LANES,
     Vector,
@@ -57,8 +57,8 @@ from qconv.blocks.vectors import (
 __all__ = [
     "LANES", "any_lane", "as_float", "at", "bits", "boolean", "called", "f32",
     "floats", "from_half", "i32", "inline", "join", "lane", "least", "least_unsigned",
-    "load", "most", "narrow", "narrow16", "part", "repeat", "repeated", "rint",
-    "root", "scratch", "select", "size", "splat", "store", "store_turned", "to_float",
+    "load", "most", "narrow", "narrow16", "part", "prefetch", "repeat", "repeated",
+    "rint", "root", "scratch", "select", "size", "splat", "store", "store_turned", "to_float",
     "to_half", "to_int", "trunc", "u8", "u16", "widen",
 ]
 # fmt: on

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
@@ -84,6 +85,22 @@ def store(typing, memory, index, vector):
     if memory.dtype != vector.dtype:
         raise TypingError(f"{vector} into memory of {memory.dtype}")
     return types.void(memory, index, vector), emit
+
+
+@intrinsic
+def prefetch(typing, memory, index):
+    """Has what lies at ``index`` brought into the second cache, to be read soon."""
+
+    def emit(context, builder, signature, values):
+        pointer, _ = _pointer(context, builder, memory, values[0], values[1], signature.args[1])
+        number, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        to_read, second_cache, data = number(0), number(2), number(1)
+        builder.call(function, [builder.bitcast(pointer, byte), to_read, second_cache, data])
+        return context.get_dummy_value()
+
+    return types.void(memory, index), emit
 
 
 _LOW, _HIGH = [0, 1, 16, 17], [2, 3, 18, 19]

@@ -19,11 +19,10 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat, kernel
-from qconv.blocks.groups import PLACE, turn_back
+from qconv.blocks.groups import PLACE
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
-    as_float,
     bits,
     f32,
     inline,
@@ -34,11 +33,10 @@ from qconv.blocks.lanes import (
     scratch,
     splat,
     store,
-    store_turned,
     u8,
     u16,
 )
-from qconv.blocks.tiles import gather
+from qconv.blocks.tiles import gather, gather_lanes, turn_back
 
 AT_ONCE = 16 * 32
 """Weights of the blocks quantized at once where there is no search."""
@@ -140,37 +138,16 @@ def _row_means(rows, columns, means):
         for k in range(16):
             places[k] = (first + min(k, count - 1)) * columns
         total = splat(0.0, 16)
-        for i in range(0, columns, 16):
-            _turn_rows(rows, places, i, tile)
+        for _ in range(0, columns, 16):
+            gather_lanes(rows, places, 16, tile, 16)
+            for k in range(16):
+                places[k] += 16
             for step in range(16):
                 v = load(tile, step * 16, 16)
                 total = total + v * v
         store(here, 0, total / np.float32(columns))
         for k in range(count):
             means[first + k] = here[k]
-
-
-@inline
-def _turn_rows(rows, places, i, tile):
-    vectors = (
-        as_float(load(rows, places[0] + i, 16)),
-        as_float(load(rows, places[1] + i, 16)),
-        as_float(load(rows, places[2] + i, 16)),
-        as_float(load(rows, places[3] + i, 16)),
-        as_float(load(rows, places[4] + i, 16)),
-        as_float(load(rows, places[5] + i, 16)),
-        as_float(load(rows, places[6] + i, 16)),
-        as_float(load(rows, places[7] + i, 16)),
-        as_float(load(rows, places[8] + i, 16)),
-        as_float(load(rows, places[9] + i, 16)),
-        as_float(load(rows, places[10] + i, 16)),
-        as_float(load(rows, places[11] + i, 16)),
-        as_float(load(rows, places[12] + i, 16)),
-        as_float(load(rows, places[13] + i, 16)),
-        as_float(load(rows, places[14] + i, 16)),
-        as_float(load(rows, places[15] + i, 16)),
-    )
-    store_turned(tile, 0, 16, vectors)
 
 
 @inline

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, find, nearest, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, find
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -33,18 +33,20 @@ from qconv.blocks.lanes import (
     store,
     to_float,
     to_half,
+    to_int,
     u8,
     u16,
     widen,
 )
 from qconv.blocks.search_important import level_between, search_important
-from qconv.blocks.search_positive import search_positive
+from qconv.blocks.search_positive import positive_search
 from qconv.blocks.search_scale_min import search_scale_min
 from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, TILE, collect, low_bits, weigh
-from qconv.blocks.tiles import gather
+from qconv.blocks.tiles import gather, nearest, to_nearest, turn_back
 from qconv.blocks.unpack import half
 
 _BYTES = 84
+_search_positive = positive_search(LANES)
 
 
 def encode_rows(
@@ -87,7 +89,8 @@ def _round(values, levels, halves):
     some = greatest > 0.0
     inverse = 15.0 / greatest
     for part in range(16):
-        store(levels, part * LANES, select(some, nearest(inverse * load(values, part * LANES, LANES)), 0))
+        level = nearest(inverse * load(values, part * LANES, LANES), True)
+        store(levels, part * LANES, select(some, level, 0.0))
     store(halves, 0, to_half(greatest / 15.0))
 
 
@@ -96,7 +99,7 @@ def _encode(rows, importance, first, out):
     places, x, weights, levels = scratch(LANES, PLACE), scratch(TILE, f32), scratch(TILE, f32), scratch(TILE, f32)
     scales, mins, sums = scratch(TILE, f32), scratch(TILE, f32), scratch(TILE, f32)
     inverses, lows = scratch(TILE, f32), scratch(TILE, f32)
-    scale_levels, min_levels = scratch(TILE, i32), scratch(TILE, i32)
+    scale_levels, min_levels, both = scratch(TILE, f32), scratch(TILE, f32), scratch(TILE, i32)
     d, dmin = scratch(LANES, u16), scratch(LANES, u16)
     for start in range(0, rows.size, BATCH):
         groups = min(16, (rows.size - start) // TILE)
@@ -123,17 +126,17 @@ def _encode(rows, importance, first, out):
             _round(scales, scale_levels, d)
             _round(mins, min_levels, dmin)
         else:
-            store(d, 0, to_half(search_positive(scales, sums, scale_levels, 16, 15)))
-            store(dmin, 0, to_half(search_positive(mins, sums, min_levels, 16, 15)))
+            store(d, 0, to_half(_search_positive(scales, sums, scale_levels, 16, 15)))
+            store(dmin, 0, to_half(_search_positive(mins, sums, min_levels, 16, 15)))
         for part in range(16):
             # in a byte, where a level outside 4 bits spills over
-            both = load(scale_levels, part * LANES, LANES) | load(min_levels, part * LANES, LANES) << 4
-            store(scale_levels, part * LANES, both & 0xFF)
+            scale, minimum = load(scale_levels, part * LANES, LANES), load(min_levels, part * LANES, LANES)
+            store(both, part * LANES, (to_int(scale) | to_int(minimum) << 4) & 0xFF)
         for g in range(groups):
             find(places, start + g * TILE, rows.size, 16, 16)
             gather(rows, places, 16, x)
             inverse, low = load(inverses, g * LANES, LANES), load(lows, g * LANES, LANES)
-            _finish(x, importance, inverse, low, start // 256, g, d, dmin, scale_levels, out)
+            _finish(x, importance, inverse, low, start // 256, g, d, dmin, both, out)
     return True
 
 
@@ -154,7 +157,7 @@ def _finish(x, importance, inverse, low, first_block, g, d, dmin, both, out):
         if importance is not None:
             kept = level_between(kept, 3)
         value = select(scale != 0.0, (v + minimum) / scale, kept)
-        store(packed, i * LANES, narrow(least(most(nearest(value), 0), 3)))
+        store(packed, i * LANES, narrow(least(most(to_nearest(value), 0), 3)))
     turn_back(packed, quants, 0, 16)
     for number in range(COUNT):
         lane = g * COUNT + number

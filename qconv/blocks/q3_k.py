@@ -12,15 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel
-from qconv.blocks.groups import PLACE, encode_groups, fetch_ahead, find, nearest, turn_back
+from qconv.blocks.groups import PLACE, encode_groups, find
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
-    bits,
     f32,
     floats,
     from_half,
-    i32,
     inline,
     join,
     least,
@@ -28,7 +26,6 @@ from qconv.blocks.lanes import (
     most,
     narrow,
     repeat,
-    rint,
     scratch,
     select,
     size,
@@ -41,9 +38,10 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
+from qconv.blocks.search_moves import best_levels, search_batch
 from qconv.blocks.search_scale import extremes, level_of, search_scale
 from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, LEAST, TILE, collect, low_bits, weigh
-from qconv.blocks.tiles import gather
+from qconv.blocks.tiles import gather, to_nearest, turn_back
 from qconv.blocks.unpack import half
 
 _BYTES = 110
@@ -62,125 +60,6 @@ def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
 
 
 @inline
-def _start(x, levels):
-    """First levels of each lane's sub-block, sums of its weights' cubes; False where a weight is not finite."""
-    largest, extreme = extremes(x, 16, False)
-    inverse = -4.0 / extreme
-    products, squares = splat(0.0, LANES), splat(0.0, LANES)
-    for i in range(16):
-        v = load(x, i * LANES, LANES)
-        level = least(rint(inverse * v), 3.0)  # sizes go up to that of the extreme, whose level is -4
-        store(levels, i * LANES, level)
-        w = v * v
-        products = products + w * v * level
-        squares = squares + w * level * level
-    return products, squares, largest
-
-
-@inline
-def _improve(x, levels, products, squares):
-    """Once over the weights in order, each may change its level if that brings the fit closer, the others as they are.
-
-    The sums without a weight give the scale that fits the others, and that its new level.
-    """
-    changed = bits(products) & 0
-    for i in range(16):
-        v, level = load(x, i * LANES, LANES), load(levels, i * LANES, LANES)
-        w = v * v
-        wv = w * v
-        rest_products = products - wv * level
-        rest_squares = squares - w * level * level
-        new = to_float(most(least(nearest(v * rest_squares / rest_products), 3), -4))
-        new_products = rest_products + wv * new
-        new_squares = rest_squares + w * new * new
-        closer = new_products * new_products * squares > products * products * new_squares
-        better = (rest_products > 0.0) & (new != level) & (new_squares > 0.0) & closer
-        new = select(better, new, level)
-        store(levels, i * LANES, new)
-        products, squares = select(better, new_products, products), select(better, new_squares, squares)
-        changed = changed | (bits(new) ^ bits(level))
-    return products, squares, changed != 0
-
-
-@inline
-def _restless(x, levels, products, squares):
-    """Lanes where ``_improve`` might change a level: seen without dividing, with a margin, so that some will not."""
-    found = bits(products) & 0
-    for i in range(16):
-        v, level = load(x, i * LANES, LANES), load(levels, i * LANES, LANES)
-        w = v * v
-        rest_products = products - w * v * level
-        off = v * (squares - w * level * level) - level * rest_products
-        # a weight beyond the highest level stays there
-        above = select(level > 2.5, splat(1e6, LANES), 0.4999) * rest_products
-        settled = (rest_products <= 0.0) | ((off < above) & (off > rest_products * -0.4999))
-        found = found | select(settled, 0, found | 1)
-    return found != 0
-
-
-@inline
-def _fit(rows, start, lanes, count, tries, products, squares, again):
-    """Sums of the best levels after at most ``tries`` improvements, for the ``count`` sub-blocks in ``lanes``.
-
-    ``lanes`` number those of a batch; ``products`` and ``squares`` are stored there.  ``again`` gets the lanes that may
-    change in another improvement; their number is returned, -1 if a weight is not finite.
-    """
-    places, flags = scratch(LANES, PLACE), scratch(LANES, i32)
-    x, levels = scratch(TILE, f32), scratch(TILE, f32)
-    p_here, s_here = scratch(LANES, f32), scratch(LANES, f32)
-    left = 0
-    for begin in range(0, count, LANES):
-        number = min(LANES, count - begin)
-        if tries == 0:
-            fetch_ahead(rows, start + BATCH + begin * 16, TILE)
-        for k in range(LANES):
-            places[k] = start + _place(lanes[begin + min(k, number - 1)])
-        gather(rows, places, 16, x)
-        p, s, largest = _start(x, levels)
-        if any_lane(largest >= INFINITY):
-            return -1
-        if tries == 0:
-            changed = _restless(x, levels, p, s)
-        for _ in range(tries):
-            p, s, changed = _improve(x, levels, p, s)
-        empty = floats(largest) < LEAST
-        store(p_here, 0, select(empty, 0.0, p))
-        store(s_here, 0, select(empty, 0.0, s))
-        store(flags, 0, select(changed & ~empty, 1, largest & 0))
-        for k in range(number):
-            lane = lanes[begin + k]
-            products[lane], squares[lane] = p_here[k], s_here[k]
-            again[left] = lane
-            left += flags[k]
-    return left
-
-
-@inline
-def _place(lane):
-    """Where in its batch's weights the sub-block of ``lane`` begins."""
-    group, rest = lane // LANES, lane % LANES
-    return (group * COUNT + rest % COUNT) * 256 + rest // COUNT * 16
-
-
-@inline
-def _search(rows, start, count, products, squares):
-    """Sums of the levels the reference ends with for ``count`` sub-blocks; False if a weight is not finite.
-
-    Few sub-blocks improve, and few of them more than once: those are brought together and done again, so that no lane
-    waits for others.
-    """
-    here, there = scratch(TILE, PLACE), scratch(TILE, PLACE)
-    for lane in range(count):
-        here[lane] = lane
-    for tries in (0, 2, 5):
-        count = _fit(rows, start, here, count, tries, products, squares, there)
-        if count < 0:
-            return False
-        here, there = there, here
-    return True
-
-
-@inline
 def _super_scale(scales, halves):
     """Each super-block's scale, which makes the largest of its sub-blocks' -32, and their 6-bit scales.
 
@@ -194,7 +73,7 @@ def _super_scale(scales, halves):
     some = extreme != 0.0
     inverse = select(some, -32.0 / extreme, 0.0)
     for part in range(16):
-        level = nearest(inverse * load(scales, part * LANES, LANES))
+        level = to_nearest(inverse * load(scales, part * LANES, LANES))
         level = ((level & 0xFF) ^ 0x80) - 0x80  # the reference keeps one byte of it
         store(scales, part * LANES, to_float(select(some, least(most(level, -32), 31), -32)))
     store(halves, 0, to_half(select(some, 1.0 / inverse, 0.0)))
@@ -209,18 +88,6 @@ def _search_super_scale(scales, sums, halves):
         level = level_of(load(scales, part * LANES, LANES) * inverse, 32, True)
         store(scales, part * LANES, select(floats(largest) < LEAST, -32.0, level))
     store(halves, 0, to_half(d))
-
-
-@inline
-def _levels(x, levels):
-    """The levels the reference ends its search with: -4, which is 0 as stored, for what it takes for zeros."""
-    p, s, largest = _start(x, levels)
-    for _ in range(5):
-        p, s, changed = _improve(x, levels, p, s)
-        if not any_lane(changed):
-            break
-    for i in range(16):
-        store(levels, i * LANES, select(floats(largest) < LEAST, -4.0, load(levels, i * LANES, LANES)))
 
 
 @inline
@@ -249,12 +116,12 @@ def _finish(rows, importance, first, start, groups, scales, halves, out):
             store(lane_scale, part * COUNT, d * load(scales, part * LANES + g * COUNT, COUNT))
         scale = load(lane_scale, 0, LANES)
         for i in range(16):
-            level = most(least(nearest(load(x, i * LANES, LANES) / scale), 3), -4)
+            level = most(least(to_nearest(load(x, i * LANES, LANES) / scale), 3), -4)
             store(packed, i * LANES, narrow(level + 4))
         if any_lane(scale == 0.0):
             # such a sub-block keeps the levels of the search, which were not kept
             if importance is None:
-                _levels(x, levels)
+                best_levels(x, levels)
             else:
                 find(places, first + begin, importance.size, 16, 16)
                 gather(importance, places, 16, weights)
@@ -275,7 +142,7 @@ def _encode(rows, importance, first, out):
     scales, halves = scratch(TILE, f32), scratch(LANES, u16)
     for start in range(0, rows.size, BATCH):
         groups = min(16, (rows.size - start) // TILE)
-        if not _search(rows, start, groups * LANES, products, squares):
+        if not search_batch(rows, start, groups * LANES, products, squares):
             return False
         for g in range(groups):
             p, s = load(products, g * LANES, LANES), load(squares, g * LANES, LANES)

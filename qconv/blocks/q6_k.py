@@ -15,7 +15,6 @@ from numba import types
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel, run
-from qconv.blocks.groups import fetch_ahead
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -42,7 +41,7 @@ from qconv.blocks.lanes import (
 )
 from qconv.blocks.search_scale import extremes, search_scale
 from qconv.blocks.search_scale_min import far
-from qconv.blocks.tiles import clip, gather, nearest
+from qconv.blocks.tiles import clip, fetch_ahead, gather, nearest
 from qconv.blocks.unpack import half, signed
 
 TOGETHER = LANES // 16

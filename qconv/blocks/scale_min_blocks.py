@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from qconv.blocks.groups import fetch_ahead
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -36,13 +35,13 @@ from qconv.blocks.lanes import (
     u16,
 )
 from qconv.blocks.search_important import level_between, search_important
-from qconv.blocks.search_levels import levels_search
+from qconv.blocks.search_positive import positive_search
 from qconv.blocks.search_scale_min import far, search_scale_min
-from qconv.blocks.tiles import LARGEST, clip, gather, nearest, sum_of_squares, tile_is_finite
+from qconv.blocks.tiles import LARGEST, clip, fetch_ahead, gather, nearest, sum_of_squares, tile_is_finite
 
 TOGETHER = LANES // 8
 _TILE = 32 * LANES
-_search_levels = levels_search(TOGETHER)
+_search_positive = positive_search(TOGETHER)
 
 
 @inline
@@ -158,7 +157,7 @@ def round_scales(values, rounded, halves):
 @called
 def _round_by_search(values, sums, levels, rounded, halves, kept):
     """As ``round_scales``, where ``sums`` says what each sub-block's error counts; ``kept``: the mask of bits kept."""
-    half = to_half(_search_levels(values, sums, levels, 8, 63))
+    half = to_half(_search_positive(values, sums, levels, 8, 63))
     store(halves, 0, half)
     for j in range(8):
         v = to_int(load(levels, j * TOGETHER, TOGETHER))

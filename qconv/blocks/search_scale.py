@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from qconv.blocks.groups import nearest
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -27,7 +26,7 @@ from qconv.blocks.lanes import (
     store,
     to_float,
 )
-from qconv.blocks.tiles import at_least, clip
+from qconv.blocks.tiles import at_least, clip, to_nearest
 
 LEAST = 1e-15
 """What is smaller counts as zero."""
@@ -116,5 +115,5 @@ def _sums(x, w, products, steps, top, inverse, below, above, exact):
 def level_of(v, top, exact):
     """``v`` rounded to a level, as a float; ``exact``: in the reference's way, NaN and huge numbers included."""
     if exact:
-        return to_float(most(least(nearest(v), top - 1), -top))
+        return to_float(most(least(to_nearest(v), top - 1), -top))
     return clip(rint(v), np.float32(-top), np.float32(top - 1))

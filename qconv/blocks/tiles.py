@@ -1,4 +1,4 @@
-"""Sub-blocks side by side: weights gathered into tiles, where step ``i`` of lane ``k`` is at ``i * LANES + k``."""
+"""Tiles: sub-blocks side by side, weight ``i`` of lane ``k`` at ``i * LANES + k``; how to round and clip them."""
 
 # mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
 
@@ -17,6 +17,7 @@ from qconv.blocks.lanes import (
     least_unsigned,
     load,
     most,
+    prefetch,
     rint,
     size,
     splat,
@@ -26,16 +27,22 @@ from qconv.blocks.lanes import (
 
 LARGEST = np.finfo(np.float32).max
 EXACT = 4.0e6
-"""Below this, ggml's way of rounding (``nearest`` with ``exact``) is rounding half to even."""
+"""Below this, ggml's way of rounding (``to_nearest``) is rounding half to even."""
+
+
+@inline
+def to_nearest(v):
+    """Integers nearest to lanes, as int32, in ggml's way: half to even up to 4194303, known bits beyond and for NaN.
+
+    Adding 1.5 * 2**23 leaves the integer in the low bits of the sum.
+    """
+    return (bits(v + 12582912.0) & 0x7FFFFF) - 0x400000
 
 
 @inline
 def nearest(v, exact):
-    """Integers nearest to lanes, as floats.  ``exact``: as ggml does it, whatever the lane, NaN and huge included."""
-    if exact:
-        # adding 1.5 * 2**23 leaves the integer in the low bits of the sum
-        return to_float((bits(v + 12582912.0) & 0x7FFFFF) - 0x400000)
-    return rint(v)
+    """Integers nearest to lanes, as floats; ``exact``: in ggml's way, whatever the lane."""
+    return to_float(to_nearest(v)) if exact else rint(v)
 
 
 @inline
@@ -64,12 +71,18 @@ def at_least(v, low):
 @inline
 def gather(x, starts, steps, tile):
     """Fills ``tile`` with ``steps`` weights from each of ``LANES`` places in ``x``; ``steps`` is a multiple of 16."""
-    for group in range(0, LANES, 16):
+    gather_lanes(x, starts, steps, tile, LANES)
+
+
+@inline
+def gather_lanes(x, starts, steps, tile, lanes):
+    """``gather`` for another number of ``lanes``, a multiple of 16."""
+    for group in range(0, lanes, 16):
         for i in range(0, steps, 16):
             store_turned(
                 tile,
-                i * LANES + group,
-                LANES,
+                i * lanes + group,
+                lanes,
                 (
                     as_float(load(x, starts[group + 0] + i, 16)),
                     as_float(load(x, starts[group + 1] + i, 16)),
@@ -89,6 +102,38 @@ def gather(x, starts, steps, tile):
                     as_float(load(x, starts[group + 15] + i, 16)),
                 ),
             )
+
+
+@inline
+def turn_back(lanes, memory, at, stride):
+    """16 bytes of every lane, ``lanes[i * LANES + lane]``, each to ``memory[at + lane * stride]`` on."""
+    for t in range(0, LANES, 16):
+        sixteen = (
+            load(lanes, t, 16),
+            load(lanes, LANES + t, 16),
+            load(lanes, 2 * LANES + t, 16),
+            load(lanes, 3 * LANES + t, 16),
+            load(lanes, 4 * LANES + t, 16),
+            load(lanes, 5 * LANES + t, 16),
+            load(lanes, 6 * LANES + t, 16),
+            load(lanes, 7 * LANES + t, 16),
+            load(lanes, 8 * LANES + t, 16),
+            load(lanes, 9 * LANES + t, 16),
+            load(lanes, 10 * LANES + t, 16),
+            load(lanes, 11 * LANES + t, 16),
+            load(lanes, 12 * LANES + t, 16),
+            load(lanes, 13 * LANES + t, 16),
+            load(lanes, 14 * LANES + t, 16),
+            load(lanes, 15 * LANES + t, 16),
+        )
+        store_turned(memory, at + t * stride, stride, sixteen)
+
+
+@inline
+def fetch_ahead(rows, start, count):
+    """Has ``count`` weights from ``start`` on, as far as there are such, brought near while others are worked on."""
+    for i in range(start, min(start + count, rows.size), 16):
+        prefetch(rows, i)
 
 
 @inline
