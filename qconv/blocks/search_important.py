@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qconv.blocks.lanes import LANES, inline, least, load, most, rint, select, size, splat, store
+from qconv.blocks.lanes import LANES, any_lane, inline, least, load, most, rint, select, size, splat, store
 
 _LARGEST = np.finfo(np.float32).max
 _TRIES = 37
@@ -57,9 +57,11 @@ def search_important(x, w, levels, steps, top):
         sum_l, sum_l2, sum_xl = _quantize(x, w, levels, steps, top, inverse, minimum)
         det = sum_w * sum_l2 - sum_l * sum_l
         new_min = (sum_l2 * sum_x - sum_l * sum_xl) / det
+        new_scale = (sum_w * sum_xl - sum_x * sum_l) / det
         above = new_min > 0.0
-        new_min = select(above, 0.0, new_min)
-        new_scale = select(above, sum_xl, sum_w * sum_xl - sum_x * sum_l) / select(above, sum_l2, det)
+        if any_lane(above):  # hardly ever, so that the two divisions need not wait for one another
+            new_min = select(above, 0.0, new_min)
+            new_scale = select(above, sum_xl / sum_l2, new_scale)
         error = _error(x, w, levels, steps, new_scale, new_min)
         better = (det > 0.0) & (error < best)
         best = select(better, error, best)
