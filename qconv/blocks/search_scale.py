@@ -10,7 +10,6 @@ import numpy as np
 
 from qconv.blocks.lanes import (
     LANES,
-    any_lane,
     bits,
     f32,
     floats,
@@ -85,10 +84,9 @@ def _try(x, w, products, steps, top, extreme, k, below, above, exact, found):
     inverse = -(np.float32(top) + np.float32(0.1) * np.float32(k)) / extreme
     sum_lx, sum_l2 = _sums(x, w, products, steps, top, inverse, below, above, exact)
     better = (sum_l2 > 0.0) & (sum_lx * sum_lx > best * sum_l2)
-    if any_lane(better):  # of most tries no lane's is: saves the division
-        scale = select(better, sum_lx / sum_l2, scale)
-        best = select(better, scale * sum_lx, best)
-        best_inverse = select(better, inverse, best_inverse)
+    scale = select(better, sum_lx / sum_l2, scale)
+    best = select(better, scale * sum_lx, best)
+    best_inverse = select(better, inverse, best_inverse)
     return scale, best, best_inverse
 
 
