@@ -37,7 +37,24 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
                 return json.loads(data)
             except (ValueError, RecursionError):
                 pass  # the first error says where
-        raise FormatError(f"is not valid JSON: {e}", file=path) from e
+        refuse_disguise(path, data)
+        raise FormatError(f"is not valid JSON: {e}", file=path, hint="download or copy it again") from e
+
+
+def refuse_disguise(path: Path, first: bytes) -> None:
+    """Raises ``FormatError`` for a file whose ``first`` bytes (512 are enough) are what a failed download leaves."""
+    text = first[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if first.startswith(b"version https://git-lfs"):
+        hint = "run 'git lfs install' and 'git lfs pull' in its folder, or download it with 'hf download'"
+        raise FormatError("is a Git LFS pointer, not the file itself", file=path, hint=hint)
+    if text[:1] == b"<" and (b"html" in text.lower() or text.startswith((b"<?xml", b"<!", b"<Error"))):
+        hint = "the server sent an error or login page: download it again, with access to the model"
+        raise FormatError("is a web page, not the file its name says", file=path, hint=hint)
+
+
+def beside(directory: Path, name: str) -> Path | None:
+    """``inside``, or None when there is no such file."""
+    return inside(directory, name) if (directory / name).is_file() else None
 
 
 def inside(directory: Path, name: str) -> Path:
@@ -48,7 +65,8 @@ def inside(directory: Path, name: str) -> Path:
     """
     pure = PurePosixPath(name)
     if not name or "\0" in name or pure.is_absolute() or ".." in pure.parts:
-        raise FormatError(f"names a file outside its folder, '{name}'", file=directory)
+        hint = "only files of its own folder are read: put it there, or get the model from another place"
+        raise FormatError(f"names a file outside its folder, '{name}'", file=directory, hint=hint)
     path = directory / name
     try:
         target, home = path.resolve(), directory.resolve()

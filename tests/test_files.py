@@ -3,7 +3,7 @@ import math
 import pytest
 
 from qconv.errors import FormatError, InputError
-from qconv.files import inside, read_bytes, read_json
+from qconv.files import beside, inside, read_bytes, read_json
 
 
 def test_json_as_python_writes_it(tmp_path):
@@ -20,6 +20,20 @@ def test_json_that_is_none(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(FormatError, match="is not valid JSON"):
+        read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", r"is a Git LFS pointer.*git lfs pull"),
+        (b"<!DOCTYPE html>\n<html><title>Sign in</title>", r"is a web page.*download it again"),
+    ],
+)
+def test_what_a_failed_download_leaves_is_told(tmp_path, content, said):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=said):
         read_json(path)
 
 
@@ -65,3 +79,14 @@ def test_links_into_the_blobs_of_a_hub_cache(tmp_path):
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").symlink_to("../../blobs/0123")
     assert inside(snapshot, "config.json") == snapshot / "config.json"
+
+
+def test_a_file_beside_others(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "a").write_text("a")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "home" / "link").symlink_to(tmp_path / "secret")
+    assert beside(tmp_path / "home", "a") == tmp_path / "home" / "a"
+    assert beside(tmp_path / "home", "none") is None
+    with pytest.raises(FormatError, match="leads out of the folder"):
+        beside(tmp_path / "home", "link")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from qconv.errors import FormatError, InputError, UnsupportedError
+from qconv.files import refuse_disguise
 
 GGUF_MAGIC = b"GGUF"
 
@@ -33,15 +34,9 @@ def refuse_pickle(path: Path) -> UnsupportedError:
 
 def refuse_lookalike(path: Path, first: bytes) -> None:
     """Raises for a file whose ``first`` bytes (a hundred are enough) show that it holds no safetensors weights."""
-    text = first.lstrip(b"\xef\xbb\xbf \t\r\n")
     if not first:
         raise FormatError("is empty", file=path, hint="download or copy it again")
-    if first.startswith(b"version https://git-lfs"):
-        hint = "run 'git lfs install' and 'git lfs pull' in its folder, or download it with 'hf download'"
-        raise FormatError("is a Git LFS pointer, not the weights", file=path, hint=hint)
-    if text[:1] == b"<" and (b"html" in text[:512].lower() or text.startswith((b"<?xml", b"<!", b"<Error"))):
-        hint = "the server sent an error or login page: download it again, with access to the model"
-        raise FormatError("is a web page, not weights", file=path, hint=hint)
+    refuse_disguise(path, first)
     if first.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")) and first[8:9] != b"{":
         raise refuse_pickle(path)
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from qconv.errors import InputError
-from qconv.files import read_bytes
+from qconv.files import beside, read_bytes
 
 _LARGEST_CARD = 16 << 20
 _LARGEST_FRONT_MATTER = 1 << 20
@@ -25,13 +25,13 @@ def read_card(directory: Path) -> tuple[dict[str, Any], str | None]:
 
     A malformed card stops nothing: the model can be converted without it.
     """
-    path = directory / "README.md"
-    if not path.is_file():
-        return {}, None
     try:
+        path = beside(directory, "README.md")
+        if path is None:
+            return {}, None
         text = read_bytes(path, _LARGEST_CARD).decode("utf-8")
     except (InputError, UnicodeDecodeError) as e:
-        return {}, f"the model card {path.name} cannot be read: {e}"
+        return {}, f"the model card README.md cannot be read: {e}"
     front = _front_matter(text)
     if not front:
         return {}, None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qconv.errors import InputError
-from qconv.files import read_json
+from qconv.files import beside, read_json
 from qconv.metadata.card import read_card
 from qconv.metadata.model_id import ModelId, parse, title
 from qconv.metadata.size import Weights
@@ -201,9 +201,9 @@ def _text(value: object, between: str = ", ") -> str | None:
 
 def _sampling(directory: Path) -> Metadata:
     """Sampling defaults; a missing or malformed ``generation_config.json`` gives none."""
-    path = directory / "generation_config.json"
     try:
-        config = read_json(path) if path.is_file() else {}
+        path = beside(directory, "generation_config.json")
+        config = read_json(path) if path else {}
     except InputError:
         return {}
     if not isinstance(config, dict):

@@ -78,7 +78,7 @@ def metadata(
         try:
             keys = _fixed(job, job.options.before) | _make(attempt.kind, job)
         except OtherKind as e:
-            missed = missed or e
+            missed = e  # the last kind tried is the common one
             continue
         sized = job.options.after_vocab_size.get(str(config.get("vocab_size")), {})
         return keys | _fixed(job, sized) | _fixed(job, job.options.after)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from qconv.errors import FormatError
-from qconv.files import read_bytes
+from qconv.files import read_bytes, refuse_disguise
 from qconv.tokenizers.vocabulary import TokenType
 
 UNIGRAM, BPE = 1, 2
@@ -46,6 +46,7 @@ class SentencePieceModel:
         scores: list[float] = []
         types: list[int] = []
         data = read_bytes(path)
+        refuse_disguise(path, data)
         try:
             self._read(data, scores, types)
             # one look at all of them: a zero byte is a character by itself

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from qconv.errors import FormatError
-from qconv.files import read_bytes, read_json
+from qconv.files import inside, read_bytes, read_json, refuse_disguise
 
 T = TypeVar("T")
 
@@ -66,10 +66,11 @@ class Source:
         self.directory = directory
 
     def path(self, name: str) -> Path:
-        return self.directory / name
+        """The file ``name``; FormatError when it is a link that leads out of the directory."""
+        return inside(self.directory, name)
 
     def has(self, name: str) -> bool:
-        return self.path(name).is_file()
+        return (self.directory / name).is_file()
 
     def object(self, name: str) -> dict[str, Any]:
         """The JSON object in the file ``name``; ``{}`` when there is no such file."""
@@ -143,6 +144,7 @@ class Source:
         try:
             return msgspec.json.decode(data, type=into)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+            refuse_disguise(path, bytes(data))
             raise FormatError(f"is not as a tokenizer file should be: {e}", file=path) from e
 
 

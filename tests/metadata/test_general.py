@@ -129,6 +129,19 @@ def test_a_malformed_generation_config_is_left_aside(tmp_path: Path) -> None:
     assert gather(tmp_path, WEIGHTS).sampling == {}
 
 
+def test_links_that_lead_elsewhere_are_left_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "card").write_text("---\nlicense: secret\n---\n")
+    (tmp_path / "sampling").write_text('{"top_k": 5}')
+    (folder / "README.md").symlink_to(tmp_path / "card")
+    (folder / "generation_config.json").symlink_to(tmp_path / "sampling")
+    general = gather(folder, WEIGHTS)
+    assert general.sampling == {}
+    assert "license" not in general.texts
+    assert "leads out of the folder" in general.notes[0]
+
+
 @pytest.mark.parametrize(
     "total", [0, 999, 1_000_000, 1_000_001, 8_030_261_248, 999_999_999, 1_500_000_000_000, 95_000_000, 9_500_000]
 )

@@ -45,6 +45,30 @@ def test_missing_files_say_what_to_put_there(tmp_path: Path) -> None:
         tokenizers.metadata(tmp_path, {}, kind="gemma")
 
 
+def test_a_folder_without_a_tokenizer_says_what_to_put_there(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=r"has no tokenizer\.json \(put the model's tokenizer\.json, or its"):
+        tokenizers.metadata(tmp_path, {}, kind="llama")
+
+
+@pytest.mark.parametrize(("case", "name"), [("bpe-bare", "tokenizer.json"), ("spm-added", "tokenizer.model")])
+def test_git_lfs_pointers_are_told(copy: Callable[[str], Path], case: str, name: str) -> None:
+    folder = copy(case)
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+    with pytest.raises(FormatError, match=f"{name}: is a Git LFS pointer"):
+        convert(folder)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "tokenizer.json", "chat_template.jinja"])
+def test_no_link_brings_in_a_file_from_elsewhere(copy: Callable[[str], Path], tmp_path: Path, name: str) -> None:
+    folder = copy("bpe-bare")
+    (tmp_path / "secret").write_text("secret")
+    (folder / "tokenizer_config.json").write_text('{"a": 1}')  # without one no template is looked for
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(FormatError, match=f"'{name}' is a link that leads out of the folder"):
+        convert(folder)
+
+
 def test_vocabulary_larger_than_the_embedding(copy: Callable[[str], Path]) -> None:
     with pytest.raises(TokenizerError, match="token id 265 lies beyond the model's 262 rows"):
         convert(copy("bpe-added"), vocab_size=262)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -16,6 +15,7 @@ from qconv.architectures.derivations.rope import parameters
 from qconv.architectures.model import Model
 from qconv.architectures.registry import condition, derivation, maker
 from qconv.errors import FormatError, PlanError
+from qconv.files import beside, read_bytes
 
 _EMBEDDING = "embed_tokens.weight"
 
@@ -44,12 +44,12 @@ def gemma_vocabulary(model: Model) -> int:
 def gemma4_vocabulary(model: Model) -> int:
     """The same, but without a ``tokenizer.model`` the vocabulary is as large as ``tokenizer.json`` says."""
     rows = gemma_vocabulary(model)
-    path = (model.directory or Path()) / "tokenizer.json"
-    if model.directory is None or (model.directory / "tokenizer.model").is_file() or not path.is_file():
+    path = None if model.directory is None else beside(model.directory, "tokenizer.json")
+    if path is None or (path.parent / "tokenizer.model").is_file():
         return rows
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=_TokenizerFile)
-    except (OSError, msgspec.DecodeError) as e:
+        found = msgspec.json.decode(read_bytes(path), type=_TokenizerFile)
+    except (UnicodeDecodeError, RecursionError, msgspec.DecodeError) as e:
         raise FormatError(f"lists no vocabulary: {e}", file=path) from e
     return min(rows, len(found.model.vocab.keys() | {token.content for token in found.added_tokens}))
 

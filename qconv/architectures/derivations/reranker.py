@@ -5,7 +5,7 @@ from __future__ import annotations
 from qconv.architectures.model import Model
 from qconv.architectures.registry import condition, derivation
 from qconv.errors import PlanError
-from qconv.files import read_bytes, read_json
+from qconv.files import beside, read_bytes, read_json
 
 _HEADING = "# qwen3-reranker"
 _LARGEST_README = 16 << 20
@@ -17,8 +17,8 @@ def is_reranker(model: Model) -> bool:
     names = [str(model.find("_name_or_path")), str(model.find("model_type"))]
     if model.directory is not None:
         names.append(model.directory.name)
-        readme = model.directory / "README.md"
-        if readme.is_file() and _HEADING in read_bytes(readme, _LARGEST_README).decode("utf-8", "replace").lower():
+        readme = beside(model.directory, "README.md")
+        if readme and _HEADING in read_bytes(readme, _LARGEST_README).decode("utf-8", "replace").lower():
             return True
     return any("qwen3-reranker" in name.lower() for name in names)
 
@@ -37,8 +37,8 @@ def _token(model: Model, text: str) -> int:
     """The number of a token in ``tokenizer.json`` (or ``vocab.json``)."""
     if model.directory is not None:
         for file, path in (("tokenizer.json", ("model", "vocab")), ("vocab.json", ())):
-            if (model.directory / file).is_file():
-                found = read_json(model.directory / file)
+            if there := beside(model.directory, file):
+                found = read_json(there)
                 for part in path:
                     found = found[part]
                 return int(found[text])
