@@ -34,7 +34,9 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         if b"Infinity" in data or b"NaN" in data:
             try:
-                return json.loads(data)
+                value = json.loads(data)
+                json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+                return value
             except (ValueError, RecursionError):
                 pass  # the first error says where
         refuse_disguise(path, data)

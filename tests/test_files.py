@@ -15,7 +15,9 @@ def test_json_as_python_writes_it(tmp_path):
     assert value[5] == -math.inf
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b'"\xff"', b"[" * 200_000, b"[NaN", b'{"a":' * 200_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"{'a': 1}", b'"\xff"', b"[" * 200_000, b"[NaN", b'{"a":' * 200_000, b'["\\ud800", NaN]']
+)
 def test_json_that_is_none(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)

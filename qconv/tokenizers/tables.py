@@ -61,7 +61,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def of(cls, options: Mapping[str, Any]) -> Options:
         try:
             return msgspec.convert(dict(options), Options)
-        except msgspec.ValidationError as e:
+        except (msgspec.ValidationError, UnicodeEncodeError) as e:
             raise TableError(f"tokenizer options: {e}") from e
 
 
