@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qconv import architectures, checkpoints, metadata, tokenizers
 from qconv.errors import PlanError, UsageError
+from qconv.plan import agreement
 from qconv.policy.mixes import mixes
 from qconv.types import Metadata, TensorInfo, Value
 
@@ -118,6 +119,7 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> Model:
         pre=pre,
     )
     outputs = tuple(resolved.tensors)
+    doubts = agreement.check(checkpoint.directory, resolved.architecture, outputs, resolved.metadata)
     _check_vocabulary(checkpoint.directory, outputs, vocabulary)
     weights = metadata.count(TensorInfo(o.name, o.recipe.dtype, o.recipe.shape) for o in outputs)
     general = metadata.gather(checkpoint.directory, weights, checkpoint.config)
@@ -132,7 +134,7 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> Model:
         is_gguf=False,
         stem=metadata.stem_of(checkpoint.path.name, mixes()) if checkpoint.path.is_file() else "model",
         dropped=tuple(resolved.dropped),
-        warnings=tuple(general.notes),
+        warnings=(*doubts, *general.notes),
     )
 
 
