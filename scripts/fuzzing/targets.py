@@ -196,7 +196,7 @@ def _llama() -> tuple[dict[str, Any], dict[str, TensorInfo]]:
 def command_line(data: bytes, folder: Path) -> None:
     """Words separated by NUL as a command line, in a folder of a few models; conversions are planned only."""
     given = data.decode("utf-8", "surrogateescape").split("\0")
-    if any(_LEADS_OUT.match(word) for word in given):
+    if len(given) > 24 or any(_LEADS_OUT.match(word) for word in given):
         return
     words = [part for word in given for part in ([word, "--dry-run"] if word == "convert" else [word])]
     models = folder / "models"
