@@ -12,6 +12,9 @@ from qconv.errors import QconvError
 _PATIENCE = 0.5
 """Seconds that workers get to stop; one that hangs in a read from a dead disk is left behind."""
 
+_LOOK = 0.2
+"""Seconds between two looks at whether Ctrl-C was pressed: a signal that comes just before a wait does not end it."""
+
 T = TypeVar("T")
 S = TypeVar("S")
 
@@ -52,7 +55,7 @@ def carry_out(
     """
     lock = threading.Lock()
 
-    def run(space: S) -> None:
+    def run(space: S, ended: threading.Event) -> None:
         try:
             while True:
                 with lock:
@@ -65,27 +68,33 @@ def carry_out(
             return
         except BaseException as e:
             stop.because(e)
+        finally:
+            ended.set()
 
-    threads = [threading.Thread(target=run, args=(space,), daemon=True, name="qconv") for space in spaces]
-    started: list[threading.Thread] = []
+    # events, because Thread.join, when Ctrl-C ends it, takes the thread for one that has ended (Python 3.11)
+    started: list[threading.Event] = []
     try:
-        try:
-            for thread in threads:
-                thread.start()
-                started.append(thread)
-        except RuntimeError as e:
-            if not started:
-                raise QconvError(f"no thread can be started: {e}", hint="raise the limit of processes") from e
-        for thread in started:
-            thread.join()
+        for space in spaces:
+            ended = threading.Event()
+            started.append(ended)
+            try:
+                threading.Thread(target=run, args=(space, ended), daemon=True, name="qconv").start()
+            except RuntimeError as e:
+                started.pop()
+                if not started:
+                    raise QconvError(f"no thread can be started: {e}", hint="raise the limit of processes") from e
+                break
+        for ended in started:
+            while not ended.wait(_LOOK):
+                pass
     except BaseException as e:
         stop.because(e)
         deadline = time.monotonic() + _PATIENCE
         try:
-            for thread in started:
-                thread.join(max(0.0, deadline - time.monotonic()))
+            for ended in started:
+                ended.wait(max(0.0, deadline - time.monotonic()))
         finally:
-            if any(thread.is_alive() for thread in started):
+            if not all(ended.is_set() for ended in started):
                 abandon()
         raise
     if stop.error is not None:

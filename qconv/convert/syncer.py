@@ -28,6 +28,7 @@ class Syncer:
         self._bytes = 0
         self._closing = False
         self._failed = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="qconv sync")
 
     def start(self) -> None:
@@ -51,9 +52,7 @@ class Syncer:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread.ident is not None:
-            self._thread.join(patience)
-        if self._thread.is_alive():
+        if self._thread.ident is not None and not self._ended.wait(patience):
             return False
         if record and not self._failed:
             self._sync()
@@ -70,6 +69,8 @@ class Syncer:
                 self._sync()
         except BaseException as e:
             self._stop.because(e)
+        finally:
+            self._ended.set()
 
     def _sync(self) -> None:
         with self._changed:
