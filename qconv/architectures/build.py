@@ -37,6 +37,8 @@ def _applied(model: Model, step: object, state: list[Recipe]) -> list[Recipe]:
             return [registry.lookup("combination", name)(state, *arguments)]
         function = registry.lookup("operation", name)
         return [function(part, *arguments) for part in state]
+    except IndexError as e:
+        raise refuse(name, state[0], "it has too few dimensions") from e
     except (ArithmeticError, LookupError, TypeError, ValueError) as e:
         raise refuse(name, state[0], str(e)) from e
 

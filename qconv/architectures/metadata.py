@@ -74,9 +74,10 @@ def _raw(model: Model, key: Key) -> Any:
         raise model.lacks(sources)
     if key.names is None or found is None:
         return found
-    if found not in key.names:
+    if not isinstance(found, str) or found not in key.names:
         known = ", ".join(key.names)
-        raise PlanError(f"config.json has {found!r} for '{sources[0]}', known are {known}", file=model.directory)
+        said = next((source for source in sources if model.has(source)), sources[0])
+        raise PlanError(f"config.json has {found!r} for '{said}', known are {known}", file=model.directory)
     return key.names[found]
 
 

@@ -102,7 +102,11 @@ def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Tabl
     """
     found = configs.model_class(config)
     if found is None:
-        raise UnsupportedError("config.json names no model class ('architectures')", file=directory)
+        raise UnsupportedError(
+            "config.json names no model class ('architectures')",
+            file=directory,
+            hint="take config.json from the original model; alone, the weights convert under their own names",
+        )
     if found not in classes():
         near = difflib.get_close_matches(found, classes(), 3, cutoff=0.5)
         nearest = f"nearest known: {', '.join(near)}; " if near else ""

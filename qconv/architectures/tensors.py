@@ -6,6 +6,7 @@ Total: every source is used at least once or dropped by a rule, every output the
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from qconv.errors import PlanError
 from qconv.types import Recipe, TensorInfo
 
 _SHOWN = 6
+_NUMBER = re.compile(r"\d+")
 _FLOATS = ("F32", "F16", "BF16")
 
 
@@ -201,9 +203,15 @@ class Matcher:
             raise PlanError(
                 f"{self.table.name} has no use for {_some(sorted(unknown))}",
                 file=self.model.directory,
-                hint="the checkpoint is of another architecture, or of a newer kind of this one",
+                hint=self._why_unknown(unknown),
             )
         return dropped
+
+    def _why_unknown(self, unknown: Sequence[str]) -> str:
+        known = {_NUMBER.sub("0", name) for name in self.claimed}
+        if all(_NUMBER.sub("0", name) in known for name in unknown):
+            return "config.json counts fewer layers or experts than there are: take it from the same model"
+        return "the checkpoint is of another architecture, or of a newer kind of this one"
 
 
 def _is_expert(entry: Entry) -> bool:
@@ -222,4 +230,8 @@ def _some(names: Sequence[str]) -> str:
 
 def _nearest(name: str, unknown: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, unknown[:2000], 1)
-    return f"nearest there is: {near[0]}" if near else "is a file of the checkpoint missing?"
+    return (
+        f"nearest there is: {near[0]}"
+        if near
+        else "is a file of the checkpoint missing, or config.json another model's?"
+    )

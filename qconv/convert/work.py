@@ -67,7 +67,11 @@ class Work:
             try:
                 self._carry_out(block, Space() if large else space)
             except blocks.NonFinite as e:
-                raise blocks.NonFinite(block.start + e.row, e.column, tensor=block.tensor.name) from e
+                found = blocks.NonFinite(block.start + e.row, e.column, tensor=block.tensor.name)
+                if names := [name for name in block.tensor.recipe.sources if name != block.tensor.name]:
+                    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                    found.message += f", made from '{names[0]}'{more}"
+                raise found from e
             except MemoryError as e:
                 hint = "use fewer --threads or less --memory"
                 raise QconvError("there is not enough memory", tensor=block.tensor.name, hint=hint) from e

@@ -72,6 +72,7 @@ def _plan(
 ) -> Plan:
     by_converter = mix.is_float and not model.is_gguf
     infos = model.infos(mix.type if by_converter else model.float_type)
+    _check_dimensions(checkpoint.path, infos)
     fixed = None if model.is_gguf else _fixed(model)
     facts = policy.facts_from_metadata(model.architecture, model.metadata)
     entries = None if importance is None else importance.entries or None
@@ -118,6 +119,18 @@ def _plan(
         warnings=(*model.warnings, *choice.notes),
         dropped=model.dropped,
     )
+
+
+def _check_dimensions(path: Path, infos: Sequence[TensorInfo]) -> None:
+    for info in infos:
+        if len(info.shape) > gguf.limits.DIMENSIONS:
+            shape = " x ".join(map(str, info.shape))
+            raise PlanError(
+                f"has {len(info.shape)} dimensions, {shape}; a GGUF file holds at most {gguf.limits.DIMENSIONS}",
+                file=path,
+                tensor=info.name,
+                hint="leave the tensor out of the file, or fold two of its dimensions into one",
+            )
 
 
 def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

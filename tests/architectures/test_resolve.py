@@ -91,6 +91,22 @@ def test_a_tensor_of_no_use_is_named(llama: Headers) -> None:
         outputs(llama)
 
 
+def test_a_config_of_fewer_layers_is_told(llama: Headers) -> None:
+    llama.config = {**(llama.config or {}), "num_hidden_layers": 1}
+    with pytest.raises(PlanError, match=r"no use for layers\.1\..*config\.json counts fewer layers or experts"):
+        outputs(llama)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [((), "a single value: it has too few"), ((7, 8), "7 x 8: 7 is no multiple")]
+)
+def test_an_operation_names_the_shape_it_does_not_fit(llama: Headers, shape: tuple[int, ...], said: str) -> None:
+    name = "model.layers.1.self_attn.q_proj.weight"
+    llama.tensors[name] = TensorInfo(name, "BF16", shape)
+    with pytest.raises(PlanError, match=rf"tensor '{name}': permute_rope does not fit {said}"):
+        outputs(llama)
+
+
 def test_a_misspelled_tensor_brings_the_nearest(llama: Headers) -> None:
     llama.renamed("layers.0.self_attn.q_proj", "layers.0.self_attn.q_porj")
     with pytest.raises(PlanError, match=r"nearest there is: layers\.0\.self_attn\.q_porj\.weight"):
@@ -225,6 +241,14 @@ SMALL = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["factor", "rope_type", "x"]), inner),
     max_leaves=4,
 )
+
+
+@pytest.mark.parametrize("value", [["sigmoid"], {"sigmoid": 1}, 2, "tanh"])
+def test_words_the_table_does_not_know_are_refused(value: Any) -> None:
+    checkpoint = golden("dots1")
+    checkpoint.config = {**(checkpoint.config or {}), "scoring_func": value}
+    with pytest.raises(PlanError, match=r"for 'scoring_func', known are softmax, sigmoid"):
+        architectures.resolve(checkpoint)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])

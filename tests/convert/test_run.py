@@ -156,7 +156,8 @@ def test_a_weight_that_is_no_number_is_named(tmp_path: Path, bad: float) -> None
     weights = np.ones((30_000, 32), np.float32)
     weights[20_001, 17] = bad
     made = plan("x.gguf", [Sketch("blk.0.x", Copy("x", weights.shape, "F32"), "Q8_0")])
-    with pytest.raises(WeightError, match=r"tensor 'blk.0.x': row 20001, column 17 is NaN or infinite"):
+    said = r"tensor 'blk.0.x': row 20001, column 17 is NaN or infinite, made from 'x' \(the checkpoint is damaged"
+    with pytest.raises(WeightError, match=said):
         run([made], MemoryReader({"x": weights}), [tmp_path])
     assert left_over(tmp_path) == ["x.gguf.part", "x.gguf.part.journal"]
 
