@@ -92,6 +92,8 @@ def show(found: Comparison, every: bool) -> None:
         rows = [[name, shape_text(a), shape_text(b)] for name, a, b in found.reshaped]
         screen.table([screen.Column("tensor"), screen.Column("shape in A"), screen.Column("shape in B")], rows)
         screen.lines("\n")
+    if found.led_by_ones:
+        _names("tensors with leading dimensions of 1 on one side only", tuple(s[0] for s in found.led_by_ones), every)
     differing = [t for t in found.tensors if not t.equal]
     if differing:
         _errors("tensor", [(t.name, _types(t), t.error) for t in (differing if every else differing[:_SHOWN])])
@@ -169,6 +171,7 @@ def as_object(found: Comparison) -> dict[str, Any]:
         "added": list(found.added),
         "removed": list(found.removed),
         "reshaped": {name: [list(a), list(b)] for name, a, b in found.reshaped},
+        "led_by_ones": {name: [list(a), list(b)] for name, a, b in found.led_by_ones},
         "tensors": [
             {
                 "name": t.name,

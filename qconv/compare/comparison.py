@@ -21,6 +21,9 @@ _BLOCK = 1 << 20
 _OF_A_TYPE = ("general.file_type", "general.quantization_version")
 """Keys that say how a file is quantized, which a checkpoint is not."""
 
+Shapes = tuple[str, tuple[int, ...], tuple[int, ...]]
+"""A tensor's name and its shape on either side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -37,7 +40,10 @@ class Keys:
 
 @dataclass(slots=True)
 class TensorDifference:
-    """One tensor that both sides have in the same shape.  ``equal``: stored in the same type and the same bytes."""
+    """One tensor that both sides have in the same shape.  ``equal``: stored in the same type and the same bytes.
+
+    ``shape`` is the other side's; the reference's may have more or fewer leading dimensions of 1.
+    """
 
     name: str
     role: str
@@ -51,12 +57,17 @@ class TensorDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The outcome; ``tensors`` with the worst relative error first."""
+    """The outcome; ``tensors`` with the worst relative error first.
+
+    ``reshaped``: name, the reference's shape, the other's.  ``led_by_ones``: likewise, where only leading dimensions of
+    1 differ.  llama-quantize drops those and llama.cpp reads both alike, so that they make no difference.
+    """
 
     keys: Keys
     added: tuple[str, ...]
     removed: tuple[str, ...]
-    reshaped: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+    reshaped: tuple[Shapes, ...]
+    led_by_ones: tuple[Shapes, ...]
     retyped: tuple[str, ...]
     tensors: tuple[TensorDifference, ...]
 
@@ -85,15 +96,25 @@ def compare(
     ours, theirs = reference.tensors, other.tensors
     both = [name for name in ours if name in theirs]
     types_count = not (reference.is_checkpoint or other.is_checkpoint)
-    paired = [n for n in both if ours[n].shape == theirs[n].shape]
+    shapes = [(n, ours[n].shape, theirs[n].shape) for n in both if ours[n].shape != theirs[n].shape]
+    reshaped = {n: (n, a, b) for n, a, b in shapes if _without_leading_ones(a) != _without_leading_ones(b)}
+    paired = [n for n in both if n not in reshaped]
     return Comparison(
         keys=_keys(reference.metadata, other.metadata, () if types_count else _OF_A_TYPE),
         added=tuple(name for name in theirs if name not in ours),
         removed=tuple(name for name in ours if name not in theirs),
-        reshaped=tuple((n, ours[n].shape, theirs[n].shape) for n in both if ours[n].shape != theirs[n].shape),
+        reshaped=tuple(reshaped.values()),
+        led_by_ones=tuple(s for s in shapes if s[0] not in reshaped),
         retyped=tuple(n for n in paired if types_count and ours[n].dtype != theirs[n].dtype),
         tensors=tuple(_tensors(reference, other, paired, threads, progress or (lambda name, weights: None))),
     )
+
+
+def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """What tells one tensor from another in ggml, where every tensor has as many of those as it takes."""
+    while len(shape) > 1 and shape[0] == 1:
+        shape = shape[1:]
+    return shape or (1,)
 
 
 def _keys(ours: Metadata, theirs: Metadata, ignored: tuple[str, ...]) -> Keys:

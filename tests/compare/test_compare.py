@@ -70,6 +70,38 @@ def test_what_differs_is_named(tmp_path):
     assert "8 x 64" in done.stdout
 
 
+def test_leading_dimensions_of_1_are_no_difference(tmp_path):
+    """As in a file of the converter and the one llama-quantize makes of it."""
+    a = file(tmp_path / "a.gguf", other=[("v.rows", WEIGHTS[None]), ("v.row", WEIGHTS[:1]), ("v.one", WEIGHTS[:1, :1])])
+    b = file(tmp_path / "b.gguf", other=[("v.rows", WEIGHTS), ("v.row", WEIGHTS[0]), ("v.one", WEIGHTS[0, :1])])
+    found = compared(a, b)
+    assert found.same
+    assert found.reshaped == ()
+    assert found.led_by_ones == (("v.rows", (1, 8, 64), (8, 64)), ("v.row", (1, 64), (64,)), ("v.one", (1, 1), (1,)))
+    assert {t.name for t in found.tensors} >= {"v.rows", "v.row", "v.one"}
+    done = run(b, a)
+    assert done.returncode == 0
+    assert "leading dimensions of 1 on one side only (3): v.rows, v.row, v.one" in " ".join(done.stdout.split())
+    assert "the same" in done.stdout
+    assert json.loads(run(a, b, "--json").stdout)["led_by_ones"]["v.row"] == [[1, 64], [64]]
+
+
+def test_weights_of_a_row_led_by_a_1_are_compared(tmp_path):
+    a = file(tmp_path / "a.gguf", other=[("v.row", WEIGHTS[:1])])
+    b = file(tmp_path / "b.gguf", other=[("v.row", WEIGHTS[1])])
+    worst = compared(a, b).tensors[0]
+    assert (worst.name, worst.equal) == ("v.row", False)
+    assert worst.error.worst == np.abs(WEIGHTS[0] - WEIGHTS[1]).max()
+
+
+def test_dimensions_of_1_elsewhere_are_a_difference(tmp_path):
+    a = file(tmp_path / "a.gguf", other=[("v", WEIGHTS.reshape(8, 1, 64)), ("w", WEIGHTS.reshape(8, 64, 1))])
+    b = file(tmp_path / "b.gguf", other=[("v", WEIGHTS), ("w", WEIGHTS)])
+    found = compared(a, b)
+    assert [name for name, _, _ in found.reshaped] == ["v", "w"]
+    assert not found.same
+
+
 def test_a_changed_weight(tmp_path):
     changed = WEIGHTS.copy()
     changed[3, 7] += 2
