@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from qconv.architectures import registry
 from qconv.architectures.model import Model
 from qconv.architectures.table import Argument, When
@@ -39,8 +41,13 @@ def count(model: Model, name: str) -> int:
 
 
 def make(model: Model, name: str) -> Any:
-    """What the maker ``name`` computes for this model."""
-    return ask(registry.lookup("maker", name), model)
+    """What the maker ``name`` computes for this model; PlanError when that is not finite."""
+    with np.errstate(all="ignore"):
+        data = ask(registry.lookup("maker", name), model)
+    if data is not None and not np.isfinite(data).all():
+        what = f"config.json does not fit {model.table}: {name} would be infinite or no numbers"
+        raise PlanError(what, file=model.directory, hint="take config.json from the original model")
+    return data
 
 
 def argument(model: Model, value: Argument) -> int | float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qconv import architectures
+from qconv.architectures.derivations.bert import labels
 from qconv.errors import PlanError
 from qconv.types import TensorInfo
 from tests.architectures.test_resolve import Headers, golden
@@ -55,3 +56,10 @@ def test_further_layers_of_deepseek_are_left_out() -> None:
     model = architectures.resolve(golden("deepseek3-mtp"))
     assert all(source.startswith("model.layers.2.") for source, _ in model.dropped)
     assert len(model.dropped) > 10
+
+
+@pytest.mark.parametrize("classes", [{"a": "yes"}, {"": "yes", "1": "no"}])
+def test_classes_have_numbers(classes: dict[str, str]) -> None:
+    with pytest.raises(PlanError, match="'id2label' does not number classes"):
+        labels({"id2label": classes})
+    assert labels({"id2label": {"10": "c", "2": "b", "0": {}}}) == ["{}", "b", "c"]

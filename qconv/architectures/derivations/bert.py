@@ -7,13 +7,20 @@ from typing import Any
 
 from qconv.architectures.model import Model
 from qconv.architectures.registry import derivation, rename
+from qconv.errors import PlanError
 
 
 def labels(config: Mapping[str, Any]) -> list[str]:
-    """Names of a classifier's classes in order; transformers' two for a model that does not classify count for none."""
+    """Names of a classifier's classes in order; transformers' two for a model that does not classify count for none.
+
+    PlanError: the classes are not numbered.
+    """
     named = config.get("id2label")
     if isinstance(named, Mapping):
-        found = [str(label) for _, label in sorted((int(number), label) for number, label in named.items())]
+        try:
+            found = [str(named[number]) for number in sorted(named, key=int)]
+        except ValueError as e:
+            raise PlanError(f"config.json's 'id2label' does not number classes: {e}") from e
     else:
         number = config.get("num_labels")
         found = [f"LABEL_{i}" for i in range(number if isinstance(number, int) and number <= 1 << 16 else 2)]
