@@ -88,21 +88,17 @@ def run(
     importance: NDArray[np.float32] | None,
     out: NDArray[np.uint8],
     weights: int,
-    thorough: Any = None,
+    again: Any = None,
 ) -> bool:
     """Encodes ``rows`` in blocks of ``weights`` by ``kernel(x, importance, out, doubtful, redo)``; False for NaN.
 
     Where rounding half to even may differ from ggml's own way, which only odd weights bring about, the kernel sets
-    ``doubtful`` of the block, and these blocks are encoded again, ggml's way, by a variant compiled at need.
-    ``thorough(x, out, doubtful)`` takes the kernel's place when there is no importance.
+    ``doubtful`` of the block, and these blocks are encoded again, ggml's way: by a variant of the kernel, or of
+    ``again`` if given, that is compiled at need.
     """
     x, blocks = flat(rows), out.reshape(-1)
     doubtful = np.zeros(rows.size // weights, np.uint8)
-    if thorough is not None and importance is None:
-        finite = thorough(x, blocks, doubtful)
-    else:
-        finite = kernel(x, importance, blocks, doubtful, None)
-    if not finite:
+    if not kernel(x, importance, blocks, doubtful, None):
         return False
     redo = np.flatnonzero(doubtful)
-    return not redo.size or bool(kernel(x, importance, blocks, doubtful, redo))
+    return not redo.size or bool((again or kernel)(x, importance, blocks, doubtful, redo))

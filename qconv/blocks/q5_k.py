@@ -18,8 +18,8 @@ from qconv.blocks.lanes import (
     to_float,
     widen,
 )
-from qconv.blocks.scale_min_blocks import encode_blocks
-from qconv.blocks.thorough_blocks import encode_thoroughly
+from qconv.blocks.scale_min_blocks import encode_blocks, search_plainly, search_weighed
+from qconv.blocks.thorough_blocks import search_thoroughly
 from qconv.blocks.unpack import half, scale_and_min
 
 
@@ -32,20 +32,26 @@ def _pack(out, o, pair, low, high):
 
 @kernel
 def _encode(x, importance, out, doubtful, redo):
-    return encode_blocks(x, importance, out, doubtful, redo, 176, 31, -0.5, 0.1, 16, 63, _pack)
+    return encode_blocks(x, None, out, doubtful, redo, 176, 31, _pack, search_plainly, (-0.5, 0.1, 16))
 
 
 @kernel
-def _encode_thoroughly(x, out, doubtful):
-    return encode_thoroughly(x, out, doubtful, 176, 31, -0.5, 0.1, 16, _pack)
+def _encode_weighed(x, importance, out, doubtful, redo):
+    return encode_blocks(x, importance, out, doubtful, redo, 176, 31, _pack, search_weighed, 63)
+
+
+@kernel
+def _encode_thoroughly(x, importance, out, doubtful, redo):
+    return encode_blocks(x, None, out, doubtful, redo, 176, 31, _pack, search_thoroughly, (-0.5, 0.1, 16))
 
 
 def encode_rows(
     rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
 ) -> bool:
     """As ``qconv.blocks`` asks of a block type."""
-    thorough = _encode_thoroughly if search == "thorough" else None
-    return run(_encode, rows, importance, out, 256, thorough)
+    if importance is not None:
+        return run(_encode_weighed, rows, importance, out, 256)
+    return run(_encode_thoroughly if search == "thorough" else _encode, rows, None, out, 256, again=_encode)
 
 
 def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:

@@ -45,95 +45,117 @@ _search_positive = positive_search(TOGETHER)
 
 
 @inline
-def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, first, grain, tries, kept, pack):
+def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, pack, search, settings):
     """Encodes all super-blocks of ``x``, or with ``redo`` those of these numbers, by ggml's own rounding.
 
-    ``top``: the greatest level; ``first``, ``grain``, ``tries``: see ``search_scale_min``; ``kept``: the greatest scale
-    after the search with importance.  ``doubtful``: uint8 a super-block, set where the fast rounding may differ from
-    ggml's.  ``pack(out, o, pair, low, high)`` writes the levels of sub-blocks ``2 * pair`` and ``2 * pair + 1`` into
-    the block at ``out[o]``.  False when a weight is not finite.
+    ``top``: the greatest level.  ``pack(out, o, pair, low, high)`` writes the levels of sub-blocks ``2 * pair`` and
+    ``2 * pair + 1`` into the block at ``out[o]``.  ``search`` is ``search_plainly`` or a function like it, with its
+    ``settings``.  ``doubtful``: uint8 a super-block, set where the fast rounding may differ from ggml's.  False when a
+    weight is not finite.
     """
     exact = redo is not None
     count = x.size // 256 if redo is None else redo.size
     tile, w, levels = scratch(_TILE, f32), scratch(_TILE, f32), scratch(_TILE, f32)
-    blocks, starts = scratch(TOGETHER, types.int64), scratch(LANES, types.int64)
-    sums = scratch(LANES, f32)
+    blocks, starts, marks = scratch(TOGETHER, types.int64), scratch(LANES, types.int64), scratch(LANES, i32)
     scales, mins, inverses, lows = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
-    rounded_scales, rounded_mins, marks = scratch(LANES, i32), scratch(LANES, i32), scratch(LANES, i32)
+    rounded_scales, rounded_mins = scratch(LANES, i32), scratch(LANES, i32)
     d_bits, dmin_bits = scratch(TOGETHER, u16), scratch(TOGETHER, u16)
     for base in range(0, count, TOGETHER):
         here = min(TOGETHER, count - base)
-        find_blocks(blocks, starts, base, here, redo)
+        _find_blocks(blocks, starts, base, here, redo)
         gather(x, starts, 32, tile)
-
         squares = sum_of_squares(tile, 32)
         if any_lane(~(squares <= LARGEST)) and not tile_is_finite(tile, 32):
             return False
-        if importance is None:
-            mean = root(squares / 32.0)
-            for i in range(32):
-                store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
-            scale, minimum, inverse, low, floor, high, doubt = search_scale_min(
-                tile, w, levels, 32, top, first, grain, tries, False, exact
-            )
-        else:
-            for k in range(LANES):
-                starts[k] = blocks[k % TOGETHER] * 256 % importance.size + k // TOGETHER * 32
-            gather(importance, starts, 32, w)
-            store(sums, 0, _weigh(tile, w))
-            scale, minimum, inverse, low, floor, high = search_important(tile, w, levels, 32, top)
-            doubt = splat(0.0, LANES) > 0.0
-        store(scales, 0, scale)
-        store(mins, 0, -minimum)
-        store(inverses, 0, inverse)
-        store(lows, 0, low)
-        if importance is None:
-            round_scales(scales, rounded_scales, d_bits)
-            round_scales(mins, rounded_mins, dmin_bits)
-        else:
-            _round_by_search(scales, sums, levels, rounded_scales, d_bits, kept)
-            _round_by_search(mins, sums, levels, rounded_mins, dmin_bits, kept)
-
-        scale = load(scales, 0, LANES)
-        minimum = load(mins, 0, LANES)
-        doubt = doubt | ((scale != 0.0) & (far((floor + minimum) / scale) | far((high + minimum) / scale)))
-        mark(doubt, marks, blocks, doubtful)
+        found = (scales, mins, inverses, lows, rounded_scales, rounded_mins, d_bits, dmin_bits)
+        doubt = search(tile, w, levels, top, squares, importance, blocks, exact, settings, found)
+        if any_lane(doubt):
+            store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
+            for i in range(LANES):
+                if marks[i] != 0:
+                    doubtful[blocks[i % TOGETHER]] = 1
         for s in range(here):
             fetch_ahead(x, (blocks[s] + 2 * TOGETHER) * 256, 256)
             o = blocks[s] * block_bytes
-            write_header(out, o, d_bits[s], dmin_bits[s], rounded_scales, rounded_mins, s)
-            write_levels(x, importance, out, o, blocks[s], s, scales, mins, inverses, lows, top, exact, pack)
+            _write_header(out, o, d_bits[s], dmin_bits[s], rounded_scales, rounded_mins, s)
+            for pair in range(4):
+                start, lane = blocks[s] * 256 + 64 * pair, 2 * pair * TOGETHER + s
+                low = _levels(x, importance, start, scales, mins, inverses, lows, lane, top, exact)
+                high = _levels(x, importance, start + 32, scales, mins, inverses, lows, lane + TOGETHER, top, exact)
+                pack(out, o, pair, low, high)
     return True
 
 
 @inline
-def find_blocks(blocks, starts, base, here, redo):
+def search_plainly(tile, w, levels, top, squares, importance, blocks, exact, settings, found):
+    """Scales and minimums of the sub-blocks in ``tile`` without importance, first alone and then rounded.
+
+    ``squares``: the sums of their weights' squares; ``blocks``: the super-blocks' numbers; ``settings``: ``first``,
+    ``grain``, ``tries`` of ``search_scale_min``.  Fills ``found``: each lane's scale and minimum as rounded, the
+    inverse and the low of its own search, six-bit scales and minimums, the super-blocks' factors as binary16.  Returns
+    the lanes whose levels may differ from ggml's unless ``exact``.
+    """
+    scales, mins, _, _, rounded_scales, rounded_mins, d_bits, dmin_bits = found
+    floor, high, doubt = search_unrounded(tile, w, levels, top, squares, exact, settings, found)
+    round_scales(scales, rounded_scales, d_bits)
+    round_scales(mins, rounded_mins, dmin_bits)
+    return doubt | _far_levels(scales, mins, floor, high)
+
+
+@inline
+def search_unrounded(tile, w, levels, top, squares, exact, settings, found):
+    """``search_plainly`` without rounding; ``w``: filled with what errors weigh."""
+    first, grain, tries = settings
+    scales, mins, inverses, lows, _, _, _, _ = found
+    mean = root(squares / 32.0)
+    for i in range(32):
+        store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
+    scale, minimum, inverse, low, floor, high, doubt = search_scale_min(
+        tile, w, levels, 32, top, first, grain, tries, False, exact
+    )
+    _keep(scales, mins, inverses, lows, scale, minimum, inverse, low)
+    return floor, high, doubt
+
+
+@inline
+def search_weighed(tile, w, levels, top, squares, importance, blocks, exact, settings, found):
+    """As ``search_plainly`` with importance; ``settings``: the greatest scale kept, as an integer."""
+    starts, sums = scratch(LANES, types.int64), scratch(LANES, f32)
+    scales, mins, inverses, lows, rounded_scales, rounded_mins, d_bits, dmin_bits = found
+    for k in range(LANES):
+        starts[k] = blocks[k % TOGETHER] * 256 % importance.size + k // TOGETHER * 32
+    gather(importance, starts, 32, w)
+    store(sums, 0, _weigh(tile, w))
+    scale, minimum, inverse, low, floor, high = search_important(tile, w, levels, 32, top)
+    _keep(scales, mins, inverses, lows, scale, minimum, inverse, low)
+    _round_by_search(scales, sums, levels, rounded_scales, d_bits, settings)
+    _round_by_search(mins, sums, levels, rounded_mins, dmin_bits, settings)
+    return _far_levels(scales, mins, floor, high)
+
+
+@inline
+def _keep(scales, mins, inverses, lows, scale, minimum, inverse, low):
+    store(scales, 0, scale)
+    store(mins, 0, -minimum)
+    store(inverses, 0, inverse)
+    store(lows, 0, low)
+
+
+@inline
+def _far_levels(scales, mins, floor, high):
+    """Lanes with levels so large that rounding half to even may differ from ggml's rounding."""
+    scale, minimum = load(scales, 0, LANES), load(mins, 0, LANES)
+    return (scale != 0.0) & (far((floor + minimum) / scale) | far((high + minimum) / scale))
+
+
+@inline
+def _find_blocks(blocks, starts, base, here, redo):
     """Numbers of the next ``here`` super-blocks, filled up with the last, and where their sub-blocks begin."""
     for s in range(TOGETHER):
         k = base + min(s, here - 1)
         blocks[s] = k if redo is None else redo[k]
         for j in range(8):
             starts[j * TOGETHER + s] = blocks[s] * 256 + j * 32
-
-
-@inline
-def mark(doubt, marks, blocks, doubtful):
-    """Sets ``doubtful`` of the super-blocks of lanes in doubt."""
-    if any_lane(doubt):
-        store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
-        for i in range(LANES):
-            if marks[i] != 0:
-                doubtful[blocks[i % TOGETHER]] = 1
-
-
-@inline
-def write_levels(x, importance, out, o, block, s, scales, mins, inverses, lows, top, exact, pack):
-    """Quantizes super-block ``s`` of those worked on from the rows themselves, two sub-blocks at a time."""
-    for pair in range(4):
-        start, first, second = block * 256 + pair * 64, 2 * pair * TOGETHER + s, (2 * pair + 1) * TOGETHER + s
-        low = _levels(x, importance, start, scales, mins, inverses, lows, first, top, exact)
-        high = _levels(x, importance, start + 32, scales, mins, inverses, lows, second, top, exact)
-        pack(out, o, pair, low, high)
 
 
 @called
@@ -205,7 +227,7 @@ def _levels(x, importance, start, scales, mins, inverses, lows, k, top, exact):
 
 
 @inline
-def write_header(out, o, d, dmin, scales, mins, s):
+def _write_header(out, o, d, dmin, scales, mins, s):
     """Factors, then scales and mins of super-block ``s`` in 12 bytes: the upper two bits of the last four of each lie
     above the first four's six."""
     out[o] = d & 0xFF

@@ -11,11 +11,9 @@ Starting from what ggml finds and keeping only what is better, no super-block's 
 from __future__ import annotations
 
 import numpy as np
-from numba import types
 
 from qconv.blocks.lanes import (
     LANES,
-    any_lane,
     f32,
     from_half,
     i32,
@@ -23,79 +21,50 @@ from qconv.blocks.lanes import (
     load,
     repeated,
     rint,
-    root,
     scratch,
     select,
-    size,
     splat,
     store,
     to_float,
     to_half,
     to_int,
-    u16,
 )
-from qconv.blocks.scale_min_blocks import TOGETHER, find_blocks, mark, round_scales, write_header, write_levels
-from qconv.blocks.search_scale_min import search_scale_min
-from qconv.blocks.tiles import LARGEST, clip, gather, sum_of_squares, tile_is_finite
+from qconv.blocks.scale_min_blocks import TOGETHER, round_scales, search_unrounded
+from qconv.blocks.tiles import LARGEST, clip
 
 _TILE = 32 * LANES
 _NORMAL = np.finfo(np.float32).tiny
 
 
 @inline
-def encode_thoroughly(x, out, doubtful, block_bytes, top, first, grain, tries, pack):
-    """As ``scale_min_blocks.encode_blocks`` without importance; ``doubtful`` super-blocks are left to that one."""
-    tile, w, levels = scratch(_TILE, f32), scratch(_TILE, f32), scratch(_TILE, f32)
-    blocks, starts, marks = scratch(TOGETHER, types.int64), scratch(LANES, types.int64), scratch(LANES, i32)
-    scales, mins, inverses, lows = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
-    rounded, rounded_mins = scratch(LANES, i32), scratch(LANES, i32)
+def search_thoroughly(tile, w, levels, top, squares, importance, blocks, exact, settings, found):
+    """As ``scale_min_blocks.search_plainly``; lanes it returns are better left to that one."""
+    scales, mins, _, _, rounded, rounded_mins, d_bits, dmin_bits = found
     moved, moved_mins = scratch(LANES, i32), scratch(LANES, i32)
-    d_bits, dmin_bits = scratch(TOGETHER, u16), scratch(TOGETHER, u16)
-    for base in range(0, x.size // 256, TOGETHER):
-        here = min(TOGETHER, x.size // 256 - base)
-        find_blocks(blocks, starts, base, here, None)
-        gather(x, starts, 32, tile)
-        squares = sum_of_squares(tile, 32)
-        if any_lane(~(squares <= LARGEST)) and not tile_is_finite(tile, 32):
-            return False
-        mean = root(squares / 32.0)
-        for i in range(32):
-            store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
-        scale, minimum, inverse, low, _, _, doubt = search_scale_min(
-            tile, w, levels, 32, top, first, grain, tries, False, False
-        )
-        store(scales, 0, scale)
-        store(mins, 0, -minimum)
-        store(inverses, 0, inverse)
-        store(lows, 0, low)
-        round_scales(scales, rounded, d_bits)
-        round_scales(mins, rounded_mins, dmin_bits)
+    _, _, doubt = search_unrounded(tile, w, levels, top, squares, exact, settings, found)
+    round_scales(scales, rounded, d_bits)
+    round_scales(mins, rounded_mins, dmin_bits)
 
-        d, dmin = from_half(load(d_bits, 0, TOGETHER)), from_half(load(dmin_bits, 0, TOGETHER))
-        error = _move(tile, w, top, d, dmin, rounded, rounded_mins, rounded, rounded_mins, True)
-        new_d, new_dmin = _fit(tile, w, top, d, dmin, rounded, rounded_mins)
-        new_error = _move(tile, w, top, new_d, new_dmin, rounded, rounded_mins, moved, moved_mins, False)
-        better = new_error < error
-        d, dmin = select(better, new_d, d), select(better, new_dmin, dmin)
-        store(d_bits, 0, to_half(d))
-        store(dmin_bits, 0, to_half(dmin))
-        for j in range(8):
-            at = j * TOGETHER
-            level = select(better, load(moved, at, TOGETHER), load(rounded, at, TOGETHER))
-            level_min = select(better, load(moved_mins, at, TOGETHER), load(rounded_mins, at, TOGETHER))
-            store(rounded, at, level)
-            store(rounded_mins, at, level_min)
-            store(scales, at, d * to_float(level))
-            store(mins, at, dmin * to_float(level_min))
+    d, dmin = from_half(load(d_bits, 0, TOGETHER)), from_half(load(dmin_bits, 0, TOGETHER))
+    error = _move(tile, w, top, d, dmin, rounded, rounded_mins, rounded, rounded_mins, True)
+    new_d, new_dmin = _fit(tile, w, top, d, dmin, rounded, rounded_mins)
+    new_error = _move(tile, w, top, new_d, new_dmin, rounded, rounded_mins, moved, moved_mins, False)
+    better = new_error < error
+    d, dmin = select(better, new_d, d), select(better, new_dmin, dmin)
+    store(d_bits, 0, to_half(d))
+    store(dmin_bits, 0, to_half(dmin))
+    for j in range(8):
+        at = j * TOGETHER
+        level = select(better, load(moved, at, TOGETHER), load(rounded, at, TOGETHER))
+        level_min = select(better, load(moved_mins, at, TOGETHER), load(rounded_mins, at, TOGETHER))
+        store(rounded, at, level)
+        store(rounded_mins, at, level_min)
+        store(scales, at, d * to_float(level))
+        store(mins, at, dmin * to_float(level_min))
 
-        # subnormal factors leave ggml's rounding in doubt and nothing to gain
-        small = repeated(d, 8) < _NORMAL * 4096.0
-        mark(doubt | small | ~(squares > _NORMAL) | ~(squares <= LARGEST), marks, blocks, doubtful)
-        for s in range(here):
-            o = blocks[s] * block_bytes
-            write_header(out, o, d_bits[s], dmin_bits[s], rounded, rounded_mins, s)
-            write_levels(x, None, out, o, blocks[s], s, scales, mins, inverses, lows, top, False, pack)
-    return True
+    # subnormal factors leave ggml's rounding in doubt and nothing to gain
+    small = repeated(d, 8) < _NORMAL * 4096.0
+    return doubt | small | ~(squares > _NORMAL) | ~(squares <= LARGEST)
 
 
 @inline
