@@ -210,7 +210,7 @@ def test_metadata_types_and_overwriting() -> None:
         ("max_position_embeddings", 2**40),
         ("rope_parameters", {"rope_type": "llama3", "factor": "x", "rope_theta": 1e4}),
         ("rope_parameters", {"rope_type": "llama3", "rope_theta": [1]}),
-        ("rope_parameters", {"rope_type": "llama3", "rope_theta": 0}),
+        ("rope_parameters", {"rope_type": "llama3", "factor": float("inf"), "rope_theta": 5e5}),
     ],
 )
 def test_a_config_that_lies_is_one_error(llama: Headers, key: str, value: object) -> None:
