@@ -10,7 +10,7 @@ from qconv.convert.options import Options
 from qconv.convert.pool import Stop
 from qconv.convert.schedule import Block
 from qconv.convert.tally import Tally
-from qconv.convert.work import Sink, Space, Work, prepare
+from qconv.convert.work import Encoder, Sink, Space, Work, encoders, prepare
 from qconv.types import TensorReader
 
 
@@ -28,7 +28,7 @@ def carry_out(
     As many workers as threads encode; a few more read and write meanwhile, so that no core waits for the disk.
     """
     tensors = list(dict.fromkeys(s.tensor for s in segments))
-    prepare(tensors)
+    _prepare(encoders(tensors), stop)
     threads = options.threads or cores.usable()
     sizes = fit(tensors, threads + max(1, threads // 4), memory.budget(options.memory))
     work = Work(reader, sink, sizes, threads, stop)
@@ -39,3 +39,13 @@ def carry_out(
 
     spaces = [Space() for _ in range(sizes.workers)]
     pool.carry_out(schedule.blocks(segments, sizes.rows), one, spaces, stop, abandon)
+
+
+def _prepare(found: Sequence[Encoder], stop: Stop) -> None:
+    """In a thread of its own: the compiler loses a Ctrl-C, or breaks at it, and takes longer than a second."""
+
+    def one(encoder: Encoder, _: None) -> None:
+        prepare(encoder)
+
+    if found:
+        pool.carry_out(iter(found), one, [None], stop, lambda: None)

@@ -106,18 +106,27 @@ class Work:
         return out
 
 
-def prepare(tensors: Iterable[Tensor]) -> None:
-    """Loads or compiles every encoder needed, so that workers find them ready and memory can be reckoned."""
-    kinds = {
+Encoder = tuple[str, str, bool, str]
+"""What decides which compiled code encodes: block type, search, whether there is an importance, type of the rows."""
+
+
+def encoders(tensors: Iterable[Tensor]) -> list[Encoder]:
+    """Every encoder that is needed."""
+    found = {
         (e.block_type, e.search, e.importance is not None, _rows_of(t.recipe.dtype, e.stored))
         for t in tensors
         for e in t.encodings
         if e.block_type not in values.FLOATS and e.block_type != t.recipe.dtype
     }
-    for block_type, search, weighed, dtype in sorted(kinds):
-        columns = block_types()[block_type].weights
-        rows = np.zeros((1, columns), {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}[dtype])
-        blocks.encode(block_type, rows, np.ones(columns, np.float32) if weighed else None, search=search)
+    return sorted(found)
+
+
+def prepare(encoder: Encoder) -> None:
+    """Loads or compiles an encoder, so that workers find it ready and memory can be reckoned."""
+    block_type, search, weighed, dtype = encoder
+    columns = block_types()[block_type].weights
+    rows = np.zeros((1, columns), {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}[dtype])
+    blocks.encode(block_type, rows, np.ones(columns, np.float32) if weighed else None, search=search)
 
 
 def _rows_of(dtype: str, stored: str) -> str:

@@ -132,6 +132,28 @@ def test_threads_that_hang_are_waited_for_less_than_a_second(tmp_path: Path, mon
             thread.join(60)
 
 
+def test_ctrl_c_does_not_wait_for_the_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it raised inside: the compiler works in another thread."""
+    compiling, threads = threading.Event(), []
+
+    def compile_(*args: Any, **options: Any) -> None:
+        threads.append(threading.current_thread())
+        press_ctrl_c()
+        assert compiling.wait(60)
+
+    monkeypatch.setattr(blocks, "encode", compile_)
+    reads: list[str] = []
+    try:
+        with pytest.raises(Interrupted, match="stopped"):
+            convert(tmp_path, lambda: reads.append("read"))
+    finally:
+        compiling.set()
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+    assert reads == []
+    threads[0].join(60)
+
+
 def test_files_of_a_thread_that_hangs_are_not_closed_under_it() -> None:
     """The thread that is being waited for when Ctrl-C comes."""
     awake, abandoned = threading.Event(), threading.Event()
