@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,9 @@ from qconv.types import Metadata, TensorInfo, Value, ValueType
 
 _BLOCK = 1 << 20
 """Weights compared at a time by one thread; a dozen arrays of so many numbers are its memory."""
+
+_LOOK = 0.2
+"""Seconds between two looks at whether Ctrl-C was pressed: a signal that comes just before a wait does not end it."""
 
 _OF_A_TYPE = ("general.file_type", "general.quantization_version")
 """Keys that say how a file is quantized, which a checkpoint is not."""
@@ -170,23 +173,27 @@ def _tensors(
         return name, error, equal
 
     def take(done: Future[tuple[str, Error, bool]]) -> None:
+        while not done.done():
+            wait([done], _LOOK)
         name, error, equal = done.result()
         found[name].error += error
         found[name].equal &= equal
         progress(name, error.weights)
 
     waiting: deque[Future[tuple[str, Error, bool]]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for name, start, stop in _blocks([reference.tensors[name] for name in names]):
-                waiting.append(pool.submit(one, name, start, stop))
-                if len(waiting) > 2 * threads:
-                    take(waiting.popleft())
-            while waiting:
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for name, start, stop in _blocks([reference.tensors[name] for name in names]):
+            waiting.append(pool.submit(one, name, start, stop))
+            if len(waiting) > 2 * threads:
                 take(waiting.popleft())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        while waiting:
+            take(waiting.popleft())
+    except BaseException as e:
+        # a thread may be compiling a decoder, or hang in a read: Ctrl-C waits for neither
+        pool.shutdown(wait=not isinstance(e, KeyboardInterrupt), cancel_futures=True)
+        raise
+    pool.shutdown()
     return sorted(found.values(), key=lambda t: (-_badness(t.error), t.name))
 
 

@@ -1,8 +1,10 @@
 """``qconv compare`` over files that the gguf package wrote."""
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 from contextlib import closing
 
 import gguf
@@ -123,6 +125,26 @@ def test_quantized_against_original(tmp_path):
     assert first["types"] == ["F32", "Q8_0"]
     assert first["rmse"] == pytest.approx(float(np.sqrt(np.mean((WEIGHTS - decoded) ** 2.0))), rel=1e-5)
     assert said["by_type"]["Q8_0"]["tensors"] == 1
+
+
+def test_ctrl_c_does_not_wait_for_a_read_that_hangs(tmp_path, monkeypatch):
+    awake, ended = threading.Event(), threading.Event()
+
+    def hang(*_):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        awake.wait(60)
+        ended.set()
+        raise OSError
+
+    path = file(tmp_path / "a.gguf")
+    with closing(open_side(path)) as one, closing(open_side(path)) as two:
+        monkeypatch.setattr(type(two), "read", hang)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                compare(one, two)
+            assert not ended.is_set()
+        finally:
+            awake.set()
 
 
 def test_a_file_that_is_not_there(tmp_path):
