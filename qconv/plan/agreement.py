@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qconv.architectures import Output
+from qconv.architectures import Output, Resolved
 from qconv.errors import PlanError
 from qconv.types import Metadata
 
@@ -35,19 +34,29 @@ _OTHERWISE = ("attention.kv_lora_rank", "attention.key_length_swa")
 """Keys of models with latent attention, or other heads in some layers."""
 
 
-def check(directory: Path, architecture: str, outputs: Sequence[Output], metadata: Metadata) -> list[str]:
-    """Warnings about heads and feed-forward parts of another size than the config's, one for each kind of tensor.
+def check(directory: Path, model: Resolved) -> list[str]:
+    """Warnings, one for each kind of tensor: heads and feed-forward parts of another size than the config's, and an
+    output matrix that the config says is the embedding.
 
     PlanError: a tensor is not as wide as the config says the model is.
     """
-    sizes = _Sizes(architecture, metadata)
+    sizes = _Sizes(model.architecture, model.metadata)
     warnings: dict[str, str] = {}
+    outputs = model.tensors
+    tied = [o for o in outputs if o.name == "output.weight"] if model.config.get("tie_word_embeddings") is True else []
+    if tied:
+        warnings["output"] = (
+            f"{_source(tied[0])} is stored though config.json ties it to the embedding: both are converted, as "
+            "llama.cpp's converter does; a checkpoint without it makes a smaller file"
+        )
     for output in outputs:
         name = _NAME.fullmatch(output.name)
         if name is None or name["part"] not in _WIDE:
             continue
         _check_width(directory, output, _WIDE[name["part"]], sizes.one("embedding_length", 0))
-        expected = () if name["layer"] is None else sizes.expected(name["part"], int(name["layer"]))
+        if name["layer"] is None or len(output.recipe.shape) != 2:
+            continue
+        expected = sizes.expected(name["part"], int(name["layer"]))
         found = output.recipe.shape[1 if name["part"] in ("attn_output", "ffn_down") else 0]
         if expected and found not in expected and name["part"] not in warnings:
             warnings[name["part"]] = (

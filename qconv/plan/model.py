@@ -119,7 +119,7 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> Model:
         pre=pre,
     )
     outputs = tuple(resolved.tensors)
-    doubts = agreement.check(checkpoint.directory, resolved.architecture, outputs, resolved.metadata)
+    doubts = agreement.check(checkpoint.directory, resolved)
     _check_vocabulary(checkpoint.directory, outputs, vocabulary)
     weights = metadata.count(TensorInfo(o.name, o.recipe.dtype, o.recipe.shape) for o in outputs)
     general = metadata.gather(checkpoint.directory, weights, checkpoint.config)
