@@ -14,20 +14,22 @@ import msgspec
 from qconv.tokenizers.source import TokenizerJson
 from qconv.tokenizers.steps import steps
 
+_SHORT = 12
+"""Letters; the stretches of a text up to here are few enough to be listed, which is quicker than searching it."""
+
 # normalizers that leave the check text as it is
 _HARMLESS = ("NFC", "NFD")
 
 
 def excerpt(
     file: TokenizerJson, text: str, vocab: Mapping[str, int], merges: Iterable[bytes], keep: Iterable[tuple[str, int]]
-) -> msgspec.Raw:
+) -> Mapping[str, Any]:
     """``file.model`` with the tokens and merges (``left right``) that ``text`` can meet; in doubt, all of it.
 
     ``text`` must be the same in Unicode's composed and decomposed forms.  ``keep``: added tokens, whose ids would
     change with the size of the vocabulary, and so are put into it.
     """
-    head = msgspec.json.decode(file.model, type=dict[str, msgspec.Raw])
-    settings = {key: _small(head.get(key)) for key in ("type", "continuing_subword_prefix", "end_of_word_suffix")}
+    settings = {key: _small(file.model.get(key)) for key in ("type", "continuing_subword_prefix", "end_of_word_suffix")}
     last = steps(file.pre_tokenizer)[-1:]
     if settings != {"type": "BPE", "continuing_subword_prefix": None, "end_of_word_suffix": None}:
         return file.model
@@ -35,13 +37,24 @@ def excerpt(
         return file.model
     letters = byte_letters()
     spelled = text.encode().decode("latin-1").translate(letters)
-    # a space may be put before any stretch of the text
-    space = letters[ord(" ")]
-    met = {t: i for t, i in vocab.items() if len(t) == 1 or t in spelled or (t[0:1] == space and t[1:] in spelled)}
-    made = {token.encode() for token in met}
-    left = [merge.decode() for merge in merges if merge.replace(b" ", b"") in made]
-    parts = {**head, "vocab": met | dict(keep), "merges": left}
-    return msgspec.Raw(msgspec.json.encode(parts))
+    met = _met(vocab, spelled, space=letters[ord(" ")])
+    cuts = ((token[:i], token[i:]) for token in met for i in range(1, len(token)))
+    pairs = {f"{left} {right}".encode() for left, right in cuts if left in met and right in met}
+    left = [merge.decode() for merge in filter(pairs.__contains__, merges)]
+    return {**file.model, "vocab": met | dict(keep), "merges": left}
+
+
+def _met(vocab: Mapping[str, int], text: str, space: str) -> dict[str, int]:
+    """The tokens that stand in ``text``, before any stretch of which a space may be put, and all of one letter."""
+    stretches = {text[i : i + n] for n in range(1, _SHORT + 1) for i in range(len(text))}
+    stretches |= {space + stretch for stretch in stretches}
+    return {
+        token: index
+        for token, index in vocab.items()
+        if token in stretches
+        or len(token) == 1
+        or (len(token) > _SHORT and (token in text or (token[0] == space and token[1:] in text)))
+    }
 
 
 def byte_letters() -> dict[int, str]:

@@ -26,8 +26,8 @@ def base_vocabulary(job: Job, tokenizer: HfTokenizer) -> Vocabulary:
         raise too_large(highest, size, job.source.path("tokenizer.json"))
     vocabulary = Vocabulary(size)
     tokens, types = vocabulary.tokens, vocabulary.types
-    for text, index in tokenizer.vocab.items():
-        tokens[index] = text.encode()
+    for index, encoded in zip(tokenizer.vocab.values(), map(str.encode, tokenizer.vocab), strict=True):
+        tokens[index] = encoded
     types[list(tokenizer.vocab.values())] = TokenType.NORMAL
     for index, token in tokenizer.added.items():
         # the runtime takes these tokens as normalized already

@@ -18,7 +18,7 @@ import msgspec
 from qconv.errors import FormatError
 from qconv.tokenizers.excerpt import excerpt
 from qconv.tokenizers.slow_files import build
-from qconv.tokenizers.source import AddedToken, BpeVocab, Source, TokenizerJson, UnigramVocab, added_token
+from qconv.tokenizers.source import AddedToken, Pieces, Source, TokenizerJson, added_token
 from qconv.tokenizers.tables import HfClass, tables
 
 if TYPE_CHECKING:
@@ -53,11 +53,14 @@ class HfTokenizer:
     @cached_property
     def vocab(self) -> dict[str, int]:
         """The model's own vocabulary, without added tokens."""
-        path = self.source.path("tokenizer.json")
         try:
-            return Source.decode(self.file.model, BpeVocab, path).vocab
+            found = self.source.part("vocab", dict[str, int], self.file)
         except FormatError:
-            return {text: i for i, (text, _) in enumerate(Source.decode(self.file.model, UnigramVocab, path).vocab)}
+            pieces = self.source.part("vocab", Pieces, self.file) or []
+            return {text: i for i, (text, _) in enumerate(pieces)}
+        if found is None:
+            raise FormatError("has no vocabulary", file=self.source.path("tokenizer.json"))
+        return found
 
     def id_of(self, text: str) -> int | None:
         found = self._added_ids.get(text)

@@ -29,12 +29,10 @@ def base_vocabulary(job: Job) -> Vocabulary:
     """
     path = job.source.path("tokenizer.json")
     file = job.source.tokenizer_json
-    head = job.source.model_head if file else None
     if (
         not file
-        or not head
-        or head.type != "BPE"
-        or not head.byte_fallback
+        or job.source.part("type", str) != "BPE"
+        or not job.source.part("byte_fallback", bool)
         or (file.decoder or {}).get("type") != "Sequence"
     ):
         raise OtherKind("holds no SentencePiece BPE", file=path)

@@ -47,7 +47,7 @@ def _bpe(source: Source, *, qwen2: bool) -> TokenizerJson:
         split = {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
         pre_tokenizer = {"type": "Sequence", "pretokenizers": [split, {**_BYTES, "use_regex": False}]}
     return TokenizerJson(
-        model=msgspec.Raw(msgspec.json.encode(model)),
+        model=_encoded(model),
         normalizer={"type": "NFC"} if qwen2 else None,
         pre_tokenizer=pre_tokenizer,
         decoder=_BYTES,
@@ -61,7 +61,7 @@ def _wordpiece(source: Source) -> TokenizerJson:
     sequence = {"Sequence": {"id": "A", "type_id": 0}}
     model = {"type": "WordPiece", "vocab": vocab, "unk_token": "[UNK]", "continuing_subword_prefix": "##"}
     return TokenizerJson(
-        model=msgspec.Raw(msgspec.json.encode({**model, "max_input_chars_per_word": 100})),
+        model=_encoded({**model, "max_input_chars_per_word": 100}),
         normalizer={
             "type": "BertNormalizer",
             "clean_text": True,
@@ -78,3 +78,7 @@ def _wordpiece(source: Source) -> TokenizerJson:
         },
         decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
     )
+
+
+def _encoded(model: dict[str, Any]) -> dict[str, msgspec.Raw]:
+    return {name: msgspec.Raw(msgspec.json.encode(part)) for name, part in model.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -12,6 +12,8 @@ from qconv.errors import FormatError
 from qconv.files import inside, read_bytes, read_json, refuse_disguise
 
 T = TypeVar("T")
+
+_NULL = msgspec.Raw(b"null")
 
 
 class AddedToken(msgspec.Struct, frozen=True):
@@ -27,9 +29,9 @@ class AddedToken(msgspec.Struct, frozen=True):
 
 
 class TokenizerJson(msgspec.Struct, frozen=True):
-    """``tokenizer.json``; ``model``, nearly all of its bytes, stays undecoded until ``Source.model`` is asked."""
+    """``tokenizer.json``; the parts of ``model``, nearly all of its bytes, stay undecoded until they are asked for."""
 
-    model: msgspec.Raw
+    model: dict[str, msgspec.Raw]
     added_tokens: list[AddedToken] | None = None
     normalizer: dict[str, Any] | None = None
     pre_tokenizer: dict[str, Any] | None = None
@@ -38,25 +40,8 @@ class TokenizerJson(msgspec.Struct, frozen=True):
     padding: dict[str, Any] | None = None
 
 
-class ModelHead(msgspec.Struct, frozen=True):
-    """What ``tokenizer.json``'s model says of itself, its vocabulary aside."""
-
-    type: str | None = None
-    byte_fallback: bool | None = None
-    ignore_merges: bool | None = None
-    unk_id: int | None = None
-
-
-class BpeVocab(msgspec.Struct, frozen=True):
-    vocab: dict[str, int]
-
-
-class UnigramVocab(msgspec.Struct, frozen=True):
-    vocab: list[tuple[str, float]]
-
-
-class Merges(msgspec.Struct, frozen=True):
-    merges: list[str | tuple[str, str]] | None = None
+Pieces: TypeAlias = list[tuple[str, float]]
+"""A unigram model's vocabulary: texts and scores."""
 
 
 class Source:
@@ -95,14 +80,11 @@ class Source:
         path = self.path("tokenizer.json")
         return self.decode(read_bytes(path), TokenizerJson, path) if self.has("tokenizer.json") else None
 
-    def model(self, part: type[T]) -> T:
-        """A part of ``tokenizer.json``'s model, decoded anew at each call; the file must be there."""
-        assert self.tokenizer_json is not None
-        return self.decode(self.tokenizer_json.model, part, self.path("tokenizer.json"))
-
-    @cached_property
-    def model_head(self) -> ModelHead:
-        return self.model(ModelHead)
+    def part(self, name: str, into: type[T], file: TokenizerJson | None = None) -> T | None:
+        """A part of the model in ``tokenizer.json``, or in ``file``, decoded anew at each call; None: it has none."""
+        file = file or self.tokenizer_json
+        raw = file.model.get(name) if file else None
+        return None if raw is None or raw == _NULL else self.decode(raw, into, self.path("tokenizer.json"))
 
     @cached_property
     def config_added_tokens(self) -> dict[int, AddedToken] | None:
@@ -127,9 +109,13 @@ class Source:
     @cached_property
     def merges(self) -> list[bytes]:
         """A BPE vocabulary's merges, each ``left right``, from ``tokenizer.json`` or ``merges.txt``."""
-        found = self.model(Merges).merges if self.tokenizer_json else None
+        found = self.part("merges", list[str | tuple[str, str]])
         if found:
-            return [merge.encode() if isinstance(merge, str) else _pair(*merge) for merge in found]
+            # a space inside a part would read as the gap between the two: write it as byte-level BPE does
+            return [
+                m.encode() if isinstance(m, str) else f"{m[0].replace(' ', 'Ġ')} {m[1].replace(' ', 'Ġ')}".encode()
+                for m in found
+            ]
         return self._merges_txt() if self.has("merges.txt") else []
 
     def _merges_txt(self) -> list[bytes]:
@@ -155,8 +141,3 @@ def added_token(entry: Any, path: Path) -> AddedToken:
     except msgspec.ValidationError as e:
         raise FormatError(f"an added token is not as it should be: {e}", file=path) from e
     return token if "normalized" in entry else msgspec.structs.replace(token, normalized=not token.special)
-
-
-def _pair(left: str, right: str) -> bytes:
-    # a space inside a part would read as the gap between the two: write it as byte-level BPE does
-    return f"{left.replace(' ', 'Ġ')} {right.replace(' ', 'Ġ')}".encode()

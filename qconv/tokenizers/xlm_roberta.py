@@ -15,7 +15,7 @@ from qconv.tokenizers.huggingface import HfTokenizer
 from qconv.tokenizers.job import Job, OtherKind
 from qconv.tokenizers.sentencepiece import PADDING_SCORE, load
 from qconv.tokenizers.sentencepiece_model import UNIGRAM
-from qconv.tokenizers.source import UnigramVocab
+from qconv.tokenizers.source import Pieces
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.t5 import charsmap
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary
@@ -71,10 +71,10 @@ def _from_model(job: Job) -> tuple[Vocabulary, bool, bool, bytes]:
 def _from_json(job: Job) -> tuple[Vocabulary, bool, bool, bytes]:
     path = job.source.path("tokenizer.json")
     tokenizer = HfTokenizer(job.source, job.config.get("model_type"))
-    pieces = job.source.model(UnigramVocab).vocab
+    pieces = job.source.part("vocab", Pieces) or []
     vocabulary = Vocabulary(max(job.vocab_size or 0, len(pieces)), PADDING_SCORE)
     vocabulary.fill([text.encode() for text, _ in pieces], TokenType.NORMAL, [score for _, score in pieces])
-    unknown = job.source.model_head.unk_id
+    unknown = job.source.part("unk_id", int)
     if (named := tokenizer.config.get("unk_token")) and isinstance(named, str):
         added = {token.content: index for index, token in tokenizer.added.items()}
         unknown = added.get(named, unknown)

@@ -7,7 +7,6 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import tokenizers as library
 
@@ -48,7 +47,7 @@ def test_same_ids_with_a_part_of_the_model(tmp_path: Path, ignore_merges: bool) 
     (tmp_path / "tokenizer.json").write_text(json.dumps(file))
     source = Source(tmp_path)
     tokenizer = HfTokenizer(source)
-    part = msgspec.json.decode(excerpt(tokenizer.file, check_text, tokenizer.vocab, source.merges, []))
+    part = excerpt(tokenizer.file, check_text, tokenizer.vocab, source.merges, [])
     assert len(part["merges"]) < len(file["model"]["merges"])
     expected = library.Tokenizer.from_str(json.dumps(file)).encode(check_text).ids
     assert tokenizer.encode(check_text, special=True) == expected
