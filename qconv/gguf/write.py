@@ -7,9 +7,8 @@ that order too, everything padded with zeros to the alignment.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -22,8 +21,6 @@ from qconv.gguf.read import is_alignment
 from qconv.types import Metadata, TensorInfo, Value, ValueType
 
 VERSION = 3
-
-_SHORT_LENGTHS = tuple(struct.pack("<Q", n) for n in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +131,17 @@ def _numbers(element: ValueType, data: Any) -> bytes:
     return struct.pack(f"<{len(data)}{SCALARS[element]}", *data)
 
 
-def _strings(data: Strings | Iterable[str | bytes]) -> bytes:
+def _strings(data: Strings | Collection[str | bytes]) -> bytes:
     if isinstance(data, Strings) and data.byte_order == "little":
         return data.raw
     items = [s.encode("utf-8", "surrogateescape") if isinstance(s, str) else s for s in data]
-    short = _SHORT_LENGTHS
-    lengths = [short[n] if n < 256 else struct.pack("<Q", n) for n in map(len, items)]
-    return b"".join(chain.from_iterable(zip(lengths, items, strict=True)))
+    lengths = np.fromiter(map(len, items), np.int64, len(items))
+    # eight zeros before each, into which the bytes of its length go that are not zero
+    packed = np.frombuffer(bytearray(bytes(8).join([b"", *items])), np.uint8)
+    places = np.cumsum(lengths + 8) - (lengths + 8)
+    for byte in range(8):
+        values = lengths >> 8 * byte
+        if not values.any():
+            break
+        packed[places + byte] = values & 0xFF
+    return packed.tobytes()
