@@ -6,9 +6,15 @@ from typing import Any
 
 import typer.core
 
+from qconv.cli.plain import make_plain
+
 
 class Command(typer.core.TyperCommand):
     """A command whose ``--help`` groups options by ``rich_help_panel`` and prints its epilog as it stands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        make_plain(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -34,6 +40,10 @@ class Command(typer.core.TyperCommand):
 
 class Group(typer.core.TyperGroup):
     """The group of commands; its epilog is printed as it stands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        make_plain(self.get_params(ctx))
+        return super().parse_args(ctx, args)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         write_epilog(self.epilog, formatter)
