@@ -19,7 +19,7 @@ from qconv.architectures.derivations.common import file_type
 from qconv.architectures.model import Model
 from qconv.architectures.names import canonical_names
 from qconv.architectures.registry import load_quirk
-from qconv.architectures.table import Table, classes, table
+from qconv.architectures.table import Table, classes, table, table_of
 from qconv.architectures.tensors import Matcher, Output
 from qconv.errors import InputError, UnsupportedError
 from qconv.types import Metadata, Rows, TensorInfo, Value
@@ -107,7 +107,8 @@ def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Tabl
             file=directory,
             hint="take config.json from the original model; alone, the weights convert under their own names",
         )
-    if found not in classes():
+    name = table_of(found)
+    if name is None:
         near = difflib.get_close_matches(found, classes(), 3, cutoff=0.5)
         nearest = f"nearest known: {', '.join(near)}; " if near else ""
         raise UnsupportedError(
@@ -115,7 +116,7 @@ def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Tabl
             file=directory,
             hint=f"{nearest}`qconv architectures` lists all; from GGUF to GGUF every architecture works",
         )
-    known = table(classes()[found])
+    known = table(name)
     if not known.becomes:
         return known
     model = Model(configs.complete(config, known), directory=directory, table=known.name)

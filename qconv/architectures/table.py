@@ -197,3 +197,13 @@ def classes() -> dict[str, str]:
                 raise TableError(f"class {cls} is in {found[cls]}.toml too", file=f"{name}.toml")
             found[cls] = name
     return found
+
+
+def table_of(cls: str) -> str | None:
+    """The name of the table of a model class, None when there is none; parses no table without that word."""
+    word = f'"{cls}"'.encode("utf-8", "replace")
+    for name in names():
+        path = FOLDER / f"{name}.toml"
+        if word in path.read_bytes() and cls in load(path, Table).classes:
+            return name
+    return None

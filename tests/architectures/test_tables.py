@@ -21,6 +21,7 @@ from qconv.architectures.table import (
     key_types,
     names,
     table,
+    table_of,
 )
 from qconv.tokenizers import KINDS
 from qconv.tokenizers.tables import tables as tokenizer_tables
@@ -54,6 +55,12 @@ def sources(entry: Entry) -> Iterator[str]:
 def test_there_are_tables() -> None:
     assert len(names()) > 20
     assert len(classes()) > 25
+
+
+def test_a_class_is_found_without_reading_all_tables() -> None:
+    assert {cls: table_of(cls) for cls in classes()} == classes()
+    assert table_of("LlamaForCausal") is None
+    assert table_of("norm") is None
 
 
 def test_is_short(one: Table) -> None:
