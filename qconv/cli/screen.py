@@ -12,7 +12,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, Literal
 
 from qconv.errors import printable
 
@@ -33,39 +33,45 @@ class Column:
     cut: bool = False
 
 
-def console(stream: TextIO | None = None) -> Console:
-    """A console on standard output that cuts nothing in a pipe and takes text as it is."""
+def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None) -> None:
+    """Prints rows under headings, and ``total`` below them."""
+    terminal = _console() if sys.stdout.isatty() else None
+    every = [[column.heading for column in columns], *rows, *([total] if total else [])]
+    every = [[printable(cell) for cell in row] for row in every]
+    widths = _widths(columns, every, terminal.width if terminal else _WIDTH_OF_A_PIPE)
+    made = [
+        (" " * _GAP).join(_cell(*each) for each in zip(row, columns, widths, strict=True)).rstrip() for row in every
+    ]
+    if terminal:
+        for number in (0, -1) if total else (0,):
+            made[number] = _bold(made[number], terminal)
+    lines("\n".join(made))
+
+
+def _console() -> Console:
     from rich.console import Console
 
-    file = stream or sys.stdout
-    width = None if file.isatty() else _WIDTH_OF_A_PIPE
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
-    return Console(file=file, width=width, color_system=colours, markup=False, highlight=False, emoji=False)
+    return Console(file=sys.stdout, color_system=colours, markup=False, highlight=False, emoji=False)
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None) -> None:
-    """Prints rows under headings, and ``total`` under a rule."""
-    from rich.table import Table
+def _bold(text: str, terminal: Console) -> str:
     from rich.text import Text
 
-    screen = console()
-    made = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    every = [[column.heading for column in columns], *rows, *([total] if total else [])]
-    for column, width in zip(columns, _widths(columns, every, screen.width), strict=True):
-        side: Literal["left", "right"] = "right" if column.right else "left"
-        made.add_column(column.heading, justify=side, no_wrap=True, overflow="ellipsis", width=width)
-    for row in rows:
-        made.add_row(*(Text(printable(cell)) for cell in row))
-    if total is not None:
-        made.add_row(*(Text(printable(cell), style="bold") for cell in total))
-    with screen.capture() as captured:
-        screen.print(made)
-    lines(captured.get())
+    with terminal.capture() as captured:
+        terminal.print(Text(text, style="bold"), end="")
+    return captured.get()
+
+
+def _cell(text: str, column: Column, width: int) -> str:
+    if len(text) > width:
+        text = text[: width - 1] + "…"
+    return text.rjust(width) if column.right else text.ljust(width)
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
     """Each column's widest cell; where that is too much, the widest of those that may be cut is made narrower."""
-    widths = [max(len(printable(cell)) for cell in cells) for cells in zip(*rows, strict=True)]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     may_be_cut = [i for i, column in enumerate(columns) if column.cut]
     while may_be_cut and sum(widths) + _GAP * (len(widths) - 1) > room:
         widest = max(may_be_cut, key=lambda i: widths[i])
