@@ -1,5 +1,6 @@
 """The command line: one file per command, and what the screen shows."""
 
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -8,6 +9,8 @@ from typing import NoReturn
 
 def main() -> None:
     """Entry point of the ``qconv`` command."""
+    # a vocabulary is half a million objects, none of them garbage: look for it a hundred times less often
+    gc.set_threshold(70_000)
     try:
         _prepare_streams()
         from qconv.cli.outcome import run
