@@ -10,12 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qconv.errors import FormatError
 from qconv.files import read_bytes, refuse_disguise
 from qconv.tokenizers.vocabulary import TokenType
 
 UNIGRAM, BPE = 1, 2
+
+# first bytes of a model's field "pieces" and of a piece's fields
+_PIECE, _TEXT, _SCORE, _TYPE = 0x0A, 0x0A, 0x15, 0x18
+_LONGEST_PLAIN = 512
+"""Bytes; the usual way to write a piece takes half of them."""
 
 # wire types of protocol buffers
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -29,6 +35,7 @@ _TYPES = {
     5: TokenType.UNUSED,
     6: TokenType.BYTE,
 }
+_TYPES_BY_NUMBER = np.array([0, *_TYPES.values()], np.int32)
 _FLOAT = struct.Struct("<f").unpack_from
 
 
@@ -43,20 +50,16 @@ class SentencePieceModel:
         self.add_dummy_prefix = True
         self.remove_extra_whitespaces = True
         self.precompiled_charsmap = b""
-        scores: list[float] = []
-        types: list[int] = []
         data = read_bytes(path)
         refuse_disguise(path, data)
         try:
-            self._read(data, scores, types)
+            self._read(data)
             # one look at all of them: a zero byte is a character by itself
             b"\0".join(self.pieces).decode()
         except (IndexError, KeyError, ValueError, struct.error) as e:
             raise FormatError(f"is no SentencePiece model: {e}", file=path) from e
         if not self.pieces:
             raise FormatError("is no SentencePiece model: it has no pieces", file=path)
-        self.scores = np.array(scores, np.float32)
-        self.types = np.array(types, np.int32)
         if self.byte_fallback and b"\0" in self.pieces:
             # the library's own rule: there is a byte for it already
             self.types[self.pieces.index(b"\0")] = TokenType.UNUSED
@@ -64,8 +67,11 @@ class SentencePieceModel:
     def __len__(self) -> int:
         return len(self.pieces)
 
-    def _read(self, data: bytes, scores: list[float], types: list[int]) -> None:
-        for field, value in _fields(data, 0, len(data)):
+    def _read(self, data: bytes) -> None:
+        self.pieces, first_scores, first_types, rest = _plain_pieces(data)
+        scores: list[float] = []
+        types: list[int] = []
+        for field, value in _fields(data, rest, len(data)):
             if field == 1:
                 piece, score, type = _piece(data, *_span(value))
                 self.pieces.append(piece)
@@ -79,6 +85,8 @@ class SentencePieceModel:
                         self.byte_fallback = bool(_number(setting))
             elif field == 3:
                 self._normalizer(data, *_span(value))
+        self.scores = np.concatenate([first_scores, np.array(scores, np.float32)])
+        self.types = np.concatenate([first_types, np.array(types, np.int32)])
 
     def _normalizer(self, data: bytes, start: int, stop: int) -> None:
         for field, value in _fields(data, start, stop):
@@ -90,15 +98,36 @@ class SentencePieceModel:
                 self.remove_extra_whitespaces = bool(_number(value))
 
 
+def _plain_pieces(data: bytes) -> tuple[list[bytes], NDArray[np.float32], NDArray[np.int32], int]:
+    """The first pieces, as far as they are written in the usual way: texts, scores, types, and where they end.
+
+    That is nearly all of a quarter of a million: text, score, and the type when it is not NORMAL, all of them short.
+    """
+    starts: list[int] = []
+    at, safe = 0, len(data) - _LONGEST_PLAIN
+    while at < safe and data[at] == _PIECE:
+        starts.append(at)
+        at += 2 + data[at + 1]
+    raw = np.frombuffer(data, np.uint8)
+    begin = np.array(starts, np.int64)
+    size, length = raw[begin + 1], raw[begin + 3]
+    score = begin + 4 + length
+    left = begin + 2 + size - score
+    plain = (size < 0x80) & (raw[begin + 2] == _TEXT) & (length < 0x80) & (raw[score] == _SCORE)
+    typed = left == 7
+    type = np.where(typed, raw[score + 6], TokenType.NORMAL)
+    plain &= (left == 5) | (typed & (raw[score + 5] == _TYPE))
+    plain &= (type >= min(_TYPES)) & (type <= max(_TYPES))
+    count = len(plain) if plain.all() else int(plain.argmin())
+    begin, score, type = begin[:count], score[:count], type[:count]
+    rest = int(score[-1] + left[count - 1]) if count else 0
+    texts = [data[a:b] for a, b in zip((begin + 4).tolist(), score.tolist(), strict=True)]
+    scores = raw[score[:, None] + np.arange(1, 5)].view("<f4").astype(np.float32).reshape(-1)
+    return texts, scores, _TYPES_BY_NUMBER[type], rest
+
+
 def _piece(data: bytes, start: int, stop: int) -> tuple[bytes, float, int]:
     """Text, score and type of one piece."""
-    # the way nearly all are written: text, score, and the type when it is not NORMAL
-    text_end = start + 2 + data[start + 1]
-    if data[start] == 0x0A and data[start + 1] < 0x80 and data[text_end] == 0x15:
-        if text_end + 5 == stop:
-            return data[start + 2 : text_end], _FLOAT(data, text_end + 1)[0], 1
-        if text_end + 7 == stop and data[text_end + 5] == 0x18:
-            return data[start + 2 : text_end], _FLOAT(data, text_end + 1)[0], data[text_end + 6]
     text, score, type = b"", 0.0, 1
     for field, value in _fields(data, start, stop):
         if field == 1:
