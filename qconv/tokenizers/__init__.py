@@ -78,7 +78,9 @@ def metadata(
         try:
             keys = _fixed(job, job.options.before) | _make(attempt.kind, job)
         except OtherKind as e:
-            missed = e  # the last kind tried is the common one
+            # the last kind tried is the common one; its traceback leads to this frame and so to itself, which would keep
+            # all that was read
+            missed = e.with_traceback(None)
             continue
         sized = job.options.after_vocab_size.get(str(config.get("vocab_size")), {})
         return keys | _fixed(job, sized) | _fixed(job, job.options.after)
