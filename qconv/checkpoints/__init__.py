@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from qconv.checkpoints import gguf, quantized, safetensors
+from qconv.checkpoints.ahead import bring_near
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.dtypes import row_bytes, size
 from qconv.checkpoints.lookalikes import explain, refuse_lookalike
 from qconv.errors import InputError
 
-__all__ = ["KINDS", "Checkpoint", "open", "row_bytes", "size"]
+__all__ = ["KINDS", "Checkpoint", "bring_near", "open", "row_bytes", "size"]
 
 KINDS: tuple[Any, ...] = (gguf, safetensors)
 """The modules of all kinds of input, the first that recognizes one wins."""

@@ -48,6 +48,9 @@ def carry_out(sources: Sequence[Path], wish: Wish) -> int:
 
 def _convert(source: Path, wish: Wish) -> None:
     with checkpoints.open(source) as checkpoint:
+        reads = not wish.dry_run and not wish.finish and wish.options.part is None
+        if reads and not wish.skip_existing:
+            checkpoints.bring_near(checkpoint.files)
         plans = plan.make(checkpoint, wish.request)
         if wish.dry_run:
             _show(plans, wish)
@@ -60,6 +63,8 @@ def _convert(source: Path, wish: Wish) -> None:
                     screen.note(line)
         if not todo:
             return
+        if reads and wish.skip_existing:
+            checkpoints.bring_near(checkpoint.files)
         began = time.monotonic()
         with closing(progress(wish.progress, wish.quiet, todo[0].files[0].name)) as shown:
             where = directories[: len(todo)]
