@@ -5,19 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from qconv.errors import InputError
 from qconv.files import beside, read_bytes
 
 _LARGEST_CARD = 16 << 20
 _LARGEST_FRONT_MATTER = 1 << 20
-
-_LOADER: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Cards of embedding models hold thousands of lines of results: libyaml's reader where it is there.
-
-Aliases are refused because a few lines of them can unfold into any amount of memory.
-"""
 
 
 def read_card(directory: Path) -> tuple[dict[str, Any], str | None]:
@@ -37,10 +29,15 @@ def read_card(directory: Path) -> tuple[dict[str, Any], str | None]:
         return {}, None
     if len(front) > _LARGEST_FRONT_MATTER:
         return {}, f"the front matter of {path.name} is too long to be read"
+    import yaml
+
+    # cards of embedding models hold thousands of lines of results: libyaml's reader where it is there
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if "*" in front and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front, Loader=_LOADER)):
+        # a few lines of aliases can unfold into any amount of memory
+        if "*" in front and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front, Loader=loader)):
             return {}, f"the front matter of {path.name} has aliases, which are not read"
-        card = yaml.load(front, Loader=_LOADER)
+        card = yaml.load(front, Loader=loader)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as e:
         return {}, f"the front matter of {path.name} is no YAML: {' '.join(str(e).split())}"
     if not isinstance(card, dict):
