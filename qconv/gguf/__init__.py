@@ -6,7 +6,7 @@ Only here are shapes turned around: ``TensorInfo.shape`` is row-major, GGUF's ``
 from qconv.gguf.file import File, Strings, Tensor, is_shape, padded, tensor_bytes
 from qconv.gguf.read import read
 from qconv.gguf.split import divide, read_shards, shard_metadata, shard_of, shard_path, whole_metadata
-from qconv.gguf.write import Layout, header
+from qconv.gguf.write import Layout, header, packed
 
 __all__ = [
     "File",
@@ -16,6 +16,7 @@ __all__ = [
     "divide",
     "header",
     "is_shape",
+    "packed",
     "padded",
     "read",
     "read_shards",

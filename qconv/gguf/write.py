@@ -72,6 +72,16 @@ def header(metadata: Metadata, tensors: Sequence[TensorInfo]) -> Layout:
     )
 
 
+def packed(metadata: Metadata) -> Metadata:
+    """The same with arrays of strings as a file holds them, so that several headers do not each make them."""
+    return {
+        key: Value.array(ValueType.STRING, Strings(_strings(value.data), len(value.data)))
+        if value.element is ValueType.STRING
+        else value
+        for key, value in metadata.items()
+    }
+
+
 def _alignment(metadata: Metadata) -> int:
     value = metadata.get("general.alignment")
     if value is None:

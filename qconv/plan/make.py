@@ -35,6 +35,7 @@ def make(checkpoint: checkpoints.Checkpoint, request: Request) -> tuple[Plan, ..
         importance = read_imatrix(request.imatrix, request.include_weights, request.exclude_weights)
         importance = replace(importance, file=request.imatrix_name or importance.file)
     model = read_model(checkpoint, arch=request.arch, pre=request.pre)
+    model = replace(model, metadata=gguf.packed(model.metadata))
     plans = tuple(_plan(checkpoint, model, mix, request, options, overrides, importance) for mix in mixes)
     _refuse_same_names(plans)
     return plans

@@ -36,6 +36,16 @@ def test_header_bytes_by_hand():
     assert layout.size == layout.data_offset + 512
 
 
+@pytest.mark.parametrize("texts", [[], [""], ["", "é", "b" * 255, "c" * 256, "", "d" * 70_000], ["x" * 300, b"y"]])
+def test_arrays_of_strings_by_hand(texts):
+    keys = {"k": Value.array(ValueType.STRING, texts)}
+    wanted = p.file([p.key("k", p.ARRAY, p.array(p.STRING, len(texts), b"".join(map(p.text, texts))))], [])
+    assert gguf.header(keys, []).header == wanted
+    packed = gguf.packed(keys)
+    assert isinstance(packed["k"].data, gguf.Strings)
+    assert gguf.header(packed, []).header == wanted
+
+
 def test_alignment_key_moves_everything():
     metadata = {"general.alignment": Value.uint32(256)}
     layout = gguf.header(metadata, [TensorInfo("a", "F32", (1,)), TensorInfo("b", "F32", (1,))])
