@@ -87,5 +87,5 @@ def test_several_paths_and_one_that_is_missing(file: Path, qconv: Run, tmp_path:
 def test_nothing_heavy_is_imported(file: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "qconv", "info", file]
     run = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
-    for module in ("numba", "tokenizers", "sentencepiece", "google.protobuf", "yaml", "tqdm"):
+    for module in ("numba", "tokenizers", "sentencepiece", "google.protobuf", "yaml", "tqdm", "pydantic", "rich"):
         assert f" {module}\n" not in run.stderr, module
