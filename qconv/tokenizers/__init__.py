@@ -78,8 +78,7 @@ def metadata(
         try:
             keys = _fixed(job, job.options.before) | _make(attempt.kind, job)
         except OtherKind as e:
-            # the last kind tried is the common one; its traceback leads to this frame and so to itself, which would keep
-            # all that was read
+            # the last kind tried is the common one; its traceback would keep this frame, and so all that was read
             missed = e.with_traceback(None)
             continue
         sized = job.options.after_vocab_size.get(str(config.get("vocab_size")), {})
