@@ -29,6 +29,7 @@ Floats = NDArray[np.float32]
 _LONGEST_STRING = 127
 """Bytes llama-quantize keeps of a string it writes itself."""
 _SUMS, _COUNTS = ".in_sum2", ".counts"
+_KINDS = "an importance matrix is a GGUF, or a .dat that llama-imatrix wrote"
 _KEYS = ("imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size")
 
 
@@ -163,14 +164,15 @@ def _read_dat(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
         data = f.read(4)
         value = struct.unpack("<i", data)[0] if len(data) == 4 else None
         if value is None or value < least:
-            hint = "an importance matrix is a GGUF, or a .dat that llama-imatrix wrote"
-            raise FormatError(f"is no importance matrix, or is cut short: bad {what}", file=path, offset=at, hint=hint)
+            message = f"is no importance matrix, or is cut short: bad {what}"
+            raise FormatError(message, file=path, offset=at, hint=_KINDS)
         return int(value)
 
     def chunk(what: str, length: int) -> bytes:
         at = f.tell()
         if length > size - at:
-            raise FormatError(f"is cut short: {what} of {length} bytes", file=path, offset=at)
+            message = f"is no importance matrix, or is cut short: {what} of {length} bytes"
+            raise FormatError(message, file=path, offset=at, hint=_KINDS)
         return f.read(length)
 
     entries: dict[str, Floats] = {}

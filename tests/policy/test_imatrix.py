@@ -187,6 +187,13 @@ def test_malformed_or_cut_short(tmp_path: Path, data: bytes) -> None:
         read_imatrix(path)
 
 
+def test_another_kind_of_file_is_told_what_one_is(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"architectures": ["LlamaForCausalLM"]}')
+    with pytest.raises(FormatError, match=r"is no importance matrix.* \(an importance matrix is a GGUF, or a \.dat"):
+        read_imatrix(path)
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_imatrix(tmp_path / "none.dat")
