@@ -32,6 +32,8 @@ def token_type_count(job: Job) -> Value:
 def _mark_word_starts(vocabulary: Vocabulary) -> None:
     """From BERT's spelling, where "##" marks a word's later pieces, to SentencePiece's, where "▁" marks its first."""
     mark = "▁".encode()
-    for index, text in enumerate(vocabulary.finished()):
-        if vocabulary.types[index] != TokenType.CONTROL:
-            vocabulary.tokens[index] = text[2:] if text.startswith(b"##") else mark + text
+    control = (vocabulary.types == TokenType.CONTROL).tolist()
+    vocabulary.tokens = [
+        text if kept else text[2:] if text.startswith(b"##") else mark + text
+        for text, kept in zip(vocabulary.finished(), control, strict=True)
+    ]
