@@ -14,7 +14,9 @@ _LONGEST_NAME = 200
 
 def printable(text: object, limit: int = _LONGEST_NAME) -> str:
     """``text`` with control and unprintable characters escaped and cut to ``limit`` characters."""
-    safe = "".join(c if c.isprintable() else _escaped(c) for c in str(text)[: limit + 1])
+    safe = str(text)[: limit + 1]
+    if not safe.isprintable():
+        safe = "".join(c if c.isprintable() else _escaped(c) for c in safe)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 

@@ -74,9 +74,12 @@ def run(target: str, data: bytes, folder: Path) -> None:
 
 def _file(path: Path, data: bytes) -> Path:
     """``data`` at ``path``; a file that is there is written over, which is quicker than a new one."""
-    with path.open("r+b" if path.exists() else "wb", buffering=0) as f:
-        f.write(data)
-        f.truncate()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, data)
+        os.truncate(descriptor, len(data))
+    finally:
+        os.close(descriptor)
     return path
 
 
