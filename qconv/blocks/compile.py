@@ -19,6 +19,7 @@ import numpy as np
 import platformdirs
 from numba import config, njit
 from numba.core import caching
+from numba.core.runtime import rtsys
 from numpy.typing import NDArray
 
 from qconv.blocks import machine
@@ -75,6 +76,16 @@ class _Code(caching.CompileResultCacheImpl):  # type: ignore[misc]
 
 class _Cache(caching.FunctionCache):  # type: ignore[misc]
     _impl_class = _Code
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Compiled code from the cache, or None.
+
+        Numba's own method first loads all it knows how to compile, a tenth of a second; code that is compiled needs
+        only the memory manager's symbols, and the compiler loads the rest when it is called.
+        """
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
 
 def flat(rows: NDArray[Any]) -> NDArray[Any]:
