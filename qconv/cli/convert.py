@@ -47,7 +47,8 @@ def convert(
         typer.Argument(
             metavar="SOURCE",
             help="A .safetensors file, a directory with one or several, a model.safetensors.index.json, or a .gguf"
-            " file in F32, F16, BF16 or Q8_0. Several are converted one after the other.",
+            " file in F32, F16 or BF16, or a quantized one with --allow-requantize. Several are converted one"
+            " after the other.",
         ),
     ],
     types: Annotated[

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from qconv import checkpoints, gguf, metadata, policy
 from qconv.errors import OutputError, PlanError, UsageError
+from qconv.formats import block_types
+from qconv.plan.decoded import Decoded
 from qconv.plan.model import Model, read_model
 from qconv.plan.request import Request
 from qconv.plan.types import OutputFile, Plan, TensorPlan
 from qconv.policy.imatrix import Imatrix, read_imatrix
-from qconv.types import Metadata, TensorInfo, Value
+from qconv.types import Metadata, Recipe, TensorInfo, Value
 
 
 def make(checkpoint: checkpoints.Checkpoint, request: Request) -> tuple[Plan, ...]:
@@ -99,7 +101,7 @@ def _plan(
         TensorPlan(
             name=d.name,
             shape=shapes[d.name],
-            recipe=recipes[d.name],
+            recipe=_decoded(recipes[d.name], d.type),
             stored=d.stored,
             block_type=d.type,
             reason=d.reason if d.wanted is None else f"{d.reason}; rows of {d.shape[-1]} do not fit {d.wanted}",
@@ -120,6 +122,13 @@ def _plan(
         warnings=(*model.warnings, *choice.notes),
         dropped=model.dropped,
     )
+
+
+def _decoded(recipe: Recipe, block_type: str) -> Recipe:
+    """``recipe``, its blocks decoded where they are to become another type."""
+    layout = block_types().get(recipe.dtype)
+    carried_over = layout is None or layout.weights == 1 or recipe.dtype == block_type
+    return recipe if carried_over else Decoded(recipe)
 
 
 def _check_dimensions(path: Path, infos: Sequence[TensorInfo]) -> None:

@@ -39,6 +39,11 @@ class TensorPlan:
     importance: NDArray[np.float32] | None = None
 
     @property
+    def source_type(self) -> str:
+        """The type the weights have in the source, also where the recipe decodes them."""
+        return self.recipe.dtype if self.stored in ("F32", "F16", "BF16") else self.stored
+
+    @property
     def columns(self) -> int:
         return self.shape[-1] if self.shape else 1
 

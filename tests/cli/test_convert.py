@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from gguf import GGUFReader
 
+from qconv import gguf
 from tests.cli.commands import Run, environment, make_checkpoint
 
 
@@ -174,6 +176,28 @@ def test_gguf_to_gguf(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
     refused = qconv("convert", again, "--type", "q5_k_m", "--output", tmp_path / "third.gguf")
     assert refused.returncode == 1
     assert "--allow-requantize" in refused.stderr
+
+
+def test_quantizing_again_starts_from_what_the_blocks_stand_for(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    first = qconv("convert", checkpoint, "--type", "q8_0", "--output", tmp_path / "q8_0.gguf").stdout.strip()
+    options = ("--allow-requantize", "--output", tmp_path)
+    made = qconv("convert", first, "--type", "f32,q4_k_m,q8_0", *options)
+    plain, small, copy = (gguf.read(Path(path)) for path in made.stdout.split())
+    blocks = gguf.read(Path(first))
+    name = "blk.0.ffn_up.weight"
+    stored = _bytes(blocks, name)
+    assert _bytes(copy, name) == stored
+    fields = np.frombuffer(stored, np.dtype([("scale", "<f2"), ("weights", "i1", 32)]))
+    weights = fields["scale"].astype(np.float32)[:, None] * fields["weights"]
+    assert np.array_equal(np.frombuffer(_bytes(plain, name), np.float32).reshape(weights.shape), weights)
+    direct = qconv("convert", plain.path, "--type", "q4_k_m", "--output", tmp_path / "direct.gguf").stdout.strip()
+    assert Path(direct).read_bytes() == small.path.read_bytes()
+    assert " Q8_0  Q4_K " in qconv("convert", first, "-t", "q4_k_m", "--allow-requantize", "--dry-run").stdout
+
+
+def _bytes(file: gguf.File, name: str) -> bytes:
+    tensor = file.tensors[name]
+    return file.path.read_bytes()[tensor.offset : tensor.offset + tensor.size]
 
 
 @pytest.mark.parametrize("reader", ["head -c 1 >/dev/null", "true"])
