@@ -10,30 +10,42 @@ from qconv.cli.values import shape_text
 from qconv.plan import Plan, TensorPlan
 
 _NAMED = 8
-"""Fallen-back tensors named in a summary; the rest are counted."""
+"""Tensors named in a line; the rest are counted."""
 
 
 def show_plan(plan: Plan) -> None:
     """The table of ``--dry-run`` on standard output."""
     screen.table(
         [
-            screen.Column("tensor", cut=True),
+            screen.Column("tensor", cut=1),
             screen.Column("shape", right=True),
             screen.Column("from"),
             screen.Column("to"),
-            screen.Column("why", cut=True),
+            screen.Column("why", cut=2),
             screen.Column("bytes", right=True),
         ],
-        [(t.name, shape_text(t.shape), t.recipe.dtype, t.block_type, t.reason, f"{t.size:,}") for t in plan.tensors],
+        [(t.name, shape_text(t.shape), t.source_type, t.block_type, t.reason, f"{t.size:,}") for t in plan.tensors],
     )
     screen.lines("\n" + totals(plan))
     if plan.dropped:
-        screen.lines("left out: " + ", ".join(f"{name} ({why})" for name, why in plan.dropped))
+        screen.lines("\n".join(left_out(plan)))
     held = max((t.recipe.held for t in plan.tensors), default=0)
     if held:
         screen.lines(f"held in memory at once, for a tensor that is needed whole: {size(held)}")
     for file in plan.files:
         screen.lines(f"{file.name}: {file.size:,} bytes ({size(file.size)})")
+
+
+def left_out(plan: Plan) -> list[str]:
+    """Source tensors that are in no output, a line for each reason."""
+    names: dict[str, list[str]] = {}
+    for name, why in plan.dropped:
+        names.setdefault(why, []).append(name)
+    return [
+        f"left out, {why}: {', '.join(same[:_NAMED])}"
+        + (f", and {len(same) - _NAMED} more" if len(same) > _NAMED else "")
+        for why, same in names.items()
+    ]
 
 
 def totals(plan: Plan) -> str:
@@ -75,7 +87,7 @@ def _tensor_object(tensor: TensorPlan) -> dict[str, Any]:
     return {
         "name": tensor.name,
         "shape": tensor.shape,
-        "from": tensor.recipe.dtype,
+        "from": tensor.source_type,
         "to": tensor.block_type,
         "wanted": tensor.wanted,
         "why": tensor.reason,

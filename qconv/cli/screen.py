@@ -1,6 +1,6 @@
 """What reaches the screen: results on standard output, everything else on standard error.
 
-Tables are aligned; on a terminal they fit its width (the widest text column is cut), in a pipe nothing is cut.
+Tables are aligned; on a terminal they fit its width (text columns are cut), in a pipe nothing is cut.
 Colours only on a terminal, and not where ``NO_COLOR`` is set.
 """
 
@@ -26,11 +26,14 @@ _NARROWEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its heading, numbers to the right, and whether it may be cut to fit a terminal."""
+    """A column of a table: its heading, numbers to the right, and whether it may be cut to fit a terminal.
+
+    ``cut``: 0 never; of the others the highest give way first.
+    """
 
     heading: str
     right: bool = False
-    cut: bool = False
+    cut: int = 0
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None) -> None:
@@ -70,14 +73,14 @@ def _cell(text: str, column: Column, width: int) -> str:
 
 
 def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Each column's widest cell; where that is too much, the widest of those that may be cut is made narrower."""
+    """Each column's widest cell; where that is too much, the widest of those to be cut first is made narrower."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     may_be_cut = [i for i, column in enumerate(columns) if column.cut]
-    while may_be_cut and sum(widths) + _GAP * (len(widths) - 1) > room:
-        widest = max(may_be_cut, key=lambda i: widths[i])
-        if widths[widest] <= _NARROWEST:
+    while sum(widths) + _GAP * (len(widths) - 1) > room:
+        wide = [i for i in may_be_cut if widths[i] > _NARROWEST]
+        if not wide:
             break
-        widths[widest] -= 1
+        widths[max(wide, key=lambda i: (columns[i].cut, widths[i]))] -= 1
     return widths
 
 

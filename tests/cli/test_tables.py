@@ -51,3 +51,11 @@ def test_colours_only_where_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_names_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "output\\x1b[2J" in shown(monkeypatch, io.StringIO())
+
+
+def test_the_column_of_least_worth_gives_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", stream := Terminal())
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    table([Column("tensor", cut=1), Column("why", cut=2)], [("blk.0.attn_output_norm.weight", "reason " * 9)])
+    assert stream.getvalue().splitlines()[1] == "blk.0.attn_output_norm.weight  reason r…"
