@@ -86,7 +86,7 @@ def show(found: Comparison, every: bool) -> None:
         _names(title, names, every)
     if found.keys.changed:
         rows = [[key, value_text(a), value_text(b)] for key, a, b in found.keys.changed]
-        screen.table([screen.Column("key"), screen.Column("A", cut=True), screen.Column("B", cut=True)], rows)
+        screen.table([screen.Column("key"), screen.Column("A", cut=1), screen.Column("B", cut=1)], rows)
         screen.lines("\n")
     if found.reshaped:
         rows = [[name, shape_text(a), shape_text(b)] for name, a, b in found.reshaped]
@@ -112,9 +112,13 @@ def _verdict(found: Comparison, differing: int) -> str:
     keys = len(found.keys.added) + len(found.keys.removed) + len(found.keys.changed)
     missing = len(found.added) + len(found.removed) + len(found.reshaped)
     return (
-        f"different: {keys:,} keys; {differing:,} of {len(found.tensors):,} tensors"
-        f"; {missing:,} tensors missing or of other shape"
+        f"different: {_counted(keys, 'key')}; {differing:,} of {_counted(len(found.tensors), 'tensor')}"
+        f"; {_counted(missing, 'tensor')} missing or of other shape"
     )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _groups() -> tuple[tuple[str, Callable[[TensorDifference], str]], ...]:
@@ -140,7 +144,7 @@ def _errors(heading: str, rows: list[tuple[str, str, Error]], second: str = "typ
     from qconv.cli import screen
     from qconv.cli.screen import Column
 
-    columns = [Column(heading, cut=True), Column(second, right=second == "tensors")]
+    columns = [Column(heading, cut=1), Column(second, right=second == "tensors")]
     columns += [Column(name, right=True) for name in ("RMSE", "relative", "worst", "dB", "cosine")]
     screen.table(
         columns,

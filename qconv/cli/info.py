@@ -124,7 +124,7 @@ def memory_lines(summary: Summary) -> list[str]:
     if needed is None:
         return textwrap.wrap(f"memory to run it: unknown{f'; {summary.note}' if summary.note else ''}", 80)
     parts = [("weights", needed.weights), ("cache", needed.cache), ("both", needed.total)]
-    counted = f"counted with {', '.join(needed.assumed)}; the runtime's own buffers come on top"
+    counted = f"assumed: {', '.join(needed.assumed)}; the runtime's own buffers come on top"
     return [
         f"memory to run it at a context of {needed.context:,}",
         *(f"  {name:<7}  {size(number):>8}" for name, number in parts),
@@ -139,7 +139,7 @@ def show_tensors(checkpoint: Checkpoint) -> None:
     screen.lines("\n")
     screen.table(
         [
-            screen.Column("tensor", cut=True),
+            screen.Column("tensor", cut=1),
             screen.Column("type"),
             screen.Column("shape", right=True),
             screen.Column("bytes", right=True),
@@ -156,7 +156,7 @@ def show_metadata(checkpoint: Checkpoint) -> None:
         screen.lines("no metadata: not a GGUF file")
         return
     screen.table(
-        [screen.Column("key", cut=False), screen.Column("type"), screen.Column("value", cut=True)],
+        [screen.Column("key"), screen.Column("type"), screen.Column("value", cut=1)],
         [(key, type_text(value), value_text(value)) for key, value in checkpoint.metadata.items()],
     )
 
