@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_OBJECTS = 0.5
 SECONDS_OF_SILENCE = 2.0
 _COMPILING = "the first use of a type compiles its encoder; this takes some seconds"
-_BAR = "{percentage:3.0f}% |{bar:10}| {n_fmt}iB of {total_fmt}iB, {rate_fmt}, {remaining} left  {desc}"
+_BAR = "{percentage:3.0f}% |{bar:10}| {amount}  {desc}"
 
 
 class Shown:
@@ -114,12 +114,17 @@ class Bar(Shown):
     def _open(self) -> None:
         from tqdm import tqdm
 
-        self._bar = tqdm(
+        class OurUnits(tqdm):  # type: ignore[type-arg]  # it has none outside its stubs
+            @property
+            def format_dict(bar) -> dict[str, Any]:
+                known = super().format_dict
+                done, total, rate = known["n"], known["total"], known["rate"] or self.rate
+                pace = _pace(rate, (total - done) / rate) if rate else ""
+                return {**known, "amount": f"{size(done)} of {size(total)}{pace}"}
+
+        self._bar = OurUnits(
             total=self.total,
             initial=self.resumed,
-            unit="iB",
-            unit_scale=True,
-            unit_divisor=1024,
             leave=False,
             dynamic_ncols=True,
             delay=1e-6,  # so that it writes nothing before it can be muted
@@ -139,11 +144,17 @@ class Bar(Shown):
 
     def _close(self) -> None:
         if self._bar is not None:
+            self._bar.clear()  # close() leaves what is there when nothing was done yet
             self._bar.close()
 
     def _mute(self) -> None:
         if self._bar is not None:
             self._bar.disable = True  # or it writes once more when it is collected
+
+
+def _pace(rate: float, left: float) -> str:
+    """Bytes a second and seconds left, to go on with a line."""
+    return f", {size(int(rate))}/s, {left:.0f} s left"
 
 
 class _Timed(Shown):
@@ -173,8 +184,7 @@ class Lines(_Timed):
     def _say(self) -> None:
         share = f"{self.done / max(1, self.total):.0%} of {size(self.total)}"
         known = (self.done - self.resumed) * 100 > self.total  # or the guess is worth nothing yet
-        left = f"{size(int(self.rate))}/s, {self.left:.0f} s left, " if known else ""
-        note(f"{self.name}: {share}, {left}at {self.tensor}")
+        note(f"{self.name}: {share}{_pace(self.rate, self.left) if known else ''}, at {self.tensor}")
 
 
 class Objects(_Timed):

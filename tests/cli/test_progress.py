@@ -84,7 +84,7 @@ def test_the_bar_names_bytes_rate_time_and_tensor(monkeypatch: pytest.MonkeyPatc
     bar.close()
     text = stream.getvalue()
     assert "qconv: something to know\n" in text
-    for part in ("50%", "1.00GiB of 2.00GiB", "iB/s", "left", "blk.0.ffn_up.weight"):
+    for part in ("50%", "1.00 GiB of 2.00 GiB", "iB/s", "left", "blk.0.ffn_up.weight"):
         assert part in text, text
 
 
