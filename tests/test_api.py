@@ -94,6 +94,12 @@ def test_convert_and_open(checkpoint: Path, tmp_path: Path) -> None:
     assert qconv.convert(checkpoint, "bf16", output=tmp_path, force=True) == files[:1]
 
 
+def test_a_slash_asks_for_a_directory(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="missing: is no directory"):
+        qconv.convert(checkpoint, "bf16", output=f"{tmp_path}/missing/")
+    assert not list(tmp_path.iterdir())
+
+
 def test_convert_is_callable_whichever_way_it_is_imported(checkpoint: Path, tmp_path: Path) -> None:
     code = "import qconv.convert, qconv, sys; print(*qconv.convert(sys.argv[1], 'f16', output=sys.argv[2]))"
     file = tmp_path / "x.gguf"
