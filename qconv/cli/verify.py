@@ -26,6 +26,10 @@ Examples:
 Exit status:
   0 all is well, 1 something is wrong, 2 wrong usage, 130 interrupted.
 """
+_OPTIONS_UNKNOWN = (
+    "no manifest tells how this file was made, so no options were assumed; --search thorough, --imatrix, --tensor-type"
+    " and their like make other bytes (convert with --manifest to have them recorded)"
+)
 
 
 def verify(
@@ -69,6 +73,8 @@ def verify(
             code = report_error(e)
             continue
         _show(found, quiet, as_json)
+        if against is not None and found.problems and not quiet:
+            _explain(found)
         code = code if found.ok else 1
     return code
 
@@ -124,6 +130,15 @@ def _show(report: Report, quiet: bool, as_json: bool) -> None:
     if report.ok and not quiet:
         beside = ", and as its manifest says" if report.manifest is not None else ""
         screen.result(f"{name}: {report.tensors:,} tensors, {size(report.size)}, all well{beside}")
+
+
+def _explain(report: Report) -> None:
+    """Differences from a source may mean no more than other options."""
+    from qconv.cli import screen
+    from qconv.convert import manifest
+
+    if not manifest.path_of(report.files[0]).exists():
+        screen.note(_OPTIONS_UNKNOWN)
 
 
 def _object(report: Report) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def test_against_its_source_with_the_options_of_the_manifest(checkpoint: Path, f
     assert damaged.returncode == 1
     assert "1 of" in damaged.stdout
     assert "rows differ" in damaged.stdout
+    assert "manifest" not in damaged.stderr
 
 
 def test_without_a_manifest_the_type_is_taken_from_the_file(checkpoint: Path, file: Path, qconv: Run) -> None:
@@ -66,6 +67,7 @@ def test_without_a_manifest_the_type_is_taken_from_the_file(checkpoint: Path, fi
     found = qconv("verify", file, "--against", checkpoint)
     assert found.returncode == 1
     assert found.stdout == f"{file}: the metadata differ (`qconv compare` shows how)\n"
+    assert "no manifest tells" in found.stderr
 
 
 def test_against_another_source(file: Path, qconv: Run, tmp_path: Path) -> None:
