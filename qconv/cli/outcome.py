@@ -73,7 +73,7 @@ def error_object(error: QconvError) -> str:
 
 def _sentence(message: str) -> str:
     """Typer's message in the form qconv's own have: one line, no capital, no full stop."""
-    line = " ".join(message.split()).rstrip(".")
+    line = " ".join(message.replace("Value error, ", "").split()).rstrip(".")  # pydantic's words
     return line[:1].lower() + line[1:]
 
 

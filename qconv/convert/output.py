@@ -182,7 +182,8 @@ class Output:
             with failing("looked up", path):
                 exists = self.disk.exists(path)
             if exists:
-                raise OutputError("exists already", file=path, hint="use --force to replace it")
+                hint = "use --force to replace it, or --skip-existing to leave it"
+                raise OutputError("exists already", file=path, hint=hint)
 
     def _shares(self) -> list[Path]:
         """Journals of parts, ``NAME.gguf.part.journal.3of16``."""

@@ -131,7 +131,8 @@ class Source:
             return msgspec.json.decode(data, type=into)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
             refuse_disguise(path, bytes(data))
-            raise FormatError(f"is not as a tokenizer file should be: {e}", file=path) from e
+            message = f"is not as a tokenizer file should be: {e}"
+            raise FormatError(message, file=path, hint="download or copy it again") from e
 
 
 def added_token(entry: Any, path: Path) -> AddedToken:
