@@ -8,6 +8,7 @@ from typing import Any
 from qconv.architectures import facts
 from qconv.architectures.model import Model
 from qconv.architectures.table import Table, common
+from qconv.errors import TableError
 
 _GLOBAL_THETA = ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
 _LOCAL_THETA = (
@@ -65,8 +66,10 @@ def _with_defaults(config: Mapping[str, Any], model_type: object, table: Table) 
     for key, default in table.defaults.get(str(model_type), {}).items():
         derived = isinstance(default, dict) and "derive" in default
         if derived and full.get(key) is None:
-            model = Model(full, table=table.name)
-            full[key] = facts.derive(model, default["derive"], tuple(default.get("of", ())))
+            name, of = default["derive"], default.get("of", [])
+            if not isinstance(name, str) or not isinstance(of, list):
+                raise TableError(f"{table.name}: the default of '{key}' names no derivation: {default!r}")
+            full[key] = facts.derive(Model(full, table=table.name), name, tuple(of))
         elif not derived:
             full.setdefault(key, default)
     return full
