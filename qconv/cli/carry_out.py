@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,7 +16,7 @@ from qconv.cli import plan_screen, screen
 from qconv.cli.outcome import report
 from qconv.cli.progress import Style, progress
 from qconv.convert import Options, Result, finish, run
-from qconv.errors import Interrupted, UsageError
+from qconv.errors import Interrupted, QconvError, UsageError
 from qconv.plan import Plan, Request
 
 
@@ -42,6 +43,8 @@ def carry_out(sources: Sequence[Path], wish: Wish) -> int:
         except (UsageError, Interrupted, KeyboardInterrupt, BrokenPipeError):
             raise
         except Exception as e:
+            if isinstance(e, QconvError) and e.file is None:
+                e.file = os.fspath(source)  # which of several it is
             code = report(e)
     return code
 

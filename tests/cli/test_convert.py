@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gguf import GGUFReader
+from safetensors.numpy import save_file
 
 from qconv import gguf
 from tests.cli.commands import Run, environment, make_checkpoint
@@ -97,6 +98,18 @@ def test_one_source_that_fails_does_not_stop_the_rest(checkpoint: Path, qconv: R
     assert Path(third["file"]).exists()
     assert "Traceback" not in made.stderr
     assert made.stderr.count("qconv: error: ") == 2
+
+
+def test_a_weight_that_is_no_number_is_found_among_several_sources(qconv: Run, tmp_path: Path) -> None:
+    weights = np.ones((4, 32), np.float32)
+    weights[2, 5] = np.nan
+    damaged = tmp_path / "damaged.safetensors"
+    save_file({"w.weight": weights}, damaged)
+    save_file({"w.weight": np.ones((4, 32), np.float32)}, tmp_path / "sound.safetensors")
+    done = qconv("convert", damaged, tmp_path / "sound.safetensors", "--type", "q8_0", "--output", tmp_path)
+    assert done.returncode == 1
+    assert f"qconv: error: {damaged}, tensor 'w.weight': row 2, column 5 is NaN or infinite" in done.stderr
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_a_traceback_only_when_asked_for(qconv: Run, tmp_path: Path) -> None:
