@@ -22,6 +22,7 @@ from qconv.blocks.lanes import (
     least,
     load,
     most,
+    prefetch,
     rint,
     scratch,
     select,
@@ -31,7 +32,7 @@ from qconv.blocks.lanes import (
 )
 from qconv.blocks.search_scale import extremes
 from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, LEAST, TILE
-from qconv.blocks.tiles import fetch_ahead, gather, to_nearest
+from qconv.blocks.tiles import gather, to_nearest
 
 
 @inline
@@ -104,8 +105,6 @@ def _fit(rows, start, lanes, count, tries, products, squares, again):
     left = 0
     for begin in range(0, count, LANES):
         number = min(LANES, count - begin)
-        if tries == 0:
-            fetch_ahead(rows, start + BATCH + begin * 16, TILE)
         for k in range(LANES):
             places[k] = start + _place(lanes[begin + min(k, number - 1)])
         gather(rows, places, 16, x)
@@ -121,6 +120,7 @@ def _fit(rows, start, lanes, count, tries, products, squares, again):
         store(s_here, 0, select(empty, 0.0, s))
         store(flags, 0, select(changed & ~empty, 1, largest & 0))
         for k in range(number):
+            prefetch(rows, start + BATCH + (begin + k) * 16)  # of the next batch, or past the end
             lane = lanes[begin + k]
             products[lane], squares[lane] = p_here[k], s_here[k]
             again[left] = lane

@@ -131,8 +131,8 @@ def turn_back(lanes, memory, at, stride):
 
 @inline
 def fetch_ahead(rows, start, count):
-    """Has ``count`` weights from ``start`` on, as far as there are such, brought near while others are worked on."""
-    for i in range(start, min(start + count, rows.size), 16):
+    """Has ``count`` weights from ``start`` on brought near while others are worked on; past the end that is no fault."""
+    for i in range(start, start + count, 16):
         prefetch(rows, i)
 
 
