@@ -131,7 +131,7 @@ def turn_back(lanes, memory, at, stride):
 
 @inline
 def fetch_ahead(rows, start, count):
-    """Has ``count`` weights from ``start`` on brought near while others are worked on; past the end that is no fault."""
+    """Has ``count`` weights from ``start`` on brought near while others are worked on; they may lie past the end."""
     for i in range(start, start + count, 16):
         prefetch(rows, i)
 
