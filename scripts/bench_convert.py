@@ -294,6 +294,7 @@ def plot(points: Sequence[tuple[float, Measured]], path: Path) -> None:
     right.axhline(400, linestyle="--", color="gray")
     right.set(xlabel="weights (billions)", ylabel="megabytes", title="Peak resident memory", xlim=(0, None))
     right.set_ylim(0, max(450, *(m.peak / 1e6 for _, m in points)))
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     print(f"\n{path}")
 
