@@ -7,37 +7,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.types import Recipe, Rows, TensorReader
+from qconv.architectures.operations.base import Derived
+from qconv.types import Rows, TensorReader
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
-    """``blocks``, a recipe of a block type, as float32: a ``qconv.types.Recipe``."""
-
-    blocks: Recipe
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.blocks.shape
+class Decoded(Derived):
+    """A recipe of a block type, as float32: a ``qconv.types.Recipe``."""
 
     @property
     def dtype(self) -> str:
         return "F32"
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        return self.blocks.sources
-
-    @property
-    def held(self) -> int:
-        return self.blocks.held
-
     def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         """Rows ``[start, stop)``, float32.  Raises UnsupportedError for a type qconv cannot decode."""
         from qconv import blocks
 
-        rows = self.blocks.read(reader, start, stop, out)
-        return blocks.decode(self.blocks.dtype, np.ascontiguousarray(rows).view(np.uint8))
+        rows = self.inner.read(reader, start, stop, out)
+        return blocks.decode(self.inner.dtype, np.ascontiguousarray(rows).view(np.uint8))
 
     def describe(self) -> str:
-        return f"decoded from {self.blocks.dtype}: {self.blocks.describe()}"
+        return f"decoded from {self.inner.dtype}: {self.inner.describe()}"
