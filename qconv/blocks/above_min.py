@@ -32,8 +32,6 @@ from qconv.blocks.lanes import (
 )
 from qconv.blocks.nibbles import (
     AT_ONCE,
-    INFINITY,
-    LARGEST,
     TILE,
     as_bytes,
     gather_weighed,
@@ -42,6 +40,7 @@ from qconv.blocks.nibbles import (
     write_levels,
 )
 from qconv.blocks.search_important import level_between, search_important
+from qconv.blocks.tiles import INFINITY, LARGEST
 
 
 @inline

@@ -32,8 +32,6 @@ from qconv.blocks.lanes import (
 )
 from qconv.blocks.nibbles import (
     AT_ONCE,
-    INFINITY,
-    LARGEST,
     TILE,
     as_bytes,
     gather_weighed,
@@ -41,7 +39,8 @@ from qconv.blocks.nibbles import (
     sixteen,
     write_levels,
 )
-from qconv.blocks.search_scale import LEAST, extremes, level_of, search_scale
+from qconv.blocks.search_scale import extremes, level_of, search_scale
+from qconv.blocks.tiles import INFINITY, LARGEST, LEAST
 
 _SIGN = -0x80000000
 

@@ -29,12 +29,6 @@ def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
 
 
 @inline
-def _to_upper_half(v):
-    pattern = bits(v)
-    return narrow16((pattern + 0x7FFF + ((pattern >> 16) & 1)) >> 16)
-
-
-@inline
 def _rounded(v):
     pattern = bits(v)
     return narrow16((pattern + (((pattern >> 16) & 1) + 0x7FFF)) >> 16)

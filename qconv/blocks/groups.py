@@ -19,7 +19,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import flat
-from qconv.blocks.lanes import LANES, inline
+from qconv.blocks.lanes import LANES, any_lane, i32, inline, scratch, select, splat, store, to_int
 
 Kernel = Callable[[NDArray[Any], NDArray[np.float32] | None, int, NDArray[np.uint8]], bool]
 """``kernel(rows, importance, first, out)``: encodes 1-D ``rows``, whole groups, of which the first weight is in column
@@ -63,3 +63,34 @@ def find(places, first, columns, parts, weights):
         place = (first + number * parts * weights) % columns
         for part in range(parts):
             places[part * count + number] = place + part * weights
+
+
+@inline
+def find_blocks(blocks, starts, base, here, redo, parts):
+    """Numbers of the next ``here`` super-blocks of a group, filled up with the last, and where sub-blocks begin."""
+    count, weights = LANES // parts, 256 // parts
+    for number in range(count):
+        k = base + min(number, here - 1)
+        blocks[number] = k if redo is None else redo[k]
+        for part in range(parts):
+            starts[part * count + number] = blocks[number] * 256 + part * weights
+
+
+@inline
+def find_importance(starts, blocks, columns, parts):
+    """Where the importance of the sub-blocks of super-blocks ``blocks`` begins, in a vector of ``columns``."""
+    count, weights = LANES // parts, 256 // parts
+    for number in range(count):
+        for part in range(parts):
+            starts[part * count + number] = blocks[number] * 256 % columns + part * weights
+
+
+@inline
+def mark_doubtful(doubt, blocks, doubtful, parts):
+    """Sets ``doubtful`` of the super-blocks of lanes in ``doubt``."""
+    if any_lane(doubt):
+        marks = scratch(LANES, i32)
+        store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
+        for k in range(LANES):
+            if marks[k] != 0:
+                doubtful[blocks[k % (LANES // parts)]] = 1

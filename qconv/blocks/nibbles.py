@@ -36,13 +36,11 @@ from qconv.blocks.lanes import (
     u8,
     u16,
 )
-from qconv.blocks.tiles import gather, gather_lanes, turn_back
+from qconv.blocks.tiles import INFINITY, gather, gather_lanes, turn_back
 
 AT_ONCE = 16 * 32
 """Weights of the blocks quantized at once where there is no search."""
 TILE = 32 * LANES
-INFINITY = 0x7F800000
-LARGEST = np.finfo(np.float32).max
 _HALF_TILE = 16 * LANES
 
 

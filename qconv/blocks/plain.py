@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 from qconv.blocks.lanes import LANES, any_lane, as_float, bits, inline, load, most, size, splat, store
-
-_INFINITY = 0x7F800000
+from qconv.blocks.tiles import INFINITY
 
 
 @inline
@@ -24,7 +23,7 @@ def encode_plain(rows, out, rounded):
         v = as_float(load(rows, i, 1))
         store(out, i, rounded(v))
         last = most(bits(size(v)), last)
-    return not any_lane(largest >= _INFINITY) and not any_lane(last >= _INFINITY)
+    return not any_lane(largest >= INFINITY) and not any_lane(last >= INFINITY)
 
 
 @inline

@@ -41,8 +41,8 @@ from qconv.blocks.lanes import (
 from qconv.blocks.search_important import level_between, search_important
 from qconv.blocks.search_positive import positive_search
 from qconv.blocks.search_scale_min import search_scale_min
-from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, TILE, collect, low_bits, weigh
-from qconv.blocks.tiles import gather, nearest, to_nearest, turn_back
+from qconv.blocks.sixteenths import BATCH, COUNT, TILE, collect, low_bits, weigh
+from qconv.blocks.tiles import INFINITY, gather, nearest, to_nearest, turn_back
 from qconv.blocks.unpack import half
 
 _BYTES = 84

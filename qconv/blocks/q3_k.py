@@ -40,8 +40,8 @@ from qconv.blocks.lanes import (
 )
 from qconv.blocks.search_moves import best_levels, search_batch
 from qconv.blocks.search_scale import extremes, level_of, search_scale
-from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, LEAST, TILE, collect, low_bits, weigh
-from qconv.blocks.tiles import gather, to_nearest, turn_back
+from qconv.blocks.sixteenths import BATCH, COUNT, TILE, collect, low_bits, weigh
+from qconv.blocks.tiles import INFINITY, LEAST, gather, to_nearest, turn_back
 from qconv.blocks.unpack import half
 
 _BYTES = 110

@@ -15,6 +15,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from qconv.blocks.compile import kernel, run
+from qconv.blocks.groups import find_blocks, find_importance, mark_doubtful
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -41,13 +42,11 @@ from qconv.blocks.lanes import (
 )
 from qconv.blocks.search_scale import extremes, search_scale
 from qconv.blocks.search_scale_min import far
-from qconv.blocks.tiles import clip, fetch_ahead, gather, nearest
+from qconv.blocks.tiles import INFINITY, LEAST, clip, fetch_ahead, gather, nearest
 from qconv.blocks.unpack import half, signed
 
 TOGETHER = LANES // 16
 _TILE = 16 * LANES
-_INFINITY = 0x7F800000
-_LEAST = 1e-15
 _SCALES, _D = 192, 208
 """Where in a block the scales and the factor are."""
 
@@ -59,40 +58,30 @@ def _encode(x, importance, out, doubtful, redo):
     tile, w = scratch(_TILE, f32), scratch(_TILE, f32)
     blocks, starts = scratch(TOGETHER, types.int64), scratch(LANES, types.int64)
     scales, inverses, shifts = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
-    rounded, marks, halves = scratch(LANES, i32), scratch(LANES, i32), scratch(TOGETHER, u16)
+    rounded, halves = scratch(LANES, i32), scratch(TOGETHER, u16)
     for base in range(0, count, TOGETHER):
         here = min(TOGETHER, count - base)
-        for s in range(TOGETHER):
-            k = base + min(s, here - 1)
-            blocks[s] = k if redo is None else redo[k]
-        for k in range(LANES):
-            starts[k] = blocks[k % TOGETHER] * 256 + k // TOGETHER * 16
+        find_blocks(blocks, starts, base, here, redo, 16)
         gather(x, starts, 16, tile)
         largest, extreme = extremes(tile, 16, False)
-        if any_lane(largest >= _INFINITY):
+        if any_lane(largest >= INFINITY):
             return False
         if importance is None:
             for i in range(16):
                 v = load(tile, i * LANES, LANES)
                 store(w, i * LANES, v * v)
         else:
-            for k in range(LANES):
-                starts[k] = blocks[k % TOGETHER] * 256 % importance.size + k // TOGETHER * 16
+            find_importance(starts, blocks, importance.size, 16)
             gather(importance, starts, 16, w)
         scale, inverse = search_scale(tile, w, 16, 32, largest, extreme, False)
-        nothing = floats(largest) < _LEAST
+        nothing = floats(largest) < LEAST
         store(scales, 0, scale)
         store(inverses, 0, select(nothing, 0.0, inverse))
         store(shifts, 0, select(nothing, splat(-32.0, LANES), 0.0))  # ggml leaves the levels of such a sub-block at -32
         _round(scales, inverses, shifts, rounded, halves)
 
         scale = load(scales, 0, LANES)
-        doubt = (scale != 0.0) & far(floats(largest) / scale)
-        if any_lane(doubt):
-            store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
-            for k in range(LANES):
-                if marks[k] != 0:
-                    doubtful[blocks[k % TOGETHER]] = 1
+        mark_doubtful((scale != 0.0) & far(floats(largest) / scale), blocks, doubtful, 16)
         for s in range(here):
             fetch_ahead(x, (blocks[s] + 2 * TOGETHER) * 256, 256)
             _write(x, blocks[s], s, scales, inverses, shifts, rounded, halves, out, exact)
@@ -107,7 +96,7 @@ def _round(values, inverses, shifts, rounded, halves):
         v = load(values, j * TOGETHER, TOGETHER)
         greater = size(v) > greatest
         greatest, scale = select(greater, size(v), greatest), select(greater, v, scale)
-    nothing = greatest < _LEAST
+    nothing = greatest < LEAST
     inverse = -128.0 / scale
     half = to_half(select(nothing, 0.0, 1.0 / inverse))
     store(halves, 0, half)

@@ -35,10 +35,10 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
+from qconv.blocks.tiles import INFINITY
 from qconv.blocks.unpack import half
 
 _BYTES = 34
-_INFINITY = 0x7F800000
 _SIGN = -0x80000000
 _BELOW_HALF = 0x3EFFFFFF
 """Bits of 0.49999997."""
@@ -97,7 +97,7 @@ def _encode(rows, importance, first, out):
         largest = load(sizes, 0, 16)
         for i in range(1, 16):
             largest = most(load(sizes, i * 16, 16), largest)
-        if any_lane(largest >= _INFINITY):
+        if any_lane(largest >= INFINITY):
             return False
         scale = floats(largest) / 127.0
         inverse = 1.0 / scale

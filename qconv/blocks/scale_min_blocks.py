@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
+from qconv.blocks.groups import find_blocks, find_importance, mark_doubtful
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
@@ -56,24 +57,20 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, pack, se
     exact = redo is not None
     count = x.size // 256 if redo is None else redo.size
     tile, w, levels = scratch(_TILE, f32), scratch(_TILE, f32), scratch(_TILE, f32)
-    blocks, starts, marks = scratch(TOGETHER, types.int64), scratch(LANES, types.int64), scratch(LANES, i32)
+    blocks, starts = scratch(TOGETHER, types.int64), scratch(LANES, types.int64)
     scales, mins, inverses, lows = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
     rounded_scales, rounded_mins = scratch(LANES, i32), scratch(LANES, i32)
     d_bits, dmin_bits = scratch(TOGETHER, u16), scratch(TOGETHER, u16)
     for base in range(0, count, TOGETHER):
         here = min(TOGETHER, count - base)
-        _find_blocks(blocks, starts, base, here, redo)
+        find_blocks(blocks, starts, base, here, redo, 8)
         gather(x, starts, 32, tile)
         squares = sum_of_squares(tile, 32)
         if any_lane(~(squares <= LARGEST)) and not tile_is_finite(tile, 32):
             return False
         found = (scales, mins, inverses, lows, rounded_scales, rounded_mins, d_bits, dmin_bits)
         doubt = search(tile, w, levels, top, squares, importance, blocks, exact, settings, found)
-        if any_lane(doubt):
-            store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
-            for i in range(LANES):
-                if marks[i] != 0:
-                    doubtful[blocks[i % TOGETHER]] = 1
+        mark_doubtful(doubt, blocks, doubtful, 8)
         for s in range(here):
             fetch_ahead(x, (blocks[s] + 2 * TOGETHER) * 256, 256)
             o = blocks[s] * block_bytes
@@ -122,8 +119,7 @@ def search_weighed(tile, w, levels, top, squares, importance, blocks, exact, set
     """As ``search_plainly`` with importance; ``settings``: the greatest scale kept, as an integer."""
     starts, sums = scratch(LANES, types.int64), scratch(LANES, f32)
     scales, mins, inverses, lows, rounded_scales, rounded_mins, d_bits, dmin_bits = found
-    for k in range(LANES):
-        starts[k] = blocks[k % TOGETHER] * 256 % importance.size + k // TOGETHER * 32
+    find_importance(starts, blocks, importance.size, 8)
     gather(importance, starts, 32, w)
     store(sums, 0, _weigh(tile, w))
     scale, minimum, inverse, low, floor, high = search_important(tile, w, levels, 32, top)
@@ -146,16 +142,6 @@ def _far_levels(scales, mins, floor, high):
     """Lanes with levels so large that rounding half to even may differ from ggml's rounding."""
     scale, minimum = load(scales, 0, LANES), load(mins, 0, LANES)
     return (scale != 0.0) & (far((floor + minimum) / scale) | far((high + minimum) / scale))
-
-
-@inline
-def _find_blocks(blocks, starts, base, here, redo):
-    """Numbers of the next ``here`` super-blocks, filled up with the last, and where their sub-blocks begin."""
-    for s in range(TOGETHER):
-        k = base + min(s, here - 1)
-        blocks[s] = k if redo is None else redo[k]
-        for j in range(8):
-            starts[j * TOGETHER + s] = blocks[s] * 256 + j * 32
 
 
 @called

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from qconv.blocks.lanes import LANES, any_lane, inline, least, load, most, rint, select, size, splat, store
+from qconv.blocks.tiles import LARGEST
 
-_LARGEST = np.finfo(np.float32).max
 _TRIES = 37
 
 
@@ -49,7 +49,7 @@ def search_important(x, w, levels, steps, top):
     inverse = np.float32(top) / (high - low)
     scale = 1.0 / inverse
     # for a range too small to invert, the reference's start, unlike its tries, has level 0 everywhere
-    best_inverse, best_low, minimum = select(size(inverse) > _LARGEST, 0.0, inverse), low, low
+    best_inverse, best_low, minimum = select(size(inverse) > LARGEST, 0.0, inverse), low, low
     _quantize(x, w, levels, steps, top, best_inverse, low)
     best = _error(x, w, levels, steps, scale, low)
     for k in range(_TRIES):

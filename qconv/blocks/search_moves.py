@@ -31,8 +31,8 @@ from qconv.blocks.lanes import (
     to_float,
 )
 from qconv.blocks.search_scale import extremes
-from qconv.blocks.sixteenths import BATCH, COUNT, INFINITY, LEAST, TILE
-from qconv.blocks.tiles import gather, to_nearest
+from qconv.blocks.sixteenths import BATCH, COUNT, TILE
+from qconv.blocks.tiles import INFINITY, LEAST, gather, to_nearest
 
 
 @inline

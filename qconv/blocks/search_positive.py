@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from qconv.blocks.lanes import any_lane, called, inline, least, load, most, select, splat, store, to_float, to_int
-from qconv.blocks.tiles import nearest
+from qconv.blocks.tiles import LEAST, nearest
 
-_LEAST = 1e-15
 _TRIES = 4
 _MOVES = 5
 
@@ -75,7 +74,7 @@ def positive_search(lanes: int) -> Any:
             if not any_lane(moved_any):
                 break
 
-        nothing = greatest < _LEAST
+        nothing = greatest < LEAST
         for i in range(steps):
             store(levels, i * lanes, select(nothing, 0.0, load(levels, i * lanes, lanes)))
         return select(~nothing & (squares > 0.0), products / squares, 0.0)

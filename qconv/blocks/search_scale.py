@@ -25,10 +25,7 @@ from qconv.blocks.lanes import (
     store,
     to_float,
 )
-from qconv.blocks.tiles import at_least, clip, to_nearest
-
-LEAST = 1e-15
-"""What is smaller counts as zero."""
+from qconv.blocks.tiles import LEAST, at_least, clip, to_nearest
 
 _TRIES = 9
 _TILE = 32 * LANES

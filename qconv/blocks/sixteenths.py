@@ -17,10 +17,6 @@ COUNT = LANES // 16
 TILE = 16 * LANES
 """Weights in a group."""
 BATCH = 16 * TILE
-INFINITY = 0x7F800000
-"""The bits of infinity: those of a finite number's size are less."""
-LEAST = 1e-15
-"""What is smaller counts as zero."""
 
 
 @inline

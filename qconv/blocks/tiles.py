@@ -26,6 +26,10 @@ from qconv.blocks.lanes import (
 )
 
 LARGEST = np.finfo(np.float32).max
+INFINITY = 0x7F800000
+"""The bits of infinity: those of a finite number's size are less."""
+LEAST = 1e-15
+"""What is smaller counts as zero in ggml's searches."""
 EXACT = 4.0e6
 """Below this, ggml's way of rounding (``to_nearest``) is rounding half to even."""
 

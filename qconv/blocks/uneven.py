@@ -12,13 +12,12 @@ from __future__ import annotations
 from itertools import pairwise
 
 from qconv.blocks.lanes import LANES, any_lane, bits, floats, inline, load, root, select, size, splat, store
+from qconv.blocks.tiles import INFINITY, LEAST
 
 WEIGHTS = 32
 VALUES = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
 _HALFWAY = tuple((low + high) / 2 for low, high in pairwise(VALUES))
 _STEPS = 7
-_LEAST = 1e-15
-_INFINITY = 0x7F800000
 
 
 @inline
@@ -97,10 +96,10 @@ def search(x, weights):
         better = (squares > 0.0) & (products * products > best * squares)
         scale = select(better, products / squares, scale)
         best = select(better, scale * products, best)
-    return select(floats(largest) < _LEAST, 0.0, scale), largest
+    return select(floats(largest) < LEAST, 0.0, scale), largest
 
 
 @inline
 def finite(largest):
     """Whether no lane's ``largest`` is infinite or NaN."""
-    return not any_lane(largest >= _INFINITY)
+    return not any_lane(largest >= INFINITY)
