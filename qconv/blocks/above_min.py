@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from qconv.blocks.by_extremes import FACTORS, encode_by_extremes
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
     as_float,
-    bits,
     f32,
+    floats,
     inline,
     lane,
-    least,
     load,
-    most,
     narrow,
     scratch,
     select,
     size,
-    splat,
     store,
     to_half,
     to_int,
@@ -31,71 +29,63 @@ from qconv.blocks.lanes import (
     u16,
 )
 from qconv.blocks.nibbles import (
-    AT_ONCE,
     TILE,
-    as_bytes,
     gather_weighed,
     pack,
-    sixteen,
     write_levels,
 )
 from qconv.blocks.search_important import level_between, search_important
-from qconv.blocks.tiles import INFINITY, LARGEST
+from qconv.blocks.tiles import INFINITY, LARGEST, put_half
+
+_NEGATIVE_ZERO = -0x80000000
+"""The bits of -0.0."""
 
 
 @inline
 def encode(rows, out, top, block_bytes):
     """As ggml's ``quantize_row_q4_1_ref``; False when a weight is not finite."""
-    lowest, inverses, shifts = scratch(16, f32), scratch(16, f32), scratch(16, f32)
-    halves, mins = scratch(16, u16), scratch(16, u16)
-    for start in range(0, rows.size, AT_ONCE):
-        largest = bits(splat(0.0, 16))
-        for i in range(start, start + AT_ONCE, 16):
-            largest = most(bits(size(as_float(load(rows, i, 16)))), largest)
-        if any_lane(largest >= INFINITY):
-            return False
-        low, high = sixteen(least, _lesser, rows, start), sixteen(most, _greater, rows, start)
-        store(lowest, 0, low)
-        if any_lane(low == 0.0):
-            for b in range(16):
-                if lowest[b] == 0.0:
-                    lowest[b] = _first_zero(rows, start + 32 * b)
-        low = load(lowest, 0, 16)
-        d = select(high == low, 0.0, high - low) / np.float32(top)
-        inverse = select(d != 0.0, 1.0 / d, 0.0)
-        # the reference converts infinities and NaN to level 0
-        wild = (size(inverse) > LARGEST) | (d > LARGEST)
-        store(inverses, 0, select(wild, 0.0, inverse))
-        store(shifts, 0, select(wild, 0.0, low))
-        store(halves, 0, to_half(d))
-        store(mins, 0, to_half(low))
-        for b in range(16):
-            at = (start // 32 + b) * block_bytes
-            level = to_int((as_float(load(rows, start + 32 * b, 32)) - shifts[b]) * inverses[b] + 0.5)
-            store(out, at, load(as_bytes(halves), 2 * b, 2))
-            store(out, at + 2, load(as_bytes(mins), 2 * b, 2))
-            pack(out, at + 4, level, top > 15)
+    factors = scratch(FACTORS, f32), scratch(FACTORS, f32), scratch(FACTORS, u16), scratch(FACTORS, u16)
+    return encode_by_extremes(rows, out, top, block_bytes, _fit, _write, factors)
+
+
+@inline
+def _fit(x, start, greatest, unsigned, top, place, factors):
+    inverses, shifts, halves, mins = factors
+    if any_lane((greatest >= INFINITY) | ((unsigned & 0x7FFFFFFF) >= INFINITY)):
+        return False
+    low, high = floats(unsigned), floats(greatest)
+    if any_lane((greatest <= 0) | (unsigned >= 0) | (unsigned == _NEGATIVE_ZERO)):
+        lowest, highest = scratch(16, f32), scratch(16, f32)
+        for k in range(16):
+            lowest[k], highest[k] = _range(x, start + 32 * k)
+        low, high = load(lowest, 0, 16), load(highest, 0, 16)
+    d = select(high == low, 0.0, high - low) / np.float32(top)
+    inverse = select(d != 0.0, 1.0 / d, 0.0)
+    wild = (size(inverse) > LARGEST) | (d > LARGEST)  # the reference converts infinities and NaN to level 0
+    store(inverses, place, select(wild, 0.0, inverse))
+    store(shifts, place, select(wild, 0.0, low))
+    store(halves, place, to_half(d))
+    store(mins, place, to_half(low))
     return True
 
 
 @inline
-def _lesser(rows, i):
-    return least(as_float(load(rows, i, 16)), as_float(load(rows, i + 16, 16)))
+def _write(x, start, out, begin, top, place, factors):
+    inverses, shifts, halves, mins = factors
+    level = to_int((as_float(load(x, start, 32)) - shifts[place]) * inverses[place] + 0.5)
+    put_half(out, begin, halves[place])
+    put_half(out, begin + 2, mins[place])
+    pack(out, begin + 4, level, top > 15)
 
 
 @inline
-def _greater(rows, i):
-    return most(as_float(load(rows, i, 16)), as_float(load(rows, i + 16, 16)))
-
-
-@inline
-def _first_zero(rows, start):
-    """The first zero among 32 weights, whose sign the reference keeps."""
+def _range(rows, start):
+    """The least and the greatest of 32 weights; of zeros of both signs the first."""
+    low, high = LARGEST, -LARGEST
     for i in range(32):
         v = lane(as_float(load(rows, start + i, 1)), 0)
-        if v == 0.0:
-            return v
-    return np.float32(0.0)
+        low, high = v if v < low else low, v if v > high else high
+    return low, high
 
 
 @inline

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from qconv.blocks.by_extremes import FACTORS, encode_by_extremes
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
     as_float,
-    bits,
     f32,
     floats,
     inline,
@@ -31,57 +31,50 @@ from qconv.blocks.lanes import (
     u16,
 )
 from qconv.blocks.nibbles import (
-    AT_ONCE,
     TILE,
-    as_bytes,
     gather_weighed,
     pack,
-    sixteen,
     write_levels,
 )
-from qconv.blocks.search_scale import extremes, level_of, search_scale
-from qconv.blocks.tiles import INFINITY, LARGEST, LEAST
-
-_SIGN = -0x80000000
+from qconv.blocks.search_scale import level_of, search_scale
+from qconv.blocks.tiles import INFINITY, LARGEST, LEAST, put_half
 
 
 @inline
 def encode(rows, out, top, block_bytes):
     """As ggml's ``quantize_row_q4_0_ref``; False when a weight is not finite."""
-    extremes_, inverses, offsets, halves = scratch(16, f32), scratch(16, f32), scratch(16, f32), scratch(16, u16)
-    for start in range(0, rows.size, AT_ONCE):
-        p, n = sixteen(most, _positive, rows, start), sixteen(most, _negative, rows, start)
-        if any_lane((p >= INFINITY) | (n >= INFINITY)):
-            return False
-        extreme = select(most(p, n) == 0, 0.0, floats(select(p > n, p, n | _SIGN)))
+    factors = scratch(FACTORS, f32), scratch(FACTORS, f32), scratch(FACTORS, u16)
+    return encode_by_extremes(rows, out, top, block_bytes, _fit, _write, factors)
+
+
+@inline
+def _fit(x, start, greatest, unsigned, top, place, factors):
+    inverses, offsets, halves = factors
+    above, below = most(greatest, 0), select(unsigned < 0, unsigned & 0x7FFFFFFF, 0)
+    if any_lane((above >= INFINITY) | (below >= INFINITY)):
+        return False
+    extreme = select(most(above, below) == 0, 0.0, floats(select(above > below, above, unsigned)))
+    if any_lane((above == below) & (above > 0)):
+        extremes_ = scratch(16, f32)
         store(extremes_, 0, extreme)
-        if any_lane((p == n) & (p > 0)):
-            for b in range(16):
-                extremes_[b] = _first_of_size(rows, start + 32 * b, extremes_[b])
-        d = load(extremes_, 0, 16) / np.float32(-top)
-        inverse = select(d != 0.0, 1.0 / d, 0.0)
-        wild = size(inverse) > LARGEST  # the reference converts infinities and NaN to level 0
-        store(inverses, 0, select(wild, 0.0, inverse))
-        store(offsets, 0, select(wild, 0.0, d * 0.0 + (top + 0.5)))
-        store(halves, 0, to_half(d))
-        for b in range(16):
-            at = (start // 32 + b) * block_bytes
-            level = to_int(as_float(load(rows, start + 32 * b, 32)) * inverses[b] + offsets[b])
-            store(out, at, load(as_bytes(halves), 2 * b, 2))
-            pack(out, at + 2, least(level, 2 * top - 1), top > 8)
+        for k in range(16):
+            extremes_[k] = _first_of_size(x, start + 32 * k, extremes_[k])
+        extreme = load(extremes_, 0, 16)
+    d = extreme / np.float32(-top)
+    inverse = select(d != 0.0, 1.0 / d, 0.0)
+    wild = size(inverse) > LARGEST  # the reference converts infinities and NaN to level 0
+    store(inverses, place, select(wild, 0.0, inverse))
+    store(offsets, place, select(wild, 0.0, d * 0.0 + (top + 0.5)))
+    store(halves, place, to_half(d))
     return True
 
 
 @inline
-def _positive(rows, i):
-    """The greater of weights ``i + k`` and ``i + 16 + k`` as bits: they compare as numbers do, below 0 for negative."""
-    return most(bits(as_float(load(rows, i, 16))), bits(as_float(load(rows, i + 16, 16))))
-
-
-@inline
-def _negative(rows, i):
-    """The same of the weights with their signs changed."""
-    return most(bits(as_float(load(rows, i, 16))) ^ _SIGN, bits(as_float(load(rows, i + 16, 16))) ^ _SIGN)
+def _write(x, start, out, begin, top, place, factors):
+    inverses, offsets, halves = factors
+    level = to_int(as_float(load(x, start, 32)) * inverses[place] + offsets[place])
+    put_half(out, begin, halves[place])
+    pack(out, begin + 2, least(level, 2 * top - 1), top > 8)
 
 
 @inline
@@ -102,8 +95,7 @@ def encode_important(rows, importance, means, out, top, block_bytes):
     for block in range(0, count, LANES):
         if not gather_weighed(rows, importance, means, block, x, weights):
             return False
-        largest, extreme = extremes(x, 32, False)
-        scale, inverse = search_scale(x, weights, 32, top, largest, extreme, False)
+        scale, inverse, largest = search_scale(x, weights, False, 32, top, False)
         for i in range(32):
             level = level_of(load(x, i * LANES, LANES) * inverse, top, False) + np.float32(top)
             store(levels, i * LANES, narrow(to_int(select(floats(largest) < LEAST, 0.0, level))))

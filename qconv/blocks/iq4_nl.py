@@ -29,7 +29,7 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
-from qconv.blocks.tiles import gather, turn_back
+from qconv.blocks.tiles import gather, put_half, turn_back
 from qconv.blocks.uneven import VALUES, finite, nearest_index, pick, search, weigh, weigh_by_square
 from qconv.blocks.unpack import half
 
@@ -82,8 +82,7 @@ def _encode(rows, importance, first, out):
         turn_back(packed, out, begin + 2, _BYTES)
         store(halves, 0, to_half(scale))
         for i in range(LANES):
-            out[begin + i * _BYTES] = halves[i] & 0xFF
-            out[begin + i * _BYTES + 1] = halves[i] >> 8
+            put_half(out, begin + i * _BYTES, halves[i])
     return True
 
 

@@ -15,6 +15,7 @@ from qconv.blocks.compile import kernel
 from qconv.blocks.groups import PLACE, encode_groups, find
 from qconv.blocks.lanes import (
     LANES,
+    at,
     f32,
     i32,
     inline,
@@ -35,7 +36,7 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
-from qconv.blocks.tiles import gather, to_nearest, turn_back
+from qconv.blocks.tiles import gather, put_half, to_nearest, turn_back
 from qconv.blocks.uneven import VALUES, finite, nearest_index, pick, search, weigh, weigh_by_square
 from qconv.blocks.unpack import half
 
@@ -119,24 +120,22 @@ def _encode(rows, importance, first, out):
         store(levels, 0, level + 32)
         store(halves, 0, to_half(d))
         for number in range(_COUNT):
-            _write(out, start // 256 * _BYTES + number * _BYTES, number, halves, levels, quants)
+            _write(at(out, (start // 256 + number) * _BYTES), number, halves, levels, quants)
     return True
 
 
 @inline
-def _write(out, at, number, halves, levels, quants):
+def _write(block, number, halves, levels, quants):
     """Super-block ``number`` of the group as bytes."""
-    out[at] = halves[number] & 0xFF
-    out[at + 1] = halves[number] >> 8
+    put_half(block, 0, halves[number])
     high = 0
     for part in range(0, 8, 2):
         even, odd = levels[part * _COUNT + number], levels[(part + 1) * _COUNT + number]
         high |= (even >> 4 | odd >> 4 << 2) << 2 * part
-        out[at + 4 + part // 2] = even & 15 | (odd & 15) << 4
-    out[at + 2] = high & 0xFF
-    out[at + 3] = high >> 8
+        block[4 + part // 2] = even & 15 | (odd & 15) << 4
+    put_half(block, 2, high)
     for part in range(8):
-        store(out, at + 8 + 16 * part, load(quants, (part * _COUNT + number) * 16, 16))
+        store(block, 8 + 16 * part, load(quants, (part * _COUNT + number) * 16, 16))
 
 
 @kernel

@@ -32,6 +32,7 @@ the result is the same to the bit.  There is no branch per lane; compare and ``s
 from __future__ import annotations
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
@@ -57,9 +58,9 @@ from qconv.blocks.vectors import (
 __all__ = [
     "LANES", "any_lane", "as_float", "at", "bits", "boolean", "called", "f32",
     "floats", "from_half", "i32", "inline", "join", "lane", "least", "least_unsigned",
-    "load", "most", "narrow", "narrow16", "part", "prefetch", "repeat", "repeated",
-    "rint", "root", "scratch", "select", "size", "splat", "store", "store_turned", "to_float",
-    "to_half", "to_int", "trunc", "u8", "u16", "widen",
+    "load", "most", "most_unsigned", "narrow", "narrow16", "part", "prefetch", "repeat", "repeated",
+    "rint", "root", "scratch", "select", "settle", "size", "splat", "store", "store_turned", "to_float",
+    "to_half", "to_int", "trunc", "u8", "u16", "unknown", "widen",
 ]
 # fmt: on
 
@@ -147,15 +148,45 @@ least = _choice("least", "<")
 most = _choice("most", ">")
 
 
+def _choice_unsigned(name, sign):
+    """The same of int32 lanes taken as unsigned; ``b`` may be a scalar."""
+
+    def function(typing, a, b):
+        def emit(context, builder, signature, values):
+            a, b = both_vectors(context, builder, signature.return_type, signature.args, values)
+            return builder.select(builder.icmp_unsigned(sign, a, b), a, b)
+
+        return a(a, b), emit
+
+    function.__name__ = function.__qualname__ = name
+    return intrinsic(function)
+
+
+least_unsigned = _choice_unsigned("least_unsigned", "<")
+most_unsigned = _choice_unsigned("most_unsigned", ">")
+
+
 @intrinsic
-def least_unsigned(typing, a, b):
-    """The lesser of int32 lanes taken as unsigned."""
+def unknown(typing, number):
+    """``number``, an integer, as one the compiler knows nothing of, so that it leaves a loop to it a loop."""
 
     def emit(context, builder, signature, values):
-        b_lanes = spread(builder, context.cast(builder, values[1], b, i32), a.n)
-        return builder.select(builder.icmp_unsigned("<", values[0], b_lanes), values[0], b_lanes)
+        same = context.cast(builder, values[0], number, types.int64)
+        return builder.asm(ir.FunctionType(ir.IntType(64), [ir.IntType(64)]), "", "=r,0", [same], False)
 
-    return a(a, b), emit
+    return types.int64(number), emit
+
+
+@intrinsic
+def settle(typing, memory):
+    """Has what was stored in ``memory`` computed here, not where it is needed later."""
+
+    def emit(context, builder, signature, values):
+        kind = ir.FunctionType(ir.VoidType(), [values[0].type])
+        builder.asm(kind, "", "r,~{memory}", [values[0]], True)
+        return context.get_dummy_value()
+
+    return types.void(memory), emit
 
 
 @intrinsic

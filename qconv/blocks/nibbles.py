@@ -23,6 +23,7 @@ from qconv.blocks.groups import PLACE
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
+    at,
     bits,
     f32,
     inline,
@@ -36,22 +37,18 @@ from qconv.blocks.lanes import (
     u8,
     u16,
 )
-from qconv.blocks.tiles import INFINITY, gather, gather_lanes, turn_back
+from qconv.blocks.tiles import INFINITY, gather, gather_lanes, put_half, turn_back
+from qconv.blocks.vectors import Vector, vector_type
 
-AT_ONCE = 16 * 32
-"""Weights of the blocks quantized at once where there is no search."""
 TILE = 32 * LANES
 _HALF_TILE = 16 * LANES
 
 
 @intrinsic
-def _mask_bits(typing, mask):
-    """A mask of 32 lanes as an integer, its first lane lowest."""
-
-    def emit(context, builder, signature, values):
-        return builder.bitcast(values[0], ir.IntType(32))
-
-    return types.uint32(mask), emit
+def _mask_bytes(typing, mask):
+    """A mask as bytes of eight lanes, the first lane lowest."""
+    kind = Vector(u8, mask.n // 8)
+    return kind(mask), lambda context, builder, signature, values: builder.bitcast(values[0], vector_type(kind))
 
 
 @intrinsic
@@ -64,61 +61,15 @@ def as_bytes(typing, memory):
     return types.CPointer(u8)(memory), emit
 
 
-def _chunks(name: str, offset: int) -> Any:
-    """An intrinsic giving every other chunk of ``n`` lanes, from the first or the second on, of two vectors in turn."""
-
-    def function(typing, a, b, n):
-        def emit(context, builder, signature, values):
-            count, size = signature.args[0].n, n.literal_value
-            order = [i + k + offset * size for i in range(0, 2 * count, 2 * size) for k in range(size)]
-            kind = ir.VectorType(ir.IntType(32), count)
-            return builder.shuffle_vector(values[0], values[1], kind(order))
-
-        return a(a, b, n), emit
-
-    function.__name__ = function.__qualname__ = name
-    return intrinsic(prefer_literal=True)(function)
-
-
-_even_chunks, _odd_chunks = _chunks("_even_chunks", 0), _chunks("_odd_chunks", 1)
-
-
 @inline
-def _halved(choose, a, b, n):
-    return choose(_even_chunks(a, b, n), _odd_chunks(a, b, n))
-
-
-@inline
-def _four(choose, function, rows, i):
-    first = _halved(choose, function(rows, i), function(rows, i + 32), 8)
-    return _halved(choose, first, _halved(choose, function(rows, i + 64), function(rows, i + 96), 8), 4)
-
-
-@inline
-def sixteen(choose, function, rows, start):
-    """What ``choose`` leaves of ``function(rows, i)``, 16 lanes, for 16 blocks from weight ``start`` on, one a lane."""
-    first = _halved(choose, _four(choose, function, rows, start), _four(choose, function, rows, start + 128), 2)
-    second = _halved(choose, _four(choose, function, rows, start + 256), _four(choose, function, rows, start + 384), 2)
-    return _halved(choose, first, second, 1)
-
-
-@inline
-def pack(out, at, level, fifth):
+def pack(out, begin, level, fifth):
     """32 levels, int32, as bytes: ``fifth`` bits first if there are such, then 4 bits each."""
     low, high = part(level, 0, 16), part(level, 16, 16)
     if fifth:
-        fifths = _mask_bits((level & 16) != 0)
-        for i in range(4):
-            out[at + i] = (fifths >> 8 * i) & 0xFF
-        at += 4
+        store(out, begin, _mask_bytes((level & 16) != 0))
+        begin += 4
         low, high = low & 15, high & 15
-    store(out, at, narrow(low | high << 4))
-
-
-@inline
-def put_half(out, at, value):
-    out[at] = value & 0xFF
-    out[at + 1] = value >> 8
+    store(out, begin, narrow(low | high << 4))
 
 
 def row_means(rows: NDArray[Any]) -> NDArray[np.float32]:
@@ -191,14 +142,14 @@ def write_levels(levels, out, block, count, block_bytes, scale, minimum):
         store(low, i * LANES, (even & 15) | odd << 4)
     turn_back(low, quants, 0, 16)
     for k in range(count):
-        at = (block + k) * block_bytes
-        put_half(out, at, scales[k])
+        begin = at(out, (block + k) * block_bytes)
+        put_half(begin, 0, scales[k])
         if minimum is not None:
-            put_half(out, at + 2, mins[k])
+            put_half(begin, 2, mins[k])
         if fifth:
             for n in range(4):
                 high = 0
                 for i in range(8):
                     high |= (levels[(8 * n + i) * LANES + k] >> 4) << i
-                out[at + headers + n] = high
-        store(out, at + block_bytes - 16, load(quants, k * 16, 16))
+                begin[headers + n] = high
+        store(begin, block_bytes - 16, load(quants, k * 16, 16))

@@ -16,6 +16,7 @@ from qconv.blocks.groups import PLACE, encode_groups, find
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
+    at,
     bits,
     f32,
     from_half,
@@ -42,7 +43,7 @@ from qconv.blocks.search_important import level_between, search_important
 from qconv.blocks.search_positive import positive_search
 from qconv.blocks.search_scale_min import search_scale_min
 from qconv.blocks.sixteenths import BATCH, COUNT, TILE, collect, low_bits, weigh
-from qconv.blocks.tiles import INFINITY, gather, nearest, to_nearest, turn_back
+from qconv.blocks.tiles import INFINITY, gather, nearest, put_half, to_nearest, turn_back
 from qconv.blocks.unpack import half
 
 _BYTES = 84
@@ -161,16 +162,14 @@ def _finish(x, importance, inverse, low, first_block, g, d, dmin, both, out):
     turn_back(packed, quants, 0, 16)
     for number in range(COUNT):
         lane = g * COUNT + number
-        at = (first_block + lane) * _BYTES
+        block = at(out, (first_block + lane) * _BYTES)
         for part in range(16):
-            out[at + part] = both[part * LANES + lane]
+            block[part] = both[part * LANES + lane]
         for n in range(2):
-            store(out, at + 16 + 32 * n, low_bits(quants, number, n, 0))
-            store(out, at + 32 + 32 * n, low_bits(quants, number, n, 1))
-        out[at + 80] = d[lane] & 0xFF
-        out[at + 81] = d[lane] >> 8
-        out[at + 82] = dmin[lane] & 0xFF
-        out[at + 83] = dmin[lane] >> 8
+            store(block, 16 + 32 * n, low_bits(quants, number, n, 0))
+            store(block, 32 + 32 * n, low_bits(quants, number, n, 1))
+        put_half(block, 80, d[lane])
+        put_half(block, 82, dmin[lane])
 
 
 @kernel

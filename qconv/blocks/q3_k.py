@@ -16,6 +16,7 @@ from qconv.blocks.groups import PLACE, encode_groups, find
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
+    at,
     f32,
     floats,
     from_half,
@@ -39,9 +40,9 @@ from qconv.blocks.lanes import (
     widen,
 )
 from qconv.blocks.search_moves import best_levels, search_batch
-from qconv.blocks.search_scale import extremes, level_of, search_scale
+from qconv.blocks.search_scale import level_of, search_scale
 from qconv.blocks.sixteenths import BATCH, COUNT, TILE, collect, low_bits, weigh
-from qconv.blocks.tiles import INFINITY, LEAST, gather, to_nearest, turn_back
+from qconv.blocks.tiles import INFINITY, LEAST, gather, put_half, to_nearest, turn_back
 from qconv.blocks.unpack import half
 
 _BYTES = 110
@@ -82,8 +83,7 @@ def _super_scale(scales, halves):
 @inline
 def _search_super_scale(scales, sums, halves):
     """The same by a search, a sub-block's scale counting as much as its weights."""
-    largest, extreme = extremes(scales, 16, True)
-    d, inverse = search_scale(scales, sums, 16, 32, largest, extreme, True)
+    d, inverse, largest = search_scale(scales, sums, False, 16, 32, True)
     for part in range(16):
         level = level_of(load(scales, part * LANES, LANES) * inverse, 32, True)
         store(scales, part * LANES, select(floats(largest) < LEAST, -32.0, level))
@@ -91,21 +91,28 @@ def _search_super_scale(scales, sums, halves):
 
 
 @inline
-def _levels_of_search(x, weights, levels):
-    """The same where weights have importance."""
-    largest, extreme = extremes(x, 16, False)
+def _levels_of_moves(x, importance, column, levels):
+    """The levels the search without importance ended with."""
+    best_levels(x, levels)
+
+
+@inline
+def _levels_of_search(x, importance, column, levels):
+    """The same with importance, that of the first sub-block beginning in ``column``."""
+    places, weights = scratch(LANES, PLACE), scratch(TILE, f32)
+    find(places, column, importance.size, 16, 16)
+    gather(importance, places, 16, weights)
     weigh(x, weights, 2.0)
-    _, inverse = search_scale(x, weights, 16, 4, largest, extreme, False)
+    _, inverse, largest = search_scale(x, weights, False, 16, 4, False)
     for i in range(16):
         level = level_of(load(x, i * LANES, LANES) * inverse, 4, False)
         store(levels, i * LANES, select(floats(largest) < LEAST, -4.0, level))
 
 
 @inline
-def _finish(rows, importance, first, start, groups, scales, halves, out):
-    """Quantizes a batch with the scales as stored, and writes it."""
-    places = scratch(LANES, PLACE)
-    x, weights, levels = scratch(TILE, f32), scratch(TILE, f32), scratch(TILE, f32)
+def _finish(rows, importance, first, start, groups, scales, halves, out, levels_of):
+    """Quantizes a batch with the scales as stored, and writes it; ``levels_of`` searches for a group's own levels."""
+    places, x, levels = scratch(LANES, PLACE), scratch(TILE, f32), scratch(TILE, f32)
     packed, quants, lane_scale = scratch(TILE, u8), scratch(TILE, u8), scratch(LANES, f32)
     for g in range(groups):
         begin = start + g * TILE
@@ -120,12 +127,7 @@ def _finish(rows, importance, first, start, groups, scales, halves, out):
             store(packed, i * LANES, narrow(level + 4))
         if any_lane(scale == 0.0):
             # such a sub-block keeps the levels of the search, which were not kept
-            if importance is None:
-                best_levels(x, levels)
-            else:
-                find(places, first + begin, importance.size, 16, 16)
-                gather(importance, places, 16, weights)
-                _levels_of_search(x, weights, levels)
+            levels_of(x, importance, first + begin, levels)
             for i in range(16):
                 level = to_int(load(levels, i * LANES, LANES)) + 4
                 kept = select(scale == 0.0, level, widen(load(packed, i * LANES, LANES)))
@@ -133,7 +135,7 @@ def _finish(rows, importance, first, start, groups, scales, halves, out):
         turn_back(packed, quants, 0, 16)
         for number in range(COUNT):
             lane = g * COUNT + number
-            _write(out, (start // 256 + lane) * _BYTES, number, lane, halves, scales, quants)
+            _write(at(out, (start // 256 + lane) * _BYTES), number, lane, halves, scales, quants)
 
 
 @kernel
@@ -148,7 +150,7 @@ def _encode(rows, importance, first, out):
             p, s = load(products, g * LANES, LANES), load(squares, g * LANES, LANES)
             collect(select(s > 0.0, p / s, 0.0), scales, g)
         _super_scale(scales, halves)
-        _finish(rows, importance, first, start, groups, scales, halves, out)
+        _finish(rows, None, first, start, groups, scales, halves, out, _levels_of_moves)
     return True
 
 
@@ -164,38 +166,36 @@ def _encode_important(rows, importance, first, out):
             gather(rows, places, 16, x)
             find(places, first + begin, importance.size, 16, 16)
             gather(importance, places, 16, weights)
-            largest, extreme = extremes(x, 16, False)
+            collect(weigh(x, weights, 2.0), sums, g)
+            scale, _, largest = search_scale(x, weights, False, 16, 4, False)
             if any_lane(largest >= INFINITY):
                 return False
-            collect(weigh(x, weights, 2.0), sums, g)
-            scale, _ = search_scale(x, weights, 16, 4, largest, extreme, False)
             collect(scale, scales, g)
         _search_super_scale(scales, sums, halves)
-        _finish(rows, importance, first, start, groups, scales, halves, out)
+        _finish(rows, importance, first, start, groups, scales, halves, out, _levels_of_search)
     return True
 
 
 @inline
-def _write(out, at, number, lane, halves, scales, quants):
+def _write(block, number, lane, halves, scales, quants):
     """Super-block ``number`` of a group, ``lane`` of a batch, as bytes."""
     for side in range(2):
         fours = low_bits(quants, number, 0, side) & 0
         for k in range(8):
             four = load(quants, ((2 * k + side) * COUNT + number) * 16, 16) >> 2 & 1
             fours = fours | four << k
-        store(out, at + 16 * side, fours)
-        store(out, at + 32 + 16 * side, low_bits(quants, number, 0, side))
-        store(out, at + 64 + 16 * side, low_bits(quants, number, 1, side))
+        store(block, 16 * side, fours)
+        store(block, 32 + 16 * side, low_bits(quants, number, 0, side))
+        store(block, 64 + 16 * side, low_bits(quants, number, 1, side))
     for j in range(4):
         a = np.int32(scales[j * LANES + lane]) + 32
         b = np.int32(scales[(j + 4) * LANES + lane]) + 32
         c = np.int32(scales[(j + 8) * LANES + lane]) + 32
         d = np.int32(scales[(j + 12) * LANES + lane]) + 32
-        out[at + 96 + j] = a & 15 | (c & 15) << 4
-        out[at + 100 + j] = b & 15 | (d & 15) << 4
-        out[at + 104 + j] = a >> 4 | b >> 4 << 2 | c >> 4 << 4 | d >> 4 << 6
-    out[at + 108] = halves[lane] & 0xFF
-    out[at + 109] = halves[lane] >> 8
+        block[96 + j] = a & 15 | (c & 15) << 4
+        block[100 + j] = b & 15 | (d & 15) << 4
+        block[104 + j] = a >> 4 | b >> 4 << 2 | c >> 4 << 4 | d >> 4 << 6
+    put_half(block, 108, halves[lane])
 
 
 @kernel

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks import above_min
+from qconv.blocks.by_extremes import AT_ONCE
 from qconv.blocks.compile import flat, kernel
 from qconv.blocks.groups import encode_groups
 from qconv.blocks.lanes import join, load, store, to_float, widen
-from qconv.blocks.nibbles import AT_ONCE, row_means
+from qconv.blocks.nibbles import row_means
 from qconv.blocks.unpack import half
 
 _BYTES = 20

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.blocks.compile import kernel, run
+from qconv.blocks.compile import flat, kernel, run
 from qconv.blocks.lanes import (
     inline,
     load,
@@ -34,8 +34,8 @@ def _encode(x, importance, out, doubtful, redo):
 
 
 @kernel
-def _encode_weighed(x, importance, out, doubtful, redo):
-    return encode_blocks(x, importance, out, doubtful, redo, 144, 15, _pack, search_weighed, 255)
+def _encode_weighed(x, importance, out):
+    return encode_blocks(x, importance, out, None, None, 144, 15, _pack, search_weighed, 255)
 
 
 @kernel
@@ -48,7 +48,7 @@ def encode_rows(
 ) -> bool:
     """As ``qconv.blocks`` asks of a block type."""
     if importance is not None:
-        return run(_encode_weighed, rows, importance, out, 256)
+        return bool(_encode_weighed(flat(rows), importance, out.reshape(-1)))
     return run(_encode_thoroughly if search == "thorough" else _encode, rows, None, out, 256, again=_encode)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.blocks.compile import kernel, run
+from qconv.blocks.compile import flat, kernel, run
 from qconv.blocks.lanes import (
     inline,
     load,
@@ -36,8 +36,8 @@ def _encode(x, importance, out, doubtful, redo):
 
 
 @kernel
-def _encode_weighed(x, importance, out, doubtful, redo):
-    return encode_blocks(x, importance, out, doubtful, redo, 176, 31, _pack, search_weighed, 63)
+def _encode_weighed(x, importance, out):
+    return encode_blocks(x, importance, out, None, None, 176, 31, _pack, search_weighed, 63)
 
 
 @kernel
@@ -50,7 +50,7 @@ def encode_rows(
 ) -> bool:
     """As ``qconv.blocks`` asks of a block type."""
     if importance is not None:
-        return run(_encode_weighed, rows, importance, out, 256)
+        return bool(_encode_weighed(flat(rows), importance, out.reshape(-1)))
     return run(_encode_thoroughly if search == "thorough" else _encode, rows, None, out, 256, again=_encode)
 
 

@@ -14,12 +14,14 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from qconv.blocks.compile import kernel, run
-from qconv.blocks.groups import find_blocks, find_importance, mark_doubtful
+from qconv.blocks.compile import flat, kernel
+from qconv.blocks.groups import find_blocks, find_importance
 from qconv.blocks.lanes import (
     LANES,
     any_lane,
     as_float,
+    at,
+    bits,
     f32,
     floats,
     from_half,
@@ -27,8 +29,10 @@ from qconv.blocks.lanes import (
     inline,
     least,
     load,
+    most,
     narrow,
     repeat,
+    repeated,
     scratch,
     select,
     size,
@@ -36,13 +40,11 @@ from qconv.blocks.lanes import (
     store,
     to_float,
     to_half,
-    to_int,
     u16,
     widen,
 )
-from qconv.blocks.search_scale import extremes, search_scale
-from qconv.blocks.search_scale_min import far
-from qconv.blocks.tiles import INFINITY, LEAST, clip, fetch_ahead, gather, nearest
+from qconv.blocks.search_scale import search_scale
+from qconv.blocks.tiles import INFINITY, LEAST, fetch_ahead, gather, put_half, to_nearest
 from qconv.blocks.unpack import half, signed
 
 TOGETHER = LANES // 16
@@ -52,59 +54,49 @@ _SCALES, _D = 192, 208
 
 
 @kernel
-def _encode(x, importance, out, doubtful, redo):
-    exact = redo is not None
-    count = x.size // 256 if redo is None else redo.size
+def _encode(x, importance, out):
+    count = x.size // 256
     tile, w = scratch(_TILE, f32), scratch(_TILE, f32)
     blocks, starts = scratch(TOGETHER, types.int64), scratch(LANES, types.int64)
     scales, inverses, shifts = scratch(LANES, f32), scratch(LANES, f32), scratch(LANES, f32)
     rounded, halves = scratch(LANES, i32), scratch(TOGETHER, u16)
     for base in range(0, count, TOGETHER):
         here = min(TOGETHER, count - base)
-        find_blocks(blocks, starts, base, here, redo, 16)
+        find_blocks(blocks, starts, base, here, None, 16)
         gather(x, starts, 16, tile)
-        largest, extreme = extremes(tile, 16, False)
-        if any_lane(largest >= INFINITY):
-            return False
-        if importance is None:
-            for i in range(16):
-                v = load(tile, i * LANES, LANES)
-                store(w, i * LANES, v * v)
-        else:
+        if importance is not None:
             find_importance(starts, blocks, importance.size, 16)
             gather(importance, starts, 16, w)
-        scale, inverse = search_scale(tile, w, 16, 32, largest, extreme, False)
+        scale, inverse, largest = search_scale(tile, w, importance is None, 16, 32, False)
+        if any_lane(largest >= INFINITY):
+            return False
         nothing = floats(largest) < LEAST
         store(scales, 0, scale)
         store(inverses, 0, select(nothing, 0.0, inverse))
         store(shifts, 0, select(nothing, splat(-32.0, LANES), 0.0))  # ggml leaves the levels of such a sub-block at -32
         _round(scales, inverses, shifts, rounded, halves)
-
-        scale = load(scales, 0, LANES)
-        mark_doubtful((scale != 0.0) & far(floats(largest) / scale), blocks, doubtful, 16)
         for s in range(here):
             fetch_ahead(x, (blocks[s] + 2 * TOGETHER) * 256, 256)
-            _write(x, blocks[s], s, scales, inverses, shifts, rounded, halves, out, exact)
+            _write(x, blocks[s], s, scales, inverses, shifts, rounded, halves, out)
     return True
 
 
 @inline
 def _round(values, inverses, shifts, rounded, halves):
     """Eight-bit ``rounded`` of each lane and the super-blocks' factor as binary16; ``values`` become what these say."""
-    greatest, scale = splat(0.0, TOGETHER), splat(0.0, TOGETHER)
+    greatest, scale = bits(splat(0.0, TOGETHER)), splat(0.0, TOGETHER)
     for j in range(16):
         v = load(values, j * TOGETHER, TOGETHER)
-        greater = size(v) > greatest
-        greatest, scale = select(greater, size(v), greatest), select(greater, v, scale)
-    nothing = greatest < LEAST
+        magnitude = select(v == v, bits(size(v)), 0)  # ordered like the floats they are; NaN counts for nothing
+        greatest, scale = most(magnitude, greatest), select(magnitude > greatest, v, scale)
+    nothing = floats(greatest) < LEAST
     inverse = -128.0 / scale
     half = to_half(select(nothing, 0.0, 1.0 / inverse))
     store(halves, 0, half)
-    for j in range(16):
-        v = least(to_int(nearest(inverse * load(values, j * TOGETHER, TOGETHER), True)), 127)
-        v = ((select(nothing, 0, v) & 0xFF) ^ 0x80) - 0x80  # ggml keeps the low byte, signed
-        store(rounded, j * TOGETHER, v)
-        store(values, j * TOGETHER, from_half(half) * to_float(v))
+    v = least(to_nearest(repeated(inverse, 16) * load(values, 0, LANES)), 127)
+    v = ((select(repeated(nothing, 16), 0, v) & 0xFF) ^ 0x80) - 0x80  # ggml keeps the low byte, signed
+    store(rounded, 0, v)
+    store(values, 0, repeated(from_half(half), 16) * to_float(v))
     if any_lane(nothing):  # ggml clears such a super-block, whose levels are then -32
         for j in range(16):
             store(inverses, j * TOGETHER, select(nothing, 0.0, load(inverses, j * TOGETHER, TOGETHER)))
@@ -112,38 +104,37 @@ def _round(values, inverses, shifts, rounded, halves):
 
 
 @inline
-def _write(x, block, s, scales, inverses, shifts, rounded, halves, out, exact):
-    o = block * 210
+def _write(x, block, s, scales, inverses, shifts, rounded, halves, out):
+    target = at(out, block * 210)
     for upper in range(2):
         for side in range(2):
-            start, k, to = block * 256 + 128 * upper + 16 * side, 8 * upper + side, o + 64 * upper + 16 * side
-            q0 = _levels(x, start, k * TOGETHER + s, scales, inverses, shifts, exact)
-            q1 = _levels(x, start + 32, (k + 2) * TOGETHER + s, scales, inverses, shifts, exact)
-            q2 = _levels(x, start + 64, (k + 4) * TOGETHER + s, scales, inverses, shifts, exact)
-            q3 = _levels(x, start + 96, (k + 6) * TOGETHER + s, scales, inverses, shifts, exact)
-            store(out, to, narrow((q0 & 15) | (q2 & 15) << 4))
-            store(out, to + 32, narrow((q1 & 15) | (q3 & 15) << 4))
-            above = q0 >> 4 | q1 >> 4 << 2 | q2 >> 4 << 4 | q3 >> 4 << 6
-            store(out, o + 128 + 32 * upper + 16 * side, narrow(above))
+            start, k, to = block * 256 + 128 * upper + 16 * side, 8 * upper + side, 64 * upper + 16 * side
+            q0 = _levels(x, start, k * TOGETHER + s, scales, inverses, shifts)
+            q1 = _levels(x, start + 32, (k + 2) * TOGETHER + s, scales, inverses, shifts)
+            q2 = _levels(x, start + 64, (k + 4) * TOGETHER + s, scales, inverses, shifts)
+            q3 = _levels(x, start + 96, (k + 6) * TOGETHER + s, scales, inverses, shifts)
+            store(target, to, narrow(q0 & 15 | q2 << 4))
+            store(target, to + 32, narrow(q1 & 15 | q3 << 4))
+            above = q0 >> 4 & 3 | q1 >> 2 & 12 | q2 & 48 | q3 << 2 & 192
+            store(target, 128 + 32 * upper + 16 * side, narrow(above ^ 0xAA))
     for j in range(16):
-        out[o + _SCALES + j] = rounded[j * TOGETHER + s]
-    out[o + _D] = halves[s] & 0xFF
-    out[o + _D + 1] = halves[s] >> 8
+        target[_SCALES + j] = rounded[j * TOGETHER + s]
+    put_half(target, _D, halves[s])
 
 
 @inline
-def _levels(x, start, k, scales, inverses, shifts, exact):
-    """Levels, from 0, of the 16 weights of lane ``k``: by the rounded scale, or the search's own where that is 0."""
+def _levels(x, start, k, scales, inverses, shifts):
+    """Levels of the 16 weights of lane ``k``: by the rounded scale, or the search's own where that is 0."""
     v = as_float(load(x, start, 16))
     v = v / scales[k] if scales[k] != 0.0 else v * inverses[k] + shifts[k]
-    return to_int(clip(nearest(v, exact), -32.0, 31.0)) + 32
+    return most(least(to_nearest(v), 31), -32)
 
 
 def encode_rows(
     rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
 ) -> bool:
     """As ``qconv.blocks`` asks of a block type."""
-    return run(_encode, rows, importance, out, 256)
+    return bool(_encode(flat(rows), importance, out.reshape(-1)))
 
 
 def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qconv.blocks.by_extremes import AT_ONCE, FACTORS, encode_by_extremes
 from qconv.blocks.compile import kernel
 from qconv.blocks.groups import encode_groups
 from qconv.blocks.lanes import (
@@ -19,23 +20,20 @@ from qconv.blocks.lanes import (
     bits,
     f32,
     floats,
-    i32,
     inline,
     load,
     most,
     narrow,
     scratch,
     select,
-    size,
     store,
-    store_turned,
     to_float,
     to_half,
     to_int,
     u16,
     widen,
 )
-from qconv.blocks.tiles import INFINITY
+from qconv.blocks.tiles import INFINITY, put_half
 from qconv.blocks.unpack import half
 
 _BYTES = 34
@@ -48,18 +46,12 @@ def encode_rows(
     rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
 ) -> bool:
     """See ``qconv.blocks``."""
-    return encode_groups(_encode, rows, None, out, 16 * 32)
+    return encode_groups(_encode, rows, None, out, AT_ONCE)
 
 
 def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
     """See ``qconv.blocks``."""
     _decode(blocks.reshape(-1), blocks.reshape(-1).view(np.uint16), out.reshape(-1))
-
-
-@inline
-def _sizes(rows, i):
-    """The larger |x| of weights ``i + k`` and ``i + 16 + k``, as bits: these compare as the numbers do, NaN on top."""
-    return most(bits(size(as_float(load(rows, i, 16)))), bits(size(as_float(load(rows, i + 16, 16)))))
 
 
 @inline
@@ -73,44 +65,29 @@ def _rounded(v):
 
 @kernel
 def _encode(rows, importance, first, out):
-    sizes, scales, halves = scratch(256, i32), scratch(16, f32), scratch(16, u16)
-    for start in range(0, rows.size, 512):
-        sixteen = (
-            _sizes(rows, start),
-            _sizes(rows, start + 32),
-            _sizes(rows, start + 64),
-            _sizes(rows, start + 96),
-            _sizes(rows, start + 128),
-            _sizes(rows, start + 160),
-            _sizes(rows, start + 192),
-            _sizes(rows, start + 224),
-            _sizes(rows, start + 256),
-            _sizes(rows, start + 288),
-            _sizes(rows, start + 320),
-            _sizes(rows, start + 352),
-            _sizes(rows, start + 384),
-            _sizes(rows, start + 416),
-            _sizes(rows, start + 448),
-            _sizes(rows, start + 480),
-        )
-        store_turned(sizes, 0, 16, sixteen)
-        largest = load(sizes, 0, 16)
-        for i in range(1, 16):
-            largest = most(load(sizes, i * 16, 16), largest)
-        if any_lane(largest >= INFINITY):
-            return False
-        scale = floats(largest) / 127.0
-        inverse = 1.0 / scale
-        # where the scale is too small to invert, ggml's levels are those of infinity, which come out as 0
-        store(scales, 0, select(inverse < np.inf, inverse, 0.0))
-        store(halves, 0, to_half(scale))
-        begin = start // 32 * _BYTES
-        for b in range(16):
-            at = begin + b * _BYTES
-            out[at] = halves[b] & 0xFF
-            out[at + 1] = halves[b] >> 8
-            store(out, at + 2, narrow(_rounded(as_float(load(rows, start + b * 32, 32)) * scales[b])))
+    factors = scratch(FACTORS, f32), scratch(FACTORS, u16)
+    return encode_by_extremes(rows, out, 127, _BYTES, _fit, _write, factors)
+
+
+@inline
+def _fit(x, start, greatest, unsigned, top, place, factors):
+    inverses, halves = factors
+    largest = most(greatest, unsigned & 0x7FFFFFFF)
+    if any_lane(largest >= INFINITY):
+        return False
+    scale = floats(largest) / np.float32(top)
+    inverse = 1.0 / scale
+    # where the scale is too small to invert, ggml's levels are those of infinity, which come out as 0
+    store(inverses, place, select(inverse < np.inf, inverse, 0.0))
+    store(halves, place, to_half(scale))
     return True
+
+
+@inline
+def _write(x, start, out, begin, top, place, factors):
+    inverses, halves = factors
+    put_half(out, begin, halves[place])
+    store(out, begin + 2, narrow(_rounded(as_float(load(x, start, 32)) * inverses[place])))
 
 
 @kernel

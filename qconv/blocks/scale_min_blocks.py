@@ -8,7 +8,6 @@ of super-block ``s``.
 
 from __future__ import annotations
 
-import numpy as np
 from numba import types
 
 from qconv.blocks.groups import find_blocks, find_importance, mark_doubtful
@@ -16,6 +15,7 @@ from qconv.blocks.lanes import (
     LANES,
     any_lane,
     as_float,
+    at,
     called,
     f32,
     from_half,
@@ -23,6 +23,7 @@ from qconv.blocks.lanes import (
     inline,
     least,
     load,
+    most,
     repeated,
     root,
     scratch,
@@ -37,8 +38,17 @@ from qconv.blocks.lanes import (
 )
 from qconv.blocks.search_important import level_between, search_important
 from qconv.blocks.search_positive import positive_search
-from qconv.blocks.search_scale_min import far, search_scale_min
-from qconv.blocks.tiles import LARGEST, clip, fetch_ahead, gather, nearest, sum_of_squares, tile_is_finite
+from qconv.blocks.search_scale_min import search_scale_min
+from qconv.blocks.tiles import (
+    LARGEST,
+    fetch_ahead,
+    gather,
+    nearest,
+    put_half,
+    sum_of_squares,
+    tile_is_finite,
+    to_nearest,
+)
 
 TOGETHER = LANES // 8
 _TILE = 32 * LANES
@@ -69,64 +79,61 @@ def encode_blocks(x, importance, out, doubtful, redo, block_bytes, top, pack, se
         if any_lane(~(squares <= LARGEST)) and not tile_is_finite(tile, 32):
             return False
         found = (scales, mins, inverses, lows, rounded_scales, rounded_mins, d_bits, dmin_bits)
-        doubt = search(tile, w, levels, top, squares, importance, blocks, exact, settings, found)
-        mark_doubtful(doubt, blocks, doubtful, 8)
+        search(tile, w, levels, top, squares, importance, blocks, doubtful, exact, settings, found)
         for s in range(here):
             fetch_ahead(x, (blocks[s] + 2 * TOGETHER) * 256, 256)
             o = blocks[s] * block_bytes
-            _write_header(out, o, d_bits[s], dmin_bits[s], rounded_scales, rounded_mins, s)
+            _write_header(at(out, o), d_bits[s], dmin_bits[s], rounded_scales, rounded_mins, s)
             for pair in range(4):
                 start, lane = blocks[s] * 256 + 64 * pair, 2 * pair * TOGETHER + s
-                low = _levels(x, importance, start, scales, mins, inverses, lows, lane, top, exact)
-                high = _levels(x, importance, start + 32, scales, mins, inverses, lows, lane + TOGETHER, top, exact)
+                low = _levels(x, importance, start, scales, mins, inverses, lows, lane, top)
+                high = _levels(x, importance, start + 32, scales, mins, inverses, lows, lane + TOGETHER, top)
                 pack(out, o, pair, low, high)
     return True
 
 
 @inline
-def search_plainly(tile, w, levels, top, squares, importance, blocks, exact, settings, found):
+def search_plainly(tile, w, levels, top, squares, importance, blocks, doubtful, exact, settings, found):
     """Scales and minimums of the sub-blocks in ``tile`` without importance, first alone and then rounded.
 
     ``squares``: the sums of their weights' squares; ``blocks``: the super-blocks' numbers; ``settings``: ``first``,
     ``grain``, ``tries`` of ``search_scale_min``.  Fills ``found``: each lane's scale and minimum as rounded, the
-    inverse and the low of its own search, six-bit scales and minimums, the super-blocks' factors as binary16.  Returns
-    the lanes whose levels may differ from ggml's unless ``exact``.
+    inverse and the low of its own search, six-bit scales and minimums, the super-blocks' factors as binary16.  Marks
+    super-blocks that may differ from ggml's, which none does when ``exact``.
     """
     scales, mins, _, _, rounded_scales, rounded_mins, d_bits, dmin_bits = found
-    floor, high, doubt = search_unrounded(tile, w, levels, top, squares, exact, settings, found)
+    mark_doubtful(search_unrounded(tile, w, levels, top, squares, exact, settings, found), blocks, doubtful, 8)
     round_scales(scales, rounded_scales, d_bits)
     round_scales(mins, rounded_mins, dmin_bits)
-    return doubt | _far_levels(scales, mins, floor, high)
 
 
 @inline
 def search_unrounded(tile, w, levels, top, squares, exact, settings, found):
-    """``search_plainly`` without rounding; ``w``: filled with what errors weigh."""
+    """``search_plainly`` without rounding, the doubtful lanes returned; ``w``: filled with what errors weigh."""
     first, grain, tries = settings
     scales, mins, inverses, lows, _, _, _, _ = found
     mean = root(squares / 32.0)
     for i in range(32):
         store(w, i * LANES, mean + size(load(tile, i * LANES, LANES)))
-    scale, minimum, inverse, low, floor, high, doubt = search_scale_min(
+    scale, minimum, inverse, low, doubtful = search_scale_min(
         tile, w, levels, 32, top, first, grain, tries, False, exact
     )
     _keep(scales, mins, inverses, lows, scale, minimum, inverse, low)
-    return floor, high, doubt
+    return doubtful
 
 
 @inline
-def search_weighed(tile, w, levels, top, squares, importance, blocks, exact, settings, found):
+def search_weighed(tile, w, levels, top, squares, importance, blocks, doubtful, exact, settings, found):
     """As ``search_plainly`` with importance; ``settings``: the greatest scale kept, as an integer."""
     starts, sums = scratch(LANES, types.int64), scratch(LANES, f32)
     scales, mins, inverses, lows, rounded_scales, rounded_mins, d_bits, dmin_bits = found
     find_importance(starts, blocks, importance.size, 8)
     gather(importance, starts, 32, w)
     store(sums, 0, _weigh(tile, w))
-    scale, minimum, inverse, low, floor, high = search_important(tile, w, levels, 32, top)
+    scale, minimum, inverse, low = search_important(tile, w, levels, 32, top)
     _keep(scales, mins, inverses, lows, scale, minimum, inverse, low)
     _round_by_search(scales, sums, levels, rounded_scales, d_bits, settings)
     _round_by_search(mins, sums, levels, rounded_mins, dmin_bits, settings)
-    return _far_levels(scales, mins, floor, high)
 
 
 @inline
@@ -135,13 +142,6 @@ def _keep(scales, mins, inverses, lows, scale, minimum, inverse, low):
     store(mins, 0, -minimum)
     store(inverses, 0, inverse)
     store(lows, 0, low)
-
-
-@inline
-def _far_levels(scales, mins, floor, high):
-    """Lanes with levels so large that rounding half to even may differ from ggml's rounding."""
-    scale, minimum = load(scales, 0, LANES), load(mins, 0, LANES)
-    return (scale != 0.0) & (far((floor + minimum) / scale) | far((high + minimum) / scale))
 
 
 @called
@@ -200,7 +200,7 @@ def _weigh(tile, w):
 
 
 @inline
-def _levels(x, importance, start, scales, mins, inverses, lows, k, top, exact):
+def _levels(x, importance, start, scales, mins, inverses, lows, k, top):
     """Levels of the 32 weights of lane ``k``: by the rounded scale, or the search's own where that is 0."""
     v = as_float(load(x, start, 32))
     if scales[k] != 0.0:
@@ -209,20 +209,18 @@ def _levels(x, importance, start, scales, mins, inverses, lows, k, top, exact):
         v = inverses[k] * (v - lows[k])
         if importance is not None:
             v = level_between(v, top)
-    return to_int(clip(nearest(v, exact), 0.0, np.float32(top)))
+    return most(least(to_nearest(v), top), 0)
 
 
 @inline
-def _write_header(out, o, d, dmin, scales, mins, s):
+def _write_header(block, d, dmin, scales, mins, s):
     """Factors, then scales and mins of super-block ``s`` in 12 bytes: the upper two bits of the last four of each lie
     above the first four's six."""
-    out[o] = d & 0xFF
-    out[o + 1] = d >> 8
-    out[o + 2] = dmin & 0xFF
-    out[o + 3] = dmin >> 8
+    put_half(block, 0, d)
+    put_half(block, 2, dmin)
     for j in range(4):
         scale, scale4 = scales[j * TOGETHER + s], scales[(j + 4) * TOGETHER + s]
         low, low4 = mins[j * TOGETHER + s], mins[(j + 4) * TOGETHER + s]
-        out[o + 4 + j] = scale | (scale4 >> 4) << 6
-        out[o + 8 + j] = low | (low4 >> 4) << 6
-        out[o + 12 + j] = (scale4 & 15) | (low4 & 15) << 4
+        block[4 + j] = scale | (scale4 >> 4) << 6
+        block[8 + j] = low | (low4 >> 4) << 6
+        block[12 + j] = (scale4 & 15) | (low4 & 15) << 4

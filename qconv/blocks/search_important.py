@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from qconv.blocks.lanes import LANES, any_lane, inline, least, load, most, rint, select, size, splat, store
+from qconv.blocks.lanes import LANES, any_lane, inline, least, load, most, rint, select, size, splat, store, unknown
 from qconv.blocks.tiles import LARGEST
 
 _TRIES = 37
@@ -31,8 +31,8 @@ def search_important(x, w, levels, steps, top):
     ``x``, ``w``: tiles of ``steps`` weights and of what each one's error weighs; ``levels``: a tile to work in.  Starts
     from the range of the weights, then quantizes with 37 slightly different inverse scales and fits to each.
 
-    Returns ``scale, minimum, inverse, low, least weight, greatest weight``: the best levels were
-    ``level_between(inverse * (x - low), top)``.  A lane without range has scale and inverse 0.
+    Returns ``scale, minimum, inverse, low``: the best levels were ``level_between(inverse * (x - low), top)``.  A lane
+    without range has scale and inverse 0.
     """
     floor = load(x, 0, LANES)
     high = floor
@@ -52,7 +52,7 @@ def search_important(x, w, levels, steps, top):
     best_inverse, best_low, minimum = select(size(inverse) > LARGEST, 0.0, inverse), low, low
     _quantize(x, w, levels, steps, top, best_inverse, low)
     best = _error(x, w, levels, steps, scale, low)
-    for k in range(_TRIES):
+    for k in range(unknown(_TRIES)):
         inverse = (np.float32(-0.9) + np.float32(0.05) * np.float32(k) + np.float32(top)) / (high - minimum)
         sum_l, sum_l2, sum_xl = _quantize(x, w, levels, steps, top, inverse, minimum)
         det = sum_w * sum_l2 - sum_l * sum_l
@@ -72,8 +72,6 @@ def search_important(x, w, levels, steps, top):
         select(flat, low, minimum),
         select(flat, 0.0, best_inverse),
         select(flat, 0.0, best_low),
-        floor,
-        high,
     )
 
 

@@ -8,7 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from qconv.blocks.lanes import any_lane, called, inline, least, load, most, select, splat, store, to_float, to_int
+from qconv.blocks.lanes import (
+    any_lane,
+    called,
+    inline,
+    least,
+    load,
+    most,
+    select,
+    splat,
+    store,
+    to_float,
+    to_int,
+    unknown,
+)
 from qconv.blocks.tiles import LEAST, nearest
 
 _TRIES = 4
@@ -35,7 +48,7 @@ def positive_search(lanes: int) -> Any:
             v = load(values, i * lanes, lanes)
             off = v - factor * _byte(nearest(best_inverse * v, True))
             best = best + load(weights, i * lanes, lanes) * off * off
-        for k in range(-_TRIES, _TRIES + 1):
+        for k in range(-_TRIES, unknown(_TRIES + 1)):
             if k != 0:
                 inverse = (np.float32(0.1) * np.float32(k) + np.float32(top)) / greatest
                 factor = 1.0 / inverse
@@ -55,7 +68,7 @@ def positive_search(lanes: int) -> Any:
             store(levels, i * lanes, _byte(level))
             products = products + w * v * level
             squares = squares + w * level * level
-        for _ in range(_MOVES):
+        for _ in range(unknown(_MOVES)):
             moved_any = greatest != greatest
             for i in range(steps):
                 v, w = load(values, i * lanes, lanes), load(weights, i * lanes, lanes)

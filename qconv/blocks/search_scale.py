@@ -20,15 +20,17 @@ from qconv.blocks.lanes import (
     rint,
     scratch,
     select,
+    settle,
     size,
     splat,
     store,
     to_float,
+    unknown,
 )
-from qconv.blocks.tiles import LEAST, at_least, clip, to_nearest
+from qconv.blocks.tiles import LEAST, clip, to_nearest
 
-_TRIES = 9
 _TILE = 32 * LANES
+_TWO = 2 * LANES
 
 
 @inline
@@ -39,71 +41,111 @@ def extremes(x, steps, exact):
     """
     largest, extreme = bits(splat(0.0, LANES)), splat(0.0, LANES)
     for i in range(steps):
-        v = load(x, i * LANES, LANES)
-        magnitude = bits(size(v))  # ordered like the floats they are, NaN above all
-        larger = (magnitude > largest) & (v == v) if exact else magnitude > largest
-        largest, extreme = select(larger, magnitude, largest), select(larger, v, extreme)
+        largest, extreme = _larger(load(x, i * LANES, LANES), largest, extreme, exact)
     return largest, extreme
 
 
 @inline
-def search_scale(x, w, steps, top, largest, extreme, exact):
+def _larger(v, largest, extreme, exact):
+    magnitude = bits(size(v))  # ordered like the floats they are, NaN above all
+    larger = (magnitude > largest) & (v == v) if exact else magnitude > largest
+    return select(larger, magnitude, largest), select(larger, v, extreme)
+
+
+@inline
+def search_scale(x, w, squares, steps, top, exact):
     """The scale such that each lane's ``x`` is about ``scale * level``, levels going from ``-top`` to ``top - 1``.
 
-    ``x``, ``w``: tiles of ``steps`` values and of what each one's error weighs; ``largest``,
-    ``extreme``: see ``extremes``; ``exact``: values may be infinite or NaN.  Maps the extreme to about
-    ``-top``, with 19 slightly different inverse scales, and fits the scale to the levels of each.
+    ``x``, ``w``: tiles of ``steps`` values and of what each one's error weighs, which is filled with the values'
+    squares if ``squares``; ``exact``: values may be infinite or NaN.  Maps the value of largest size to about ``-top``,
+    with 19 slightly different inverse scales, and fits the scale to the levels of each.
 
-    Returns the scale and the inverse whose levels it fits: ``levels(x, inverse)``; lanes of values below 1e-15 have
-    scale 0.
+    Returns the scale, the inverse whose levels it fits, ``level_of(x * inverse)``, and the bits of the largest size;
+    lanes of values below 1e-15 have scale 0.
     """
-    products = scratch(_TILE, f32)
-    for i in range(steps):
-        store(products, i * LANES, load(w, i * LANES, LANES) * load(x, i * LANES, LANES))
+    products, clipped = scratch(_TILE, f32), scratch(_TILE, f32)
+    largest, extreme = bits(splat(0.0, LANES)), splat(0.0, LANES)
+    for i in range(unknown(steps)):
+        v = load(x, i * LANES, LANES)
+        largest, extreme = _larger(v, largest, extreme, exact)
+        if squares:
+            store(w, i * LANES, v * v)
+        store(products, i * LANES, load(w, i * LANES, LANES) * v)
+
+    # the last tries would come to less than -top: beyond the limit all of them come to -top
+    limit = size(extreme) * np.float32((top + 0.49) / (top + 0.9))
+    sign = bits(extreme) & -0x80000000
     inverse = -np.float32(top) / extreme
-    sum_lx, sum_l2 = _sums(x, w, products, steps, top, inverse, False, True, exact)
-    scale = select(sum_l2 != 0.0, sum_lx / sum_l2, 0.0)
-    found = (scale, scale * sum_lx, inverse)
-    # sizes go up to top + k / 10: the first tries reach no limit, the next only the upper
-    for k in range(-_TRIES, -5):
-        found = _try(x, w, products, steps, top, extreme, k, False, False, exact, found)
-    for k in range(-5, 5):
-        if k != 0:
-            found = _try(x, w, products, steps, top, extreme, k, False, True, exact, found)
-    for k in range(5, _TRIES + 1):
-        found = _try(x, w, products, steps, top, extreme, k, True, True, exact, found)
-    return select(floats(largest) < LEAST, 0.0, found[0]), found[2]
-
-
-@inline
-def _try(x, w, products, steps, top, extreme, k, below, above, exact, found):
-    scale, best, best_inverse = found
-    inverse = -(np.float32(top) + np.float32(0.1) * np.float32(k)) / extreme
-    sum_lx, sum_l2 = _sums(x, w, products, steps, top, inverse, below, above, exact)
-    better = (sum_l2 > 0.0) & (sum_lx * sum_lx > best * sum_l2)
-    scale = select(better, sum_lx / sum_l2, scale)
-    best = select(better, scale * sum_lx, best)
-    best_inverse = select(better, inverse, best_inverse)
-    return scale, best, best_inverse
-
-
-@inline
-def _sums(x, w, products, steps, top, inverse, below, above, exact):
-    """Weighted sums of weight times level and of level squared; levels may go ``below`` or ``above`` the limits."""
     sum_lx, sum_l2 = splat(0.0, LANES), splat(0.0, LANES)
-    for i in range(steps):
-        v = load(x, i * LANES, LANES) * inverse
-        if exact:
-            level = level_of(v, top, True)
-        else:
-            level = rint(v)
-            if above:
-                level = least(level, np.float32(top - 1))
-            if below:
-                level = at_least(level, np.float32(-top))
+    for i in range(unknown(steps)):
+        v = load(x, i * LANES, LANES)
+        turned = floats(bits(v) ^ sign)  # the extreme above zero
+        store(clipped, i * LANES, turned if exact else least(turned, limit))
+        level = _level(v * inverse, top, exact)
         sum_lx = sum_lx + load(products, i * LANES, LANES) * level
         sum_l2 = sum_l2 + load(w, i * LANES, LANES) * level * level
-    return sum_lx, sum_l2
+    scale = select(sum_l2 != 0.0, sum_lx / sum_l2, 0.0)
+
+    found, inverses = (scale, scale * sum_lx, inverse), _inverses(top, extreme, unknown(0))
+    same = sign & 0
+    for pair in range(unknown(6)):
+        found, inverses = _try(x, same, w, products, squares, steps, top, extreme, pair, inverses, exact, found)
+    for pair in range(6, unknown(9)):
+        found, inverses = _try(clipped, sign, w, products, squares, steps, top, extreme, pair, inverses, exact, found)
+    return select(floats(largest) < LEAST, 0.0, found[0]), found[2], largest
+
+
+@inline
+def _inverse(top, extreme, k):
+    return -(np.float32(top) + np.float32(0.1) * np.float32(k)) / extreme
+
+
+@inline
+def _inverses(top, extreme, pair):
+    """The inverse scales of two tries; all pairs in order go from -9 to 9 without 0."""
+    return _inverse(top, extreme, 2 * pair - 9 + (pair > 4)), _inverse(top, extreme, 2 * pair - 8 + (pair > 3))
+
+
+@inline
+def _try(x, sign, w, products, squares, steps, top, extreme, pair, inverses, exact, found):
+    """Scale, fit and inverse ``found``, or those of two inverses where they fit better; and the next pair's inverses.
+
+    ``x``: values, of which those of lanes with a ``sign`` have theirs changed.
+    """
+    ahead = scratch(_TWO, f32)
+    one, two = _inverses(top, extreme, pair + 1)
+    store(ahead, 0, one)
+    store(ahead, LANES, two)
+    settle(ahead)  # the divisions go on while the loop runs
+    one, two = floats(bits(inverses[0]) ^ sign), floats(bits(inverses[1]) ^ sign)
+    lx_one, l2_one, lx_two, l2_two = splat(0.0, LANES), splat(0.0, LANES), splat(0.0, LANES), splat(0.0, LANES)
+    for i in range(steps):
+        v, p, weight = load(x, i * LANES, LANES), load(products, i * LANES, LANES), load(w, i * LANES, LANES)
+        level = _level(v * one, top, exact)
+        lx_one = lx_one + p * level
+        l2_one = l2_one + weight * level * level
+        level = _level(v * two, top, exact)
+        lx_two = lx_two + p * level
+        l2_two = l2_two + weight * level * level
+    found = _better(_better(found, lx_one, l2_one, inverses[0], squares), lx_two, l2_two, inverses[1], squares)
+    return found, (load(ahead, 0, LANES), load(ahead, LANES, LANES))
+
+
+@inline
+def _level(v, top, exact):
+    """A level, as a float; other than ``exact`` ones are at least ``-top`` by themselves."""
+    return level_of(v, top, True) if exact else least(rint(v), np.float32(top - 1))
+
+
+@inline
+def _better(found, sum_lx, sum_l2, inverse, squares):
+    """What is ``found`` or, where it fits better, by the weighted sums of value times level and of level squared."""
+    scale, fit, best_inverse = found
+    better = sum_lx * sum_lx > fit * sum_l2
+    if not squares:  # importance may be below 0
+        better = better & (sum_l2 > 0.0)
+    scale = select(better, sum_lx / sum_l2, scale)
+    return scale, select(better, scale * sum_lx, fit), select(better, inverse, best_inverse)
 
 
 @inline

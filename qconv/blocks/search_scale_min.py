@@ -19,7 +19,7 @@ def search_scale_min(x, w, levels, steps, top, first, grain, tries, absolute, ex
     ``(top + first + k * grain) / range``, and fits scale and minimum to each; ``absolute``: errors count by their size,
     not their square.
 
-    Returns ``scale, minimum, inverse, low, least weight, greatest weight, doubtful``: the best levels were
+    Returns ``scale, minimum, inverse, low, doubtful``: the best levels were
     ``nearest(inverse * (x - low))``, and lanes in doubt need ``exact``.  A lane without range has scale and inverse 0.
     """
     floor = load(x, 0, LANES)
@@ -67,8 +67,6 @@ def search_scale_min(x, w, levels, steps, top, first, grain, tries, absolute, ex
         select(flat, low, minimum),
         select(flat, 0.0, best_inverse),
         select(flat, 0.0, best_low),
-        floor,
-        high,
         doubtful & ~flat,
     )
 

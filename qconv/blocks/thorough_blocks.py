@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from qconv.blocks.groups import mark_doubtful
 from qconv.blocks.lanes import (
     LANES,
     f32,
@@ -37,11 +38,11 @@ _NORMAL = np.finfo(np.float32).tiny
 
 
 @inline
-def search_thoroughly(tile, w, levels, top, squares, importance, blocks, exact, settings, found):
-    """As ``scale_min_blocks.search_plainly``; lanes it returns are better left to that one."""
+def search_thoroughly(tile, w, levels, top, squares, importance, blocks, doubtful, exact, settings, found):
+    """As ``scale_min_blocks.search_plainly``; super-blocks it marks are better left to that one."""
     scales, mins, _, _, rounded, rounded_mins, d_bits, dmin_bits = found
     moved, moved_mins = scratch(LANES, i32), scratch(LANES, i32)
-    _, _, doubt = search_unrounded(tile, w, levels, top, squares, exact, settings, found)
+    doubt = search_unrounded(tile, w, levels, top, squares, exact, settings, found)
     round_scales(scales, rounded, d_bits)
     round_scales(mins, rounded_mins, dmin_bits)
 
@@ -64,7 +65,7 @@ def search_thoroughly(tile, w, levels, top, squares, importance, blocks, exact, 
 
     # subnormal factors leave ggml's rounding in doubt and nothing to gain
     small = repeated(d, 8) < _NORMAL * 4096.0
-    return doubt | small | ~(squares > _NORMAL) | ~(squares <= LARGEST)
+    mark_doubtful(doubt | small | ~(squares > _NORMAL) | ~(squares <= LARGEST), blocks, doubtful, 8)
 
 
 @inline

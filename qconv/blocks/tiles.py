@@ -10,6 +10,7 @@ from qconv.blocks.lanes import (
     LANES,
     any_lane,
     as_float,
+    at,
     bits,
     floats,
     inline,
@@ -131,6 +132,14 @@ def turn_back(lanes, memory, at, stride):
             load(lanes, 15 * LANES + t, 16),
         )
         store_turned(memory, at + t * stride, stride, sixteen)
+
+
+@inline
+def put_half(memory, index, value):
+    """Stores a number of 16 bits in memory of bytes, the lower first."""
+    here = at(memory, index)
+    here[0] = value & 0xFF
+    here[1] = value >> 8
 
 
 @inline
