@@ -16,9 +16,12 @@ from llvmlite import ir
 from numba.extending import intrinsic
 
 from qconv.blocks.lanes import as_float, at, bits, inline, join, load, most, most_unsigned
+from qconv.blocks.tiles import fetch_ahead
 
 AT_ONCE = 16 * 32
 """Weights of the blocks worked on at once."""
+_AHEAD = 8 * AT_ONCE
+"""How far off weights are fetched."""
 FACTORS = 2 * 16
 """Room for one factor of each of the blocks, and of those before."""
 
@@ -42,6 +45,7 @@ def encode_by_extremes(rows, out, top, block_bytes, fit, write, factors):
         if start > 0:
             for k in range(16):
                 block = start // 32 - 16 + k
+                fetch_ahead(x, block * 32 + _AHEAD, 32)
                 write(x, block * 32, blocks, block * block_bytes, top, 16 - turn + k, factors)
     return True
 
