@@ -28,7 +28,7 @@ def show_plan(plan: Plan) -> None:
     )
     screen.lines("\n" + totals(plan))
     if plan.dropped:
-        screen.lines("\n".join(left_out(plan)))
+        screen.lines("\n".join(left_out(plan, _NAMED)))
     held = max((t.recipe.held for t in plan.tensors), default=0)
     if held:
         screen.lines(f"held in memory at once, for a tensor that is needed whole: {size(held)}")
@@ -36,14 +36,13 @@ def show_plan(plan: Plan) -> None:
         screen.lines(f"{file.name}: {file.size:,} bytes ({size(file.size)})")
 
 
-def left_out(plan: Plan) -> list[str]:
-    """Source tensors that are in no output, a line for each reason."""
+def left_out(plan: Plan, named: int) -> list[str]:
+    """Source tensors that are in no output, a line for each reason with the first ``named`` names."""
     names: dict[str, list[str]] = {}
     for name, why in plan.dropped:
         names.setdefault(why, []).append(name)
     return [
-        f"left out, {why}: {', '.join(same[:_NAMED])}"
-        + (f", and {len(same) - _NAMED} more" if len(same) > _NAMED else "")
+        f"left out, {why}: {', '.join(same[:named])}" + (f", and {len(same) - named} more" if len(same) > named else "")
         for why, same in names.items()
     ]
 
@@ -54,7 +53,7 @@ def totals(plan: Plan) -> str:
 
 
 def summary_lines(plan: Plan) -> list[str]:
-    """What to know before a conversion starts: size, tensors that fell back, warnings."""
+    """What to know before a conversion starts: size, tensors that fell back or are left out, warnings."""
     lines = [f"{plan.files[0].name}: {totals(plan)}"]
     fallen = plan.fallbacks
     if fallen:
@@ -66,7 +65,7 @@ def summary_lines(plan: Plan) -> list[str]:
             f"{len(fallen)} tensors fell back to another type, their rows do not fit"
             f" ({count(weights)} weights, {share}): {named}{more}"
         )
-    return lines + [f"warning: {text}" for text in plan.warnings]
+    return lines + left_out(plan, 1) + [f"warning: {text}" for text in plan.warnings]
 
 
 def plan_object(plan: Plan) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What can be compared: a GGUF file, or a checkpoint as the F32 file llama.cpp's converter would make of it."""
+"""What can be compared: a GGUF file, or a checkpoint as the unquantized file llama.cpp's converter would make of it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class CheckpointSide:
         self._checkpoint = checkpoint
         self._recipes = {o.name: o.recipe for o in model.outputs}
         self.metadata = model.metadata
-        self.tensors = {info.name: info for info in model.infos("F32")}
+        self.tensors = {info.name: info for info in model.infos(model.float_type)}
 
     def read(self, name: str, start: int, stop: int) -> tuple[Rows, str]:
         recipe = self._recipes[name]

@@ -160,6 +160,24 @@ def test_tensors_that_fall_back_are_named_or_refused(qconv: Run, tmp_path: Path)
     assert "do not fit" in strict.stderr
 
 
+def test_what_is_left_out_is_said_before(qconv: Run, tmp_path: Path) -> None:
+    source = make_checkpoint(tmp_path / "Noise", "--layers", "1")
+    weights = source / "model.safetensors"
+    data = weights.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    end = len(data) - start
+    for number in range(2):
+        place = [end + 8 * number, end + 8 * number + 8]
+        header[f"vision_tower.{number}.bias"] = {"dtype": "F32", "shape": [2], "data_offsets": place}
+    text = json.dumps(header).encode()
+    weights.write_bytes(len(text).to_bytes(8, "little") + text + data[start:] + b"\0" * 16)
+    made = qconv("convert", source, "--type", "q8_0", "--output", tmp_path)
+    assert made.returncode == 0, made.stderr
+    why = "belongs to another part of a multimodal model than its text model"
+    assert f"left out, {why}: vision_tower.0.bias, and 1 more\n" in made.stderr
+
+
 def test_shards_and_a_single_file_hold_the_same(qconv: Run, tmp_path: Path) -> None:
     single, sharded = (make_checkpoint(tmp_path / n / "Noise", "--shards", n) for n in ("1", "3"))
     index = sharded / "model.safetensors.index.json"

@@ -10,6 +10,7 @@ from contextlib import closing
 import gguf
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from qconv.compare import compare, open_side
 
@@ -125,6 +126,13 @@ def test_quantized_against_original(tmp_path):
     assert first["types"] == ["F32", "Q8_0"]
     assert first["rmse"] == pytest.approx(float(np.sqrt(np.mean((WEIGHTS - decoded) ** 2.0))), rel=1e-5)
     assert said["by_type"]["Q8_0"]["tensors"] == 1
+
+
+def test_a_checkpoint_has_its_own_type(tmp_path):
+    save_file({"w.weight": WEIGHTS.astype(np.float16)}, tmp_path / "half.safetensors")
+    done = run(tmp_path / "half.safetensors", tmp_path / "half.safetensors", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["tensors"][0]["types"] == ["F16", "F16"]
 
 
 def test_ctrl_c_does_not_wait_for_a_read_that_hangs(tmp_path, monkeypatch):
