@@ -1,0 +1,1 @@
+"""What ``scripts/bench convert`` is made of: measuring, the contestants, checkpoints to convert, the growth plot."""
