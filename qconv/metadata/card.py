@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qconv.errors import InputError
 from qconv.files import beside, read_bytes
 
+if TYPE_CHECKING:
+    from yaml import Event
+
 _LARGEST_CARD = 16 << 20
 _LARGEST_FRONT_MATTER = 1 << 20
+_DEEPEST = 64
+"""Collections in one another; a card's lie three or four deep."""
 
 
 def read_card(directory: Path) -> tuple[dict[str, Any], str | None]:
@@ -34,15 +40,28 @@ def read_card(directory: Path) -> tuple[dict[str, Any], str | None]:
     # cards of embedding models hold thousands of lines of results: libyaml's reader where it is there
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # a few lines of aliases can unfold into any amount of memory
-        if "*" in front and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(front, Loader=loader)):
-            return {}, f"the front matter of {path.name} has aliases, which are not read"
+        if unread := _hostile(yaml.parse(front, Loader=loader)):
+            return {}, f"the front matter of {path.name} {unread}, which are not read"
         card = yaml.load(front, Loader=loader)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as e:
         return {}, f"the front matter of {path.name} is no YAML: {' '.join(str(e).split())}"
     if not isinstance(card, dict):
         return {}, f"the front matter of {path.name} is no mapping"
     return card, None
+
+
+def _hostile(events: Iterable[Event]) -> str | None:
+    """What would take any amount of memory or of the stack to load, if there is any of it."""
+    from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    for event in events:
+        if isinstance(event, AliasEvent):  # a few lines of them can unfold into anything
+            return "has aliases"
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > _DEEPEST:  # libyaml's loader calls itself for each, and a stack that is full ends the process
+            return f"has collections more than {_DEEPEST} deep"
+    return None
 
 
 def _front_matter(text: str) -> str:

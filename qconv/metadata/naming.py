@@ -12,7 +12,6 @@ from qconv.types import Metadata, ValueType
 
 _LONGEST = 200
 """Bytes of a name, so that it and ``.part`` fit a file system."""
-_UNFIT = re.compile(r"[\x00-\x1f\x7f/]")
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
@@ -30,7 +29,7 @@ def file_name(metadata: Metadata, encoding: str, stem: str = "model") -> str:
     parts = [text("basename") or text("name") or stem, text("size_label"), text("finetune"), text("version")]
     if text("basename") is None and text("name") is None:
         parts = [stem]
-    name = "-".join(_UNFIT.sub("-", part) for part in parts if part)
+    name = "-".join(map(_fit, filter(None, parts)))
     return f"{_cut(name)}-{encoding.upper()}.gguf"
 
 
@@ -43,6 +42,11 @@ def stem_of(file: str, encodings: Iterable[str]) -> str:
             if stem.upper().endswith(mark + encoding.upper()):
                 return stem[: -len(encoding) - 1] or "model"
     return stem or "model"
+
+
+def _fit(part: str) -> str:
+    """``part`` with a hyphen for what no name has, and for what a terminal would act on and nobody would see."""
+    return "".join(c if c.isprintable() and c != "/" else "-" for c in part)
 
 
 def _cut(name: str) -> str:

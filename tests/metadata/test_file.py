@@ -144,6 +144,13 @@ def test_names_that_no_directory_takes() -> None:
     assert file_name({"general.name": Value(ValueType.UINT32, 5)}, "q8_0") == "model-Q8_0.gguf"
 
 
+def test_names_hold_nothing_that_cannot_be_seen() -> None:
+    name = Value.string("a\x9b2Jb\u202ec\u2028d\x7fe\x1bf\udcff")
+    assert file_name({"general.name": name}, "q8_0") == "a-2Jb-c-d-e-f--Q8_0.gguf"
+    assert file_name({"general.basename": Value.string("Größe-模型")}, "q8_0") == "Größe-模型-Q8_0.gguf"
+    assert file_name({}, "q8_0", "a\x9bb") == "a-b-Q8_0.gguf"
+
+
 @pytest.mark.parametrize(
     ("file", "stem"),
     [
