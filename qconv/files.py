@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,13 +19,26 @@ LARGEST_JSON = 256 << 20
 def read_bytes(path: Path, limit: int = LARGEST_JSON) -> bytes:
     """The whole file, refused when it is larger than ``limit`` bytes or not a regular file."""
     try:
-        with path.open("rb") as f:
+        with open(open_regular(path), "rb") as f:
             data = f.read(limit + 1)
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=path) from e
     if len(data) > limit:
         raise FormatError(f"is larger than {limit} bytes", file=path)
     return data
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor to read ``path`` from; raises ``InputError`` when it cannot be opened or is not a regular file."""
+    try:
+        # without O_NONBLOCK, opening a named pipe would wait for its other end
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as e:
+        raise InputError(f"cannot be opened: {e.strerror}", file=path) from e
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError("is not a regular file", file=path)
+    return descriptor
 
 
 def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:

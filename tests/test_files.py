@@ -1,4 +1,5 @@
 import math
+import os
 
 import pytest
 
@@ -48,9 +49,12 @@ def test_the_size_is_bounded(tmp_path):
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
-    for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(InputError, match="cannot be read"):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match="is not a regular file"):
             read_json(path)
+    with pytest.raises(InputError, match="cannot be opened: No such file"):
+        read_json(tmp_path / "none")
 
 
 def test_names_inside_a_folder(tmp_path):

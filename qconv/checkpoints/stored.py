@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from qconv.checkpoints.dtypes import array_type, row_bytes
 from qconv.errors import FormatError, InputError, UsageError
+from qconv.files import open_regular
 from qconv.types import Rows, TensorInfo, TensorReader
 
 
@@ -44,14 +44,7 @@ class OpenFiles:
 
     def add(self, path: Path) -> int:
         """Opens ``path`` and returns its descriptor; raises ``InputError`` when that fails."""
-        try:
-            # without O_NONBLOCK, opening a named pipe would wait for its other end
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as e:
-            raise InputError(f"cannot be opened: {e.strerror}", file=path) from e
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise InputError("is not a regular file", file=path)
+        descriptor = open_regular(path)
         self.paths.append(path)
         self.descriptors.append(descriptor)
         return descriptor
