@@ -40,18 +40,19 @@ def quantize(
     return encoded.reshape(*weights.shape[:-1], encoded.shape[-1])
 
 
-def dequantize(blocks_: NDArray[np.uint8], block_type: str) -> NDArray[np.float32]:
-    """Blocks as weights: uint8 ``(..., bytes per row)`` becomes float32 ``(..., columns)``.
+def dequantize(array: ArrayLike, block_type: str) -> NDArray[np.float32]:
+    """Blocks as weights: bytes, uint8 ``(..., bytes per row)`` becomes float32 ``(..., columns)``.
 
     Raises UsageError when rows are no whole number of blocks or the type is unknown, UnsupportedError for a type that
     cannot be decoded.
     """
     from qconv import blocks
 
-    if blocks_.ndim == 0:
+    coded = np.asarray(array)
+    if coded.ndim == 0:
         raise UsageError("a single byte cannot be dequantized", hint="an array of one dimension or more can")
-    decoded = blocks.decode(block_type.upper(), blocks_.reshape(-1, blocks_.shape[-1]))
-    return decoded.reshape(*blocks_.shape[:-1], decoded.shape[-1])
+    decoded = blocks.decode(block_type.upper(), coded.reshape(-1, coded.shape[-1]))
+    return decoded.reshape(*coded.shape[:-1], decoded.shape[-1])
 
 
 def open(path: str | os.PathLike[str]) -> Checkpoint:

@@ -61,12 +61,6 @@ class Resolved:
     tokenizer: tuple[str, ...] = ()
     tokenizer_options: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def file_type(self) -> int:
-        """``general.file_type`` of the unquantized file: 0 F32, 1 F16, 32 BF16 (38 MXFP4 where experts are)."""
-        value = self.metadata.get("general.file_type")
-        return 1 if value is None else int(value.data)
-
 
 def resolve(checkpoint: Checkpoint) -> Resolved:
     """The GGUF tensors and metadata of a checkpoint with a ``config.json``.

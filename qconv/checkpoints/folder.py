@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def read_index(path: Path) -> dict[str, Path]:
     if len(files) > PARTS:
         raise FormatError(f"names {len(files)} files; at most {PARTS} are allowed", file=path)
     found = {name: inside(path.parent, name) for name in files}
-    missing = [name for name, file in found.items() if not file.is_file()]
+    missing = [name for name, file in found.items() if not os.path.isfile(file)]  # False for names too long, too
     if missing:
         raise _missing(path, missing)
     return {tensor: found[name] for tensor, name in sorted(names.items(), key=lambda item: item[1])}

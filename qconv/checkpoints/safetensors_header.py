@@ -80,6 +80,9 @@ def _tensors(
     placed: list[tuple[TensorInfo, int]] = []
     expected, before = 0, ""
     for name, record in sorted(records.items(), key=lambda item: item[1].data_offsets):
+        if len(name) > gguf.limits.NAME_BYTES:
+            message = f"names a tensor by {len(name):,} characters; the most are {gguf.limits.NAME_BYTES:,}"
+            raise FormatError(message, file=path, offset=8)
         info = TensorInfo(name, record.dtype, record.shape)
         start, end = record.data_offsets
         if info.dtype not in ARRAYS:

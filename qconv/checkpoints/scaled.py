@@ -93,7 +93,6 @@ class Scaled:
 
     def _apply(self, scale: Scale, info: TensorInfo, start: int, rows: NDArray[np.float32]) -> None:
         used = _rows_of_scales(scale, info.shape[:-1], start, start + len(rows))
-        first, last = int(used.min()), int(used.max())
         # a scale with fewer dimensions than the weights is read whole: it has at most one number a row
         whole_scale = len(scale.info.shape) < len(scale.shape)
         first, last = (0, scale.info.rows) if whole_scale else (int(used.min()), int(used.max()) + 1)

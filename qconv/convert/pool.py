@@ -36,10 +36,6 @@ class Stop:
             if not self._set:
                 self._set, self.error = True, error
 
-    @property
-    def requested(self) -> bool:
-        return self._set
-
     def check(self) -> None:
         if self._set:
             raise Stopped

@@ -13,8 +13,6 @@ KEY_BYTES = 65_535
 NAME_BYTES = 4_096
 """Of a tensor's name; llama.cpp itself loads only up to ``LLAMA_CPP_NAME_BYTES``."""
 LLAMA_CPP_NAME_BYTES = 63
-ARRAY_NESTING = 1
-"""Arrays of arrays are refused: no model has one and llama.cpp loads none."""
 DIMENSIONS = 4
 ELEMENTS = 2**63 - 1
 """Of a tensor, and of each of its dimensions."""

@@ -101,7 +101,7 @@ class _Header:
         kind = self._value_type(key)
         if kind is ValueType.ARRAY:
             element = self._value_type(key)
-            if element is ValueType.ARRAY:
+            if element is ValueType.ARRAY:  # no model has such, and llama.cpp loads none
                 self._fail(f"nests arrays in the metadata key '{key}'")
             return Value(kind, self._array(key, element), element)
         if kind is ValueType.STRING:

@@ -8,7 +8,7 @@ and any part of it can be carried out by any process in any order.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,6 @@ class Plan:
     warnings: tuple[str, ...] = ()
     dropped: tuple[tuple[str, str], ...] = ()
     """Source tensors left out, each with the rule's reason."""
-    notes: dict[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

@@ -29,9 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from qconv.errors import TableError, TokenizerError
-from qconv.tokenizers.huggingface import HfTokenizer
 from qconv.tokenizers.job import Job, OtherKind
-from qconv.tokenizers.sentencepiece_model import SentencePieceModel
 from qconv.tokenizers.source import Source
 from qconv.tokenizers.tables import Attempt, Fixed, Options, tables
 from qconv.types import Metadata, Value
@@ -84,20 +82,6 @@ def metadata(
         sized = job.options.after_vocab_size.get(str(config.get("vocab_size")), {})
         return keys | _fixed(job, sized) | _fixed(job, job.options.after)
     raise missed or TokenizerError("no kind of tokenizer to try", file=directory)
-
-
-def count(directory: Path) -> int | None:
-    """How many tokens the files in ``directory`` define, padding aside; None when there are none qconv knows.
-
-    Quicker than ``metadata``: nothing is encoded.
-    """
-    source = Source(directory)
-    if (file := source.tokenizer_json) is not None:
-        tokenizer = HfTokenizer(source)
-        return len(tokenizer.vocab.keys() | {token.content for token in file.added_tokens or ()})
-    if source.has("tokenizer.model"):
-        return len(SentencePieceModel(source.path("tokenizer.model")))
-    return None
 
 
 def _attempts(kinds: Sequence[str]) -> list[Attempt]:

@@ -18,7 +18,7 @@ import msgspec
 from qconv.errors import FormatError
 from qconv.tokenizers.excerpt import excerpt
 from qconv.tokenizers.slow_files import build
-from qconv.tokenizers.source import AddedToken, Pieces, Source, TokenizerJson, added_token
+from qconv.tokenizers.source import AddedToken, Pieces, Source, added_token
 from qconv.tokenizers.tables import HfClass, tables
 
 if TYPE_CHECKING:
@@ -229,6 +229,3 @@ def _text(entry: Any) -> str:
 
 def _flags(token: AddedToken) -> dict[str, Any]:
     return {f: getattr(token, f) for f in ("content", "single_word", "lstrip", "rstrip", "normalized", "special")}
-
-
-__all__ = ["SPECIAL", "HfTokenizer", "TokenizerJson"]

@@ -24,6 +24,9 @@ from qconv.tokenizers.templates import chat_templates
 from qconv.tokenizers.vocabulary import TokenType, too_large
 from qconv.types import Metadata, Value, ValueType
 
+_LONGEST = 1_024
+"""Bytes of a token at most, since every place where one may be cut in two is looked at; real ones have below 100."""
+
 
 class _Config(msgspec.Struct, frozen=True):
     default_vocab_size: int
@@ -59,6 +62,8 @@ def make(job: Job) -> Metadata:
         texts = [base64.b64decode(token.token_bytes, validate=True) for token in file.vocab[:count]]
     except (binascii.Error, ValueError) as e:
         raise FormatError(f"a token is not base64: {e}", file=path) from e
+    if max(map(len, texts)) > _LONGEST:
+        raise FormatError(f"holds a token of more than {_LONGEST:,} bytes", file=path)
     ranks = {text: rank for rank, text in enumerate(texts)}
     if len(ranks) != count:
         raise FormatError("holds a token twice", file=path)

@@ -24,10 +24,13 @@ def weights_of(checkpoint: Path) -> list[Path]:
 
 def make_checkpoint(directory: Path, tokenizer: Path | None) -> Path:
     """A checkpoint of Llama-3.2-1B's shape, unless it is there from an earlier run."""
-    if not (directory / "config.json").exists() or not weights_of(directory):
+    if not directory.exists():
         print(f"making {directory} (2.5 GB, a minute)", file=sys.stderr)
         sizes = [f"--{name}={size}" for name, size in LLAMA_1B.items()]
-        run([sys.executable, ROOT / "scripts/make_checkpoint", directory, *sizes])
+        unfinished = directory.with_suffix(".tmp")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        run([sys.executable, ROOT / "scripts/make_checkpoint", unfinished, *sizes])
+        unfinished.rename(directory)
     if tokenizer is not None:
         for file in tokenizer.glob("*token*.json"):
             shutil.copy(file, directory)

@@ -75,6 +75,12 @@ def test_a_tensor_in_two_files_is_told(tmp_path):
         checkpoints.open(tmp_path)
 
 
+def test_a_part_whose_name_no_file_can_have(sharded):
+    p.index(sharded / "model.safetensors.index.json", {"z": FIRST, "a": FIRST, "b": "w" * 300 + ".safetensors"})
+    with pytest.raises(InputError, match="w{300}"):
+        checkpoints.open(sharded)
+
+
 def test_an_index_that_disagrees_with_its_files(sharded):
     p.index(sharded / "model.safetensors.index.json", {"z": FIRST, "a": FIRST, "b": SECOND})
     with pytest.raises(FormatError, match=r"tensor 'a': is not in 'model-00001"):

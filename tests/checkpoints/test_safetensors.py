@@ -166,6 +166,13 @@ def test_unknown_types_are_named(tmp_path):
         checkpoints.open(tmp_path)
 
 
+def test_names_have_an_end(tmp_path):
+    header = {"w" * 4097: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    (tmp_path / "model.safetensors").write_bytes(p.file(header, bytes(4)))
+    with pytest.raises(FormatError, match="names a tensor by 4,097 characters; the most are 4,096"):
+        checkpoints.open(tmp_path)
+
+
 def test_control_characters_are_escaped_in_messages(tmp_path):
     header = {"w\x1b[2J\n": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}
     (tmp_path / "model.safetensors").write_bytes(p.file(header, bytes(2)))

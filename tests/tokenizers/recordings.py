@@ -11,9 +11,9 @@ from typing import Any
 
 from qconv.types import Metadata, Value, ValueType
 
-SHARED = os.environ.get("QCONV_SHARED") or Path(__file__).resolve().parents[3] / "shared"
-REFERENCES = Path(SHARED) / "tokenizers"
-"""Real vocabularies with what the converter made of each; not part of the repository."""
+_SHARED = os.environ.get("QCONV_SHARED")
+REFERENCES = Path(_SHARED) / "tokenizers" if _SHARED else None
+"""Real vocabularies with what the converter made of each: not part of the repository, None where none are named."""
 
 FORMATS = {"UINT8": "B", "UINT32": "I", "INT32": "i", "FLOAT32": "f", "BOOL": "?"}
 

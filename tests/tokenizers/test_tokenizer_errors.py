@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import random
@@ -69,6 +70,18 @@ def test_no_link_brings_in_a_file_from_elsewhere(copy: Callable[[str], Path], tm
         convert(folder)
 
 
+def test_tokens_of_any_length_are_not_cut_everywhere(tmp_path: Path) -> None:
+    tokens = [bytes([i]) for i in range(256)] + [b"a" * 200_000]
+    tekken = {
+        "config": {"default_vocab_size": 258, "default_num_special_tokens": 1},
+        "vocab": [{"token_bytes": base64.b64encode(token).decode()} for token in tokens],
+        "special_tokens": [],
+    }
+    (tmp_path / "tekken.json").write_text(json.dumps(tekken))
+    with pytest.raises(FormatError, match=r"tekken\.json: holds a token of more than 1,024 bytes"):
+        tokenizers.metadata(tmp_path, {}, kind="tekken")
+
+
 def test_vocabulary_larger_than_the_embedding(copy: Callable[[str], Path]) -> None:
     with pytest.raises(TokenizerError, match="token id 265 lies beyond the model's 262 rows"):
         convert(copy("bpe-added"), vocab_size=262)
@@ -131,11 +144,6 @@ def test_unknown_kinds_and_options() -> None:
         tokenizers.metadata(CASES, {}, kind="gtp2")
     with pytest.raises(TableError, match="aftre"):
         tokenizers.metadata(CASES, {}, kind="gpt2", options={"aftre": {}})
-
-
-@pytest.mark.parametrize(("case", "tokens"), [("bpe-added", 263), ("spm-cut", 266), ("slow-gpt2", None), ("bert", 10)])
-def test_tokens_are_counted(case: str, tokens: int | None) -> None:
-    assert tokenizers.count(CASES / case) == tokens
 
 
 def test_presets_have_names_of_their_own() -> None:

@@ -1,4 +1,4 @@
-"""Real vocabularies: all keys as llama.cpp's converter wrote them, where the folder that holds them is there."""
+"""Real vocabularies, in the folder that QCONV_SHARED names: all keys as llama.cpp's converter wrote them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ KINDS = {
     "Starcoder2ForCausalLM": "gpt2",
     "XLMRobertaModel": "xlm_roberta",
 }
+assert REFERENCES is not None
 FOLDERS = sorted(path.parent for path in REFERENCES.glob("*/reference.json"))
+assert FOLDERS, f"there are no vocabularies in {REFERENCES}"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
