@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from qconv.convert import journal
@@ -12,8 +13,10 @@ from qconv.convert.ranges import Ranges
 from qconv.plan import Plan
 
 
-def usable(disk: Disk, plan: Plan, found: Journal, parts: Sequence[Path], finals: Sequence[Path]) -> bool:
-    """Whether the files are as long as the journal's records need them to be.
+def usable(
+    disk: Disk, plan: Plan, found: Journal, shares: Iterable[Path], parts: Sequence[Path], finals: Sequence[Path]
+) -> bool:
+    """Whether the files are as long as the records of the journal, and of the shares', need them to be.
 
     While files are being renamed each is there whole, under one name or the other.
     """
@@ -23,8 +26,17 @@ def usable(disk: Disk, plan: Plan, found: Journal, parts: Sequence[Path], finals
             size == file.size or (size is None and _size(disk, final) == file.size)
             for size, file, final in zip(sizes, plan.files, finals, strict=True)
         )
-    needed = _needed(plan, found)
-    return needed is not None and all((_size(disk, p) or 0) >= n for p, n in zip(parts, needed, strict=True))
+    own = _needed(plan, found)
+    if own is None:
+        return False
+    needed = [own, *(n for share in _of_shares(disk, found, shares) if (n := _needed(plan, share)) is not None)]
+    # sizes come after the records, which other parts may be adding to
+    return all((_size(disk, part) or 0) >= max(least) for part, *least in zip(parts, *needed, strict=True))
+
+
+def has_parts(disk: Disk, found: Journal, shares: Iterable[Path]) -> bool:
+    """Whether shares of the same making have recorded rows."""
+    return any(share.done for share in _of_shares(disk, found, shares))
 
 
 def recorded(disk: Disk, plan: Plan, found: Journal, shares: Iterable[Path]) -> list[Ranges]:
@@ -37,16 +49,19 @@ def recorded(disk: Disk, plan: Plan, found: Journal, shares: Iterable[Path]) -> 
         for ranges, tensor_plan in zip(done, plan.tensors, strict=True):
             ranges.add(0, tensor_plan.rows)
         return done
-    journals = [found]
-    for path in shares:
-        share = journal.parse(disk.read(path, journal.LARGEST))
-        if share is not None and share.id == found.id and _needed(plan, share) is not None:
-            journals.append(share)
-    for each in journals:
+    for each in [found, *(s for s in _of_shares(disk, found, shares) if _needed(plan, s) is not None)]:
         for tensor, rows in each.done.items():
             for start, stop in rows:
                 done[tensor].add(start, stop)
     return done
+
+
+def _of_shares(disk: Disk, found: Journal, shares: Iterable[Path]) -> Iterator[Journal]:
+    """What shares of the same making have recorded."""
+    for path in shares:
+        share = journal.parse(disk.read(path, journal.LARGEST))
+        if share is not None and share.id == found.id:
+            yield share
 
 
 def _needed(plan: Plan, found: Journal) -> list[int] | None:
@@ -66,7 +81,12 @@ def _needed(plan: Plan, found: Journal) -> list[int] | None:
 
 
 def _size(disk: Disk, path: Path) -> int | None:
+    """Asked of the opened file: by its name a network file system may tell a size of a while ago."""
     try:
-        return disk.stat(path).st_size
+        fd = disk.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
+    try:
+        return disk.fstat(fd).st_size
+    finally:
+        disk.close(fd)

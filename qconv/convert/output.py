@@ -17,6 +17,7 @@ from qconv import __version__
 from qconv.convert import cores, journal, left, manifest
 from qconv.convert.disk import Disk
 from qconv.convert.failing import failing
+from qconv.convert.journal import Journal
 from qconv.convert.journal_file import JournalFile
 from qconv.convert.options import Options, Part
 from qconv.convert.ranges import Ranges
@@ -48,10 +49,12 @@ class Output:
         self._data: list[int | None] = [None] * len(self.parts)
         self._row_bytes = [t.size // t.rows if t.rows else 0 for t in plan.tensors]
 
-    def acquire(self, options: Options) -> None:
+    def acquire(self, options: Options, *, begun: bool = False) -> None:
         """Locks the output and finds out what an earlier run left, changing nothing yet.
 
-        Raises OutputError when the output exists (and ``options.force`` is not set) or another process writes it.
+        Raises OutputError when the output exists (and ``options.force`` is not set), another process writes it, what
+        parts of another plan have done would be lost (and ``options.resume`` is set), or, with ``begun``, this plan was
+        not begun.
         """
         with failing("locked", self._journal_path):
             self._main = main = self._lock(options.part)
@@ -61,7 +64,7 @@ class Output:
                 found is not None
                 and (options.resume or options.part is not None)
                 and found.fingerprint == self._fingerprint
-                and left.usable(self.disk, self.plan, found, self.parts, self.finals)
+                and left.usable(self.disk, self.plan, found, self._shares(), self.parts, self.finals)
             )
             self.finishing = keep and found is not None and found.finishing
             if not options.force and not self.finishing:
@@ -72,7 +75,12 @@ class Output:
         if not keep:
             if main.shared:
                 raise OutputError("another process is writing this output with other options", file=self.finals[0])
+            if begun:
+                raise self._nothing_to_finish(found)
             if found is not None:
+                with failing("read", self._journal_path):
+                    if options.resume and found.fingerprint != self._fingerprint:
+                        self._refuse_other_parts(found)
                 why = "" if found.fingerprint == self._fingerprint else ", of other options or another source,"
                 self.note = f"the unfinished {self.parts[0].name}{why} is discarded"
             main.found = None
@@ -184,6 +192,24 @@ class Output:
             if exists:
                 hint = "use --force to replace it, or --skip-existing to leave it"
                 raise OutputError("exists already", file=path, hint=hint)
+
+    def _refuse_other_parts(self, found: Journal) -> None:
+        if left.has_parts(self.disk, found, self._shares()):
+            raise OutputError(
+                "holds finished parts of other options or another source",
+                file=self.parts[0],
+                hint="--no-resume discards them; --finish with the options they were given makes them final",
+            )
+
+    def _nothing_to_finish(self, found: Journal | None) -> OutputError:
+        if found is None:
+            what, hint = "no part of this conversion is here", "carry out every part first, each to its end"
+        elif found.fingerprint != self._fingerprint:
+            what = "is of other options, another source or another version of qconv"
+            hint = "give --finish what the parts were given"
+        else:
+            what, hint = "has lost what its parts wrote", "carry the parts out again"
+        return OutputError(what, file=self.parts[0], hint=hint)
 
     def _shares(self) -> list[Path]:
         """Journals of parts, ``NAME.gguf.part.journal.3of16``."""

@@ -48,17 +48,23 @@ def run(
                 progress.note(output.note)
         job.convert(plans, reader, options, progress)
         check_unchanged(plans)
-        return [_end(output, options) for output in job.outputs]
+        return _end(job.outputs, options)
 
 
 def finish(
     plans: Sequence[Plan], directories: Sequence[Path], options: Options | None = None, disk: Disk | None = None
 ) -> list[Result]:
-    """Makes final what runs with ``options.part`` have done.  Raises OutputError when they have not done everything."""
+    """Makes final what runs with ``options.part`` have done.
+
+    Raises OutputError when they have not done everything, or what is there is not of ``plans``: all of it then stays as
+    it is.  Raises UsageError without ``options.resume``.
+    """
     options = options or Options()
+    if not options.resume:
+        raise UsageError("--finish and --no-resume do not go together", hint="--finish takes what the parts have done")
     check_unchanged(plans)
-    with _opened(plans, directories, options, disk or Disk()) as job:
-        return [_end(output, options) for output in job.outputs]
+    with _opened(plans, directories, options, disk or Disk(), begun=True) as job:
+        return _end(job.outputs, options)
 
 
 class _Job:
@@ -116,12 +122,14 @@ class _Files:
 
 
 @contextmanager
-def _opened(plans: Sequence[Plan], directories: Sequence[Path], options: Options, disk: Disk) -> Iterator[_Job]:
+def _opened(
+    plans: Sequence[Plan], directories: Sequence[Path], options: Options, disk: Disk, *, begun: bool = False
+) -> Iterator[_Job]:
     job = _Job([Output(plan, directory, disk) for plan, directory in zip(plans, directories, strict=True)])
     _check_names(job.outputs)
     try:
         for output in job.outputs:
-            output.acquire(options)
+            output.acquire(options, begun=begun)
         space.check(job.outputs)
         for output in job.outputs:
             output.begin(options)
@@ -147,13 +155,18 @@ def _check_names(outputs: Sequence[Output]) -> None:
             taken.add(path)
 
 
-def _end(output: Output, options: Options) -> Result:
+def _end(outputs: Sequence[Output], options: Options) -> list[Result]:
+    """Makes outputs final once all of them are done; nothing yet when this was one part of them."""
     if options.part is not None:
-        return Result(output.parts, False, output.resumed)
+        return [Result(output.parts, False, output.resumed) for output in outputs]
+    for output in outputs:
+        _check_done(output)
+    return [Result(o.finals, True, o.resumed, o.complete(options)) for o in outputs]
+
+
+def _check_done(output: Output) -> None:
     missing = output.missing()
     if missing:
         more = f" and {len(missing) - 1} more tensors are" if len(missing) > 1 else " is"
         hint = "carry out every part first, each to its end"
         raise OutputError(f"'{missing[0]}'{more} not done", file=output.parts[0], hint=hint)
-    written = output.complete(options)
-    return Result(output.finals, True, output.resumed, written)

@@ -57,6 +57,18 @@ def check_parts(source: Path, carry_out: Callable[[Path], object]) -> None:
     assert sorted(p.name for p in source.parent.iterdir()) == ["model.safetensors", "shared.gguf", "whole.gguf"]
 
 
+def test_a_finish_with_another_option_changes_nothing(source: Path) -> None:
+    output = source.with_name("shared.gguf")
+    convert(source, output, "--part", "1/1")
+    before = {path: path.read_bytes() for path in source.parent.iterdir()}
+    for option in ("--override-kv=general.name=str:z", "--no-resume"):
+        with pytest.raises(subprocess.CalledProcessError):
+            convert(source, output, "--finish", option)
+        assert {path: path.read_bytes() for path in source.parent.iterdir()} == before
+    convert(source, output, "--finish")
+    assert output.exists()
+
+
 def test_parts_side_by_side(source: Path) -> None:
     def carry_out(output: Path) -> None:
         command = [sys.executable, "-m", "qconv", "convert", source, "-t", "q4_k_m", "-o", output, "--quiet", "--part"]

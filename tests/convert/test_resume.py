@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from qconv.convert import Options, Part, finish, fit, journal, run, syncer
-from qconv.errors import OutputError
+from qconv.errors import OutputError, UsageError
 from qconv.plan import Plan
 from tests.convert.fakes import Copy, MemoryReader, Sketch, Watcher, expected, left_over, plan, some
 from tests.convert.slow import BYTES, ENCODED, ROW_BLOCK, SECONDS, WEIGHTS, made
@@ -199,8 +199,6 @@ def test_a_record_appended_after_a_torn_one_counts(tmp_path: Path) -> None:
 
 def test_parts_in_several_processes_and_a_finish(tmp_path: Path) -> None:
     whole = made()
-    with pytest.raises(OutputError, match="not done"):
-        finish([whole], [tmp_path])
     command = [sys.executable, "-m", "tests.convert.slow", str(tmp_path), "0.002"]
     first = [subprocess.Popen([*command, f"{n}/5"], cwd=ROOT, stdout=subprocess.DEVNULL) for n in (1, 2, 4)]
     until(lambda: (tmp_path / f"{NAMES[0]}.part.journal.1of5").exists())
@@ -224,3 +222,63 @@ def test_a_whole_run_takes_over_what_parts_have_done(tmp_path: Path) -> None:
     assert result.resumed > 0
     assert [f.read_bytes() for f in result.files] == RIGHT
     assert left_over(tmp_path) == NAMES
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def carry_out_parts(directory: Path, made: Plan) -> None:
+    for number in (1, 2):
+        run([made], MemoryReader({"w": some(9, 400, 32)}), [directory], Options(part=Part(number, 2)))
+
+
+def test_a_finish_without_parts_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match=r"y.gguf.part: no part of this conversion is here \(carry out every part"):
+        finish([one()], [tmp_path], Options(force=True))
+    assert left_over(tmp_path) == []
+
+
+def test_a_finish_that_cannot_be_leaves_the_parts_as_they_are(tmp_path: Path) -> None:
+    carry_out_parts(tmp_path, one("a"))
+    before = files(tmp_path)
+    with pytest.raises(OutputError, match="is of other options, another source or another version"):
+        finish([one("b")], [tmp_path], Options(force=True))
+    with pytest.raises(UsageError, match="--finish and --no-resume do not go together"):
+        finish([one("a")], [tmp_path], Options(resume=False))
+    assert files(tmp_path) == before
+    (result,) = finish([one("a")], [tmp_path])
+    assert result.files[0].read_bytes() == expected(one("a"), {"a": some(9, 400, 32).tobytes()})[0]
+
+
+def test_a_finish_after_the_part_file_is_gone(tmp_path: Path) -> None:
+    """What only the journals of shares record must be in the file too."""
+    carry_out_parts(tmp_path, one())
+    (tmp_path / "y.gguf.part").unlink()
+    with pytest.raises(OutputError, match=r"has lost what its parts wrote \(carry the parts out again"):
+        finish([one()], [tmp_path])
+    carry_out_parts(tmp_path, one())
+    (result,) = finish([one()], [tmp_path])
+    assert result.files[0].read_bytes() == expected(one(), {"a": some(9, 400, 32).tobytes()})[0]
+
+
+def test_a_finish_completes_all_outputs_or_none(tmp_path: Path) -> None:
+    carry_out_parts(tmp_path, one())
+    other = made(shards=1)
+    run([other], MemoryReader(WEIGHTS), [tmp_path], Options(part=Part(1, 2)))
+    with pytest.raises(OutputError, match=r"x.gguf.part: .* not done"):
+        finish([one(), other], [tmp_path, tmp_path])
+    assert not (tmp_path / "y.gguf").exists()
+
+
+@pytest.mark.parametrize("part", [None, Part(1, 2)])
+def test_parts_of_other_options_are_kept(tmp_path: Path, part: Part | None) -> None:
+    carry_out_parts(tmp_path, one("a"))
+    before = files(tmp_path)
+    reader = MemoryReader({"w": some(9, 400, 32)})
+    with pytest.raises(OutputError, match=r"holds finished parts of other options .*--no-resume discards them"):
+        run([one("b")], reader, [tmp_path], Options(part=part, force=True))
+    assert files(tmp_path) == before
+    watcher = Watcher()
+    run([one("b")], reader, [tmp_path], Options(part=part, resume=False), watcher)
+    assert watcher.notes == ["the unfinished y.gguf.part, of other options or another source, is discarded"]
