@@ -52,7 +52,10 @@ def architectures(
 
     if name is not None:
         found = table(_table_name(name))
-        screen.lines(_as_json(found) if as_json else "\n".join(describe(found)))
+        if as_json:
+            screen.result(_as_json(found))
+        else:
+            screen.lines(*describe(found))
         return
     known = {cls: table(of) for cls, of in sorted(classes().items(), key=lambda item: (item[1], item[0]))}
     if as_json:

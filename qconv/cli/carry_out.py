@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from qconv import checkpoints, plan
 from qconv.cli import plan_screen, screen
-from qconv.cli.outcome import report
+from qconv.cli.outcome import Manner, each
 from qconv.cli.progress import Style, progress
 from qconv.convert import Options, Result, finish, run
-from qconv.errors import Interrupted, QconvError, UsageError
 from qconv.plan import Plan, Request
 
 
@@ -31,22 +30,12 @@ class Wish:
     skip_existing: bool
     progress: Style
     quiet: bool
-    as_json: bool
+    manner: Manner
 
 
 def carry_out(sources: Sequence[Path], wish: Wish) -> int:
-    """Converts every source; returns the exit code.  One that fails does not stop the others, a wrong option does."""
-    code = 0
-    for source in sources:
-        try:
-            _convert(source, wish)
-        except (UsageError, Interrupted, KeyboardInterrupt, BrokenPipeError):
-            raise
-        except Exception as e:
-            if isinstance(e, QconvError) and e.file is None:
-                e.file = os.fspath(source)  # which of several it is
-            code = report(e)
-    return code
+    """Converts every source; returns the exit code."""
+    return each(sources, partial(_convert, wish=wish), wish.manner)
 
 
 def _convert(source: Path, wish: Wish) -> None:
@@ -82,11 +71,11 @@ def _convert(source: Path, wish: Wish) -> None:
 def _show(plans: Sequence[Plan], wish: Wish) -> None:
     """A dry run: what would be made."""
     for number, made in enumerate(plans):
-        if wish.as_json:
+        if wish.manner.as_json:
             screen.result(json.dumps(plan_screen.plan_object(made)))
             continue
         if number:
-            screen.lines("\n")
+            screen.lines("")
         plan_screen.show_plan(made)
         for line in plan_screen.summary_lines(made)[1:]:
             screen.note(line)
@@ -99,7 +88,7 @@ def _is_there(made: Plan, directory: Path, wish: Wish) -> bool:
         return False
     if not wish.quiet:
         screen.note(f"{files[0].name} is there already")
-    if wish.as_json:
+    if wish.manner.as_json:
         screen.result(json.dumps({"file": str(files[0]), "files": [str(f) for f in files], "skipped": True}))
     else:
         for file in files:
@@ -109,7 +98,7 @@ def _is_there(made: Plan, directory: Path, wish: Wish) -> bool:
 
 def _report(source: Path, made: Plan, result: Result, seconds: float, wish: Wish) -> None:
     """The line or the object for an output that is done."""
-    if wish.as_json:
+    if wish.manner.as_json:
         screen.result(json.dumps(_object(source, made, result, seconds)))
     elif result.complete:
         for file in result.files:

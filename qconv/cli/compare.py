@@ -87,11 +87,11 @@ def show(found: Comparison, every: bool) -> None:
     if found.keys.changed:
         rows = [[key, value_text(a), value_text(b)] for key, a, b in found.keys.changed]
         screen.table([screen.Column("key"), screen.Column("A", cut=1), screen.Column("B", cut=1)], rows)
-        screen.lines("\n")
+        screen.lines("")
     if found.reshaped:
         rows = [[name, shape_text(a), shape_text(b)] for name, a, b in found.reshaped]
         screen.table([screen.Column("tensor"), screen.Column("shape in A"), screen.Column("shape in B")], rows)
-        screen.lines("\n")
+        screen.lines("")
     if found.led_by_ones:
         _names("tensors with leading dimensions of 1 on one side only", tuple(s[0] for s in found.led_by_ones), every)
     differing = [t for t in found.tensors if not t.equal]
@@ -99,10 +99,10 @@ def show(found: Comparison, every: bool) -> None:
         _errors("tensor", [(t.name, _types(t), t.error) for t in (differing if every else differing[:_SHOWN])])
         if len(differing) > _SHOWN and not every:
             screen.lines(f"… {len(differing) - _SHOWN} more; --all shows them")
-        screen.lines("\n")
+        screen.lines("")
         for title, key in _groups():
             _errors(title, [(name, f"{count:,}", e) for name, (count, e) in found.totals(key).items()], "tensors")
-            screen.lines("\n")
+            screen.lines("")
     screen.lines(_verdict(found, len(differing)))
 
 
@@ -137,7 +137,7 @@ def _names(title: str, names: tuple[str, ...], every: bool) -> None:
         return
     shown = names if every else names[:_SHOWN]
     more = f", … {len(names) - len(shown)} more" if len(shown) < len(names) else ""
-    screen.lines(f"{title} ({len(names):,}): {', '.join(printable(n) for n in shown)}{more}\n\n")
+    screen.lines(f"{title} ({len(names):,}): {', '.join(printable(n) for n in shown)}{more}", "")
 
 
 def _errors(heading: str, rows: list[tuple[str, str, Error]], second: str = "type") -> None:

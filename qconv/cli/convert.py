@@ -244,6 +244,7 @@ def convert(
     """
     from qconv.cli.carry_out import Wish, carry_out
     from qconv.cli.checks import output_path, split_types
+    from qconv.cli.outcome import Manner
     from qconv.cli.sizes import parse_size
     from qconv.convert import Options, Part
     from qconv.errors import UsageError
@@ -286,5 +287,6 @@ def convert(
         manifest=manifest,
         record=recorded(request),
     )
-    wish = Wish(request, options, dry_run, finish, skip_existing, progress, quiet, as_json)
+    manner = Manner(as_json, debug)
+    wish = Wish(request, options, dry_run, finish, skip_existing, progress, quiet, manner)
     return carry_out(sources, wish)

@@ -6,15 +6,26 @@ from typing import Any
 
 import typer.core
 
+from qconv.cli.outcome import Manner
 from qconv.cli.plain import make_plain
 
 
 class Command(typer.core.TyperCommand):
-    """A command whose ``--help`` groups options by ``rich_help_panel`` and prints its epilog as it stands."""
+    """A command whose ``--help`` groups options by ``rich_help_panel`` and prints its epilog as it stands.
+
+    It has the options ``--json`` and ``--debug``, and puts them into the context's ``Manner``.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         make_plain(self.get_params(ctx))
-        return super().parse_args(ctx, args)
+        left = super().parse_args(ctx, args)
+        if isinstance(ctx.obj, Manner):
+            ctx.obj.as_json, ctx.obj.debug = ctx.params["as_json"], ctx.params["debug"]
+        return left
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = [p for p in self.get_params(ctx) if p.param_type_name == "argument"]
+        return ["[OPTIONS]", *map(_usage, arguments)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -47,6 +58,12 @@ class Group(typer.core.TyperGroup):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         write_epilog(self.epilog, formatter)
+
+
+def _usage(argument: Any) -> str:
+    """``SOURCE...``, ``[NAME]``: the same in every version of Typer."""
+    name = f"{argument.metavar}..." if argument.nargs == -1 else argument.metavar
+    return name if argument.required else f"[{name}]"
 
 
 def write_epilog(epilog: str | None, formatter: Any) -> None:

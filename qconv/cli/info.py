@@ -43,28 +43,34 @@ def info(
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
-) -> None:
+) -> int:
     """Show what a model file is: name, architecture, size, block types, and the memory it takes to run.
 
     Only headers are read, so it takes a moment whatever the size of the file.
     """
     from qconv import checkpoints
     from qconv.cli import screen
+    from qconv.cli.outcome import Manner, each
     from qconv.summary import describe
 
-    for number, path in enumerate(paths):
+    shown: list[Path] = []
+
+    def tell(path: Path) -> None:
         with checkpoints.open(path) as checkpoint:
             summary = describe(checkpoint, context)
             if as_json:
                 screen.result(as_object(summary, checkpoint, tensors, metadata))
-                continue
-            if number:
-                screen.lines("\n")
+                return
+            if shown:
+                screen.lines("")
+            shown.append(path)
             show(summary)
             if tensors:
                 show_tensors(checkpoint)
             if metadata:
                 show_metadata(checkpoint)
+
+    return each(paths, tell, Manner(as_json, debug))
 
 
 def show(summary: Summary) -> None:
@@ -92,7 +98,7 @@ def show(summary: Summary) -> None:
         ]
     )
     total = sum(row.size for row in summary.types)
-    screen.lines("\n")
+    screen.lines("")
     screen.table(
         [
             screen.Column("type"),
@@ -111,7 +117,7 @@ def show(summary: Summary) -> None:
         ],
         ("all", f"{summary.tensors:,}", f"{summary.weights:,}", f"{total:,}", size(total), "100.0%"),
     )
-    screen.lines("\n" + "\n".join(memory_lines(summary)))
+    screen.lines("", *memory_lines(summary))
 
 
 def memory_lines(summary: Summary) -> list[str]:
@@ -136,7 +142,7 @@ def show_tensors(checkpoint: Checkpoint) -> None:
     from qconv.checkpoints.dtypes import size as stored_size
     from qconv.cli import screen
 
-    screen.lines("\n")
+    screen.lines("")
     screen.table(
         [
             screen.Column("tensor", cut=1),
@@ -151,7 +157,7 @@ def show_tensors(checkpoint: Checkpoint) -> None:
 def show_metadata(checkpoint: Checkpoint) -> None:
     from qconv.cli import screen
 
-    screen.lines("\n")
+    screen.lines("")
     if checkpoint.metadata is None:
         screen.lines("no metadata: not a GGUF file")
         return

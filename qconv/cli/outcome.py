@@ -2,6 +2,7 @@
 
 0 done, 1 something failed, 2 the command line is wrong, 130 interrupted.  Under ``--json`` an error is an object on
 standard output as well: ``{"error": {"code", "message", "file", "tensor", "hint"}}``.  ``--debug`` shows a traceback.
+Standard streams that take nothing, because the reader has gone or the disk is full, stop no error from being told.
 """
 
 from __future__ import annotations
@@ -10,44 +11,72 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
 
 import typer
 
 from qconv.errors import Interrupted, QconvError, UsageError
 
 
+@dataclass(slots=True)
+class Manner:
+    """How errors are told: as JSON objects too, with a traceback."""
+
+    as_json: bool
+    debug: bool
+
+
 def run(arguments: Sequence[str]) -> int:
     """Carries out a command line; returns the exit code."""
     from qconv.cli.app import app
+    from qconv.cli.screen import flush
 
+    manner = Manner("--json" in arguments, "--debug" in arguments)  # a guess, until the command has read its options
     try:
-        result = app(args=list(arguments) or ["--help"], prog_name="qconv", standalone_mode=False)
-        sys.stdout.flush()
+        result = app(args=list(arguments) or ["--help"], prog_name="qconv", standalone_mode=False, obj=manner)
+        flush()
     except typer.Abort:
-        return report(Interrupted("stopped"), arguments)
+        return report(Interrupted("stopped"), manner)
     except typer.TyperException as e:
-        return report(UsageError(_sentence(e.format_message()), hint=f"see {_help_of(arguments)}"), arguments)
+        return report(UsageError(_sentence(e.format_message()), hint=f"see {_help_of(arguments)}"), manner)
     except BrokenPipeError:
-        return _reader_left()
+        return 1
     except (Exception, KeyboardInterrupt) as e:
-        return report(e, arguments)
+        return report(e, manner)
     return result if isinstance(result, int) else 0
 
 
-def report(error: BaseException, arguments: Sequence[str] | None = None) -> int:
+def each(paths: Sequence[Path], do: Callable[[Path], int | None], manner: Manner) -> int:
+    """Does it for every path; returns the exit code.  One that fails does not stop the others, a wrong option does.
+
+    ``do`` returns an exit code too, or nothing when all is well.
+    """
+    code = 0
+    for path in paths:
+        try:
+            code = do(path) or code
+        except (UsageError, Interrupted, BrokenPipeError):
+            raise
+        except Exception as e:
+            if isinstance(e, QconvError) and e.file is None:
+                e.file = os.fspath(path)  # which of several it is
+            code = report(e, manner)
+    return code
+
+
+def report(error: BaseException, manner: Manner) -> int:
     """Says what went wrong; returns the exit code it stands for."""
-    given = sys.argv[1:] if arguments is None else arguments
     known = as_qconv_error(error)
-    try:
-        if "--json" in given:
-            print(error_object(known), flush=True)
-        if "--debug" in given:
-            traceback.print_exception(error)
-        word = "" if isinstance(known, Interrupted) else "error: "
-        print(f"qconv: {word}{known}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        _reader_left()
+    if manner.as_json:
+        _say(error_object(known), sys.stdout)
+    if manner.debug:
+        _say("".join(traceback.format_exception(error)).rstrip(), sys.stderr)
+    word = "" if isinstance(known, Interrupted) else "error: "
+    _say(f"qconv: {word}{known}", sys.stderr)
     return known.exit_code
 
 
@@ -83,12 +112,6 @@ def _help_of(arguments: Sequence[str]) -> str:
     return f"qconv {arguments[0]} --help" if arguments[0] in commands() else "qconv --help"
 
 
-def _reader_left() -> int:
-    """The reader of our output has gone: say nothing more, also not when Python flushes at exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(nowhere, stream.fileno())
-    return 1
+def _say(text: str, stream: TextIO) -> None:
+    with suppress(OSError):
+        print(text, file=stream, flush=True)

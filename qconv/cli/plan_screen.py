@@ -26,9 +26,7 @@ def show_plan(plan: Plan) -> None:
         ],
         [(t.name, shape_text(t.shape), t.source_type, t.block_type, t.reason, f"{t.size:,}") for t in plan.tensors],
     )
-    screen.lines("\n" + totals(plan))
-    if plan.dropped:
-        screen.lines("\n".join(left_out(plan, _NAMED)))
+    screen.lines("", totals(plan), *left_out(plan, _NAMED))
     held = max((t.recipe.held for t in plan.tensors), default=0)
     if held:
         screen.lines(f"held in memory at once, for a tensor that is needed whole: {size(held)}")

@@ -1,5 +1,7 @@
 """What reaches the screen: results on standard output, everything else on standard error.
 
+What comes from files is escaped here, so that nothing in it acts on a terminal.
+
 Tables are aligned; on a terminal they fit its width (text columns are cut), in a pipe nothing is cut.
 Colours only on a terminal, and not where ``NO_COLOR`` is set.
 """
@@ -10,11 +12,12 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from qconv.errors import printable
+from qconv.errors import OutputError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +51,7 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Seque
     if terminal:
         for number in (0, -1) if total else (0,):
             made[number] = _bold(made[number], terminal)
-    lines("\n".join(made))
+    _write(made)
 
 
 def _console() -> Console:
@@ -84,21 +87,43 @@ def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int)
     return widths
 
 
-def lines(text: str) -> None:
-    """Prints lines without the spaces a table leaves at their ends."""
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+def lines(*texts: str) -> None:
+    """Prints lines."""
+    _write(printable(text, sys.maxsize) for text in texts)
 
 
 def pairs(rows: Sequence[tuple[str, str]]) -> None:
     """Prints names and values, values aligned."""
     width = max((len(name) for name, _ in rows), default=0)
-    for name, value in rows:
-        sys.stdout.write(f"{name:<{width}}  {printable(value, 4096)}\n")
+    _write(f"{name:<{width}}  {printable(value, 4096)}" for name, value in rows)
 
 
 def result(text: str) -> None:
-    """One line on standard output, at once: a shell may be waiting for it."""
-    print(text, flush=True)
+    """One line on standard output, as it is: a path or JSON, for a program."""
+    _write([text])
+
+
+def flush() -> None:
+    """Makes sure that all is out, Typer's help too.  Raises ``OutputError`` when standard output takes no more."""
+    with _told():
+        sys.stdout.flush()
+
+
+def _write(texts: Iterable[str]) -> None:
+    """Prints lines, at once: a shell may be waiting for them, or an error may come next."""
+    with _told():
+        print("\n".join(texts), flush=True)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # a reader that has seen enough
+        raise
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or what is left would fail once more
+        raise OutputError(f"cannot be written: {e.strerror}", file="standard output") from e
 
 
 def note(text: str) -> None:

@@ -7,6 +7,7 @@ import re
 from qconv.errors import UsageError
 
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_TOO_LARGE = 1 << 63
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?", re.IGNORECASE)
 
 
@@ -39,7 +40,7 @@ def _digits(value: float) -> int:
 def parse_size(text: str, option: str) -> int:
     """Bytes of ``400MB`` (decimal), ``400MiB`` (binary), ``4G`` or a plain number; ``option`` is named in the error."""
     found = _SIZE.fullmatch(text.strip())
-    number = found and int(float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].upper()])
-    if not number:
+    number = float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].upper()] if found else 0
+    if not 1 <= number < _TOO_LARGE:
         raise UsageError(f"{option}: '{text}' is no size", hint="such as 400MB, 1.5GiB or 4G")
-    return number
+    return int(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,11 +31,18 @@ def value_text(value: Value) -> str:
 
 
 def value_object(value: Value) -> object:
-    """A value for JSON; an array as its type, its length and its first elements."""
+    """A value for JSON; an array as its type, its length and its first elements.
+
+    NaN and infinities, which JSON has not, are null.
+    """
     if value.element is None:
-        return _shortest(value)
-    first = [_plain(v) for v in value.data[:_SHOWN_ELEMENTS]]
+        return _finite(_shortest(value))
+    first = [_finite(_plain(v)) for v in value.data[:_SHOWN_ELEMENTS]]
     return {"type": value.element.name.lower(), "length": len(value.data), "first": first}
+
+
+def _finite(element: Any) -> Any:
+    return None if isinstance(element, float) and not math.isfinite(element) else element
 
 
 def _plain(element: Any) -> Any:

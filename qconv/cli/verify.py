@@ -57,26 +57,20 @@ def verify(
     file. With --against the source is encoded again, with the options the manifest records; without a manifest, with
     the type the file names.
     """
-    from qconv.cli.outcome import report as report_error
+    from qconv.cli.outcome import Manner, each
     from qconv.cli.sizes import parse_size
     from qconv.convert import Options
-    from qconv.errors import Interrupted, UsageError
 
     options = Options(threads=threads, memory=None if memory is None else parse_size(memory, "--memory"))
-    code = 0
-    for file in files:
-        try:
-            found = _verify(file, against, options, progress, quiet)
-        except (UsageError, Interrupted, BrokenPipeError):
-            raise
-        except Exception as e:
-            code = report_error(e)
-            continue
+
+    def check(file: Path) -> int:
+        found = _verify(file, against, options, progress, quiet)
         _show(found, quiet, as_json)
         if against is not None and found.problems and not quiet:
             _explain(found)
-        code = code if found.ok else 1
-    return code
+        return 0 if found.ok else 1
+
+    return each(files, check, Manner(as_json, debug))
 
 
 def _verify(file: Path, against: Path | None, options: Options, style: Style, quiet: bool) -> Report:

@@ -79,7 +79,7 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
         kind=checkpoint.kind,
         files=len(checkpoint.files),
         size=sum(file.stat().st_size for file in checkpoint.files),
-        name=_text(metadata, "general.name") or checkpoint.path.resolve().stem,
+        name=_text(metadata, "general.name") or _name_of(checkpoint.path.resolve()),
         architecture=architecture or _class_name(config),
         layers=keys.number("block_count") or _number(text, "num_hidden_layers"),
         context=trained,
@@ -90,6 +90,11 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
         memory=memory(metadata, architecture, weights, wanted) if architecture else None,
         note=note,
     )
+
+
+def _name_of(path: Path) -> str:
+    """A directory's whole name, of which a dot may be part; a file's without its suffix."""
+    return path.name if path.is_dir() else path.stem
 
 
 def _metadata(checkpoint: Checkpoint) -> tuple[str | None, Metadata, str | None]:

@@ -129,6 +129,24 @@ def test_names_of_files_are_printed_escaped(qconv: Run, tmp_path: Path) -> None:
         assert refused.stderr.count("\n") == 1
 
 
+def test_options_that_are_values_of_others_change_nothing(qconv: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"\0" * 7)
+    refused = qconv("convert", broken, "--type", "bf16", "--pre", "--json", "--arch", "--debug")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_dry_run_escapes_names(qconv: Run, tmp_path: Path) -> None:
+    source = make_checkpoint(tmp_path / "Noise", "--layers", "1")
+    _add_left_out(source, "vision_tower.a\x1b[2J\nb\x9b\u202e")
+    shown = qconv("convert", source, "--type", "q8_0", "--output", tmp_path / "x\x1b[2J.gguf", "--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert "vision_tower.a\\x1b[2J\\nb\\x9b\\u202e" in shown.stdout
+    assert shown.stdout.splitlines()[-1].startswith("x\\x1b[2J.gguf: ")
+    assert all(line.isprintable() for line in (shown.stdout + shown.stderr).split("\n"))
+
+
 def test_dry_run_shows_the_exact_size_and_writes_nothing(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
     shown = qconv("convert", checkpoint, "--type", "q4_k_m", "--output", tmp_path, "--dry-run")
     assert shown.returncode == 0, shown.stderr
@@ -162,20 +180,25 @@ def test_tensors_that_fall_back_are_named_or_refused(qconv: Run, tmp_path: Path)
 
 def test_what_is_left_out_is_said_before(qconv: Run, tmp_path: Path) -> None:
     source = make_checkpoint(tmp_path / "Noise", "--layers", "1")
-    weights = source / "model.safetensors"
-    data = weights.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:start])
-    end = len(data) - start
-    for number in range(2):
-        place = [end + 8 * number, end + 8 * number + 8]
-        header[f"vision_tower.{number}.bias"] = {"dtype": "F32", "shape": [2], "data_offsets": place}
-    text = json.dumps(header).encode()
-    weights.write_bytes(len(text).to_bytes(8, "little") + text + data[start:] + b"\0" * 16)
+    _add_left_out(source, "vision_tower.0.bias", "vision_tower.1.bias")
     made = qconv("convert", source, "--type", "q8_0", "--output", tmp_path)
     assert made.returncode == 0, made.stderr
     why = "belongs to another part of a multimodal model than its text model"
     assert f"left out, {why}: vision_tower.0.bias, and 1 more\n" in made.stderr
+
+
+def _add_left_out(source: Path, *names: str) -> None:
+    """Two numbers more for each name in the weights of a checkpoint."""
+    weights = source / "model.safetensors"
+    data = weights.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    for name in names:
+        end = len(data) - start
+        header[name] = {"dtype": "F32", "shape": [2], "data_offsets": [end, end + 8]}
+        data += b"\0" * 8
+    text = json.dumps(header).encode()
+    weights.write_bytes(len(text).to_bytes(8, "little") + text + data[start:])
 
 
 def test_shards_and_a_single_file_hold_the_same(qconv: Run, tmp_path: Path) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.cli.commands import Run, environment
 
@@ -76,12 +80,41 @@ def test_it_fits_80_columns_without_colours(file: Path, qconv: Run, options: lis
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_several_paths_and_one_that_is_missing(file: Path, qconv: Run, tmp_path: Path) -> None:
-    shown = qconv("info", file, file)
+def test_one_path_that_is_missing_does_not_stop_the_rest(file: Path, qconv: Run, tmp_path: Path) -> None:
+    missing = tmp_path / "nothing.gguf"
+    shown = qconv("info", file, missing, file)
+    assert shown.returncode == 1
     assert shown.stdout.count("bits per weight") == 2
-    missing = qconv("info", tmp_path / "nothing.gguf")
-    assert (missing.returncode, missing.stdout) == (1, "")
-    assert missing.stderr.count("\n") == 1
+    assert shown.stderr == f"qconv: error: {missing}: does not exist\n"
+    first, second = map(json.loads, qconv("info", missing, file, "--json").stdout.splitlines())
+    assert first["error"]["file"] == str(missing)
+    assert second["path"] == str(file)
+    alone = qconv("info", missing)
+    assert (alone.returncode, alone.stdout, alone.stderr) == (1, "", shown.stderr)
+
+
+def test_a_directory_is_called_by_its_whole_name(qconv: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "Noise-3.2-1B"
+    folder.mkdir()
+    save_file({"w": np.ones(1, np.float32)}, folder / "model.v1.safetensors")
+    assert table(qconv("info", folder).stdout)["name"] == "Noise-3.2-1B"
+    assert table(qconv("info", folder / "model.v1.safetensors").stdout)["name"] == "model.v1"
+
+
+def test_json_has_null_for_what_is_no_number(qconv: Run, tmp_path: Path) -> None:
+    file = tmp_path / "x.gguf"
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_float32("x.nan", math.nan)
+    writer.add_float64("x.infinite", -math.inf)
+    writer.add_array("x.array", [1.5, math.inf])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    told = qconv("info", file, "--json", "--metadata")
+    assert told.returncode == 0, told.stderr
+    metadata = json.loads(told.stdout, parse_constant=pytest.fail)["metadata"]
+    assert (metadata["x.nan"], metadata["x.infinite"], metadata["x.array"]["first"]) == (None, None, [1.5, None])
+    assert "-inf" in qconv("info", file, "--metadata").stdout
 
 
 def test_nothing_heavy_is_imported(file: Path) -> None:

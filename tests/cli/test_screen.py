@@ -37,6 +37,20 @@ def test_help_reads_at_80_columns_and_has_examples(qconv: Run, command: str) -> 
     assert "\x1b" not in shown.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "takes"),
+    [
+        ("convert", "SOURCE..."),
+        ("info", "PATH..."),
+        ("verify", "FILE..."),
+        ("compare", "A B"),
+        ("architectures", "[NAME]"),
+    ],
+)
+def test_usage_names_what_a_command_takes(qconv: Run, command: str, takes: str) -> None:
+    assert qconv(command, "--help").stdout.startswith(f"Usage: qconv {command} [OPTIONS] {takes}\n")
+
+
 def test_every_option_of_convert_is_explained(qconv: Run) -> None:
     text = qconv("convert", "--help").stdout
     for option in OPTIONS_OF_CONVERT:
@@ -52,6 +66,7 @@ def test_every_option_of_convert_is_explained(qconv: Run) -> None:
         (["convert", "x", "--threads", "many"], "'--threads'"),
         (["convert", "x"], "no type is named"),
         (["convert", "x", "--type", "q8_0", "--memory", "lots"], "'lots' is no size"),
+        (["convert", "x", "--type", "q8_0", "--memory", "9" * 400], "is no size"),
         (["convert", "x", "--type", "q8_0", "--part", "5/4"], "5/4"),
         (["convert", "x", "--type", "q8_0", "--tensor-type", "q4_k"], "q4_k"),
         (["convert", "x", "y", "--type", "q8_0", "--output", "z.gguf"], "--output names one file"),

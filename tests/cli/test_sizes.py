@@ -44,7 +44,9 @@ def test_sizes_are_read(text: str, number: int) -> None:
     assert parse_size(text, "--memory") == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "MB", "-4G", "4X", "4GGB", "1e9", "4 G B"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "0.9", "MB", "-4G", "4X", "4GGB", "1e9", "4 G B", "9" * 400, "9" * 19, "9" * 5000 + "G"]
+)
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--memory"):
         parse_size(text, "--memory")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import Run, environment
 
 
@@ -24,6 +26,25 @@ def test_no_standard_output(checkpoint: Path, tmp_path: Path) -> None:
     run = shell('"$0" -m qconv convert "$1" --type f16 --output "$2" -q >&-', checkpoint, tmp_path / "x.gguf")
     assert (run.returncode, run.stderr) == (0, b"")
     assert (tmp_path / "x.gguf").exists()
+
+
+@pytest.mark.parametrize("options", [["--json"], ["-q"], ["-n"], ["-n", "--json"]])
+def test_standard_output_that_is_full(checkpoint: Path, tmp_path: Path, options: list[str]) -> None:
+    script = '"$0" -m qconv convert "$@" >/dev/full'
+    run = shell(script, checkpoint, "--type", "f16", "--output", tmp_path / "x.gguf", "--progress", "none", *options)
+    *notes, said = run.stderr.decode().splitlines()
+    assert run.returncode == 1
+    assert said == "qconv: error: standard output: cannot be written: No space left on device"
+    assert not [note for note in notes if "error" in note or "Traceback" in note]
+    assert (tmp_path / "x.gguf").exists() == ("-n" not in options)
+
+
+def test_an_error_is_told_where_standard_output_is_full_or_nobody_reads_it(tmp_path: Path) -> None:
+    missing = tmp_path / "none.gguf"
+    for script in ('"$0" -m qconv verify "$1" --json >/dev/full', '"$0" -m qconv verify "$1" --json | true'):
+        run = shell(script, missing)
+        assert f"qconv: error: {missing}: " in run.stderr.decode()
+        assert b"Traceback" not in run.stderr
 
 
 def test_characters_the_terminal_has_not(qconv: Run, checkpoint: Path) -> None:
