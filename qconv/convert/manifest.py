@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,7 +110,8 @@ def make(plan: Plan, directory: Path, options: Mapping[str, object], threads: in
 
 def write(disk: Disk, path: Path, manifest: Manifest) -> None:
     """Writes it whole or not at all."""
-    data = msgspec.json.format(msgspec.json.encode(manifest, enc_hook=str), indent=1) + b"\n"
+    text = json.dumps(msgspec.to_builtins(manifest, enc_hook=str), indent=1, ensure_ascii=False) + "\n"
+    data = text.encode("utf-8", "backslashreplace")  # JSON's escapes of the bytes in a name that are no UTF-8
     part = path.with_name(path.name + ".part")
     with failing("written", path):
         fd = disk.open(part, os.O_RDWR | os.O_CREAT)
@@ -131,8 +133,8 @@ def read(path: Path) -> Manifest:
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=path) from e
     try:
-        found = msgspec.json.decode(data[:LARGEST], type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        found = msgspec.convert(json.loads(data[:LARGEST].decode()), Manifest)
+    except (msgspec.ValidationError, ValueError, RecursionError) as e:
         raise FormatError(f"is no manifest of qconv's: {e}", file=path) from e
     if found.qconv_manifest != VERSION:
         raise FormatError(f"is a manifest of version {found.qconv_manifest}; this qconv knows {VERSION}", file=path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -83,7 +84,22 @@ def test_a_file_that_is_no_manifest_stays(tmp_path: Path) -> None:
     assert (tmp_path / "x.gguf.json").read_text() == '{"mine": 1}'
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"qconv_manifest": 1}', "\ud800", "[" * 100_000])
+def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    whole, odd = made(tmp_path), "m\udcff"
+    tensors = (dataclasses.replace(whole.tensors[0], name=odd), whole.tensors[1])
+    whole = dataclasses.replace(whole, tensors=tensors)
+    options = Options(manifest=True, record={"imatrix": odd, "mix": "größer"})
+    (result,) = run([whole], MemoryReader(WEIGHTS), [tmp_path], options)
+    assert result.manifest is not None
+    assert '"größer"' in result.manifest.read_text("utf-8")
+    found = manifest.read(result.manifest)
+    assert (found.tensors[0].name, found.options["imatrix"]) == (odd, odd)
+    assert left_over(tmp_path) == ["source.safetensors", "x.gguf", "x.gguf.json"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"qconv_manifest": 1}', "\ud800", "[" * 100_000, '{"\\ud800": 1}', "9" * 5000]
+)
 def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.gguf.json"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
