@@ -38,15 +38,16 @@ class Error:
     worst: float = 0.0
 
     def add(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
-        """Rows of the reference and of the other, both ``(rows, columns)``."""
+        """Rows of the reference and of the other, both ``(rows, columns)``; a difference float32 cannot hold is inf."""
         if not a.size:
             return
-        difference = a - b
-        self.weights += a.size
-        self.signal += _sum_of_products(a, a)
-        self.other += _sum_of_products(b, b)
-        self.noise += _sum_of_products(difference, difference)
-        self.product += _sum_of_products(a, b)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite and undefined measures say it
+            difference = a - b
+            self.weights += a.size
+            self.signal += _sum_of_products(a, a)
+            self.other += _sum_of_products(b, b)
+            self.noise += _sum_of_products(difference, difference)
+            self.product += _sum_of_products(a, b)
         np.abs(difference, out=difference)
         worst = float(difference.max())
         if worst > self.worst or math.isnan(worst):  # a NaN is the worst of all and stays
@@ -79,10 +80,11 @@ class Error:
 
     @property
     def sqnr(self) -> float:
-        """dB; infinite where nothing differs."""
+        """dB; infinite where nothing differs, negative infinite against nothing or where the error is infinite."""
         if self.noise == 0:
             return math.inf
-        return 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
+        ratio = self.signal / self.noise
+        return 10 * math.log10(ratio) if ratio else -math.inf
 
     @property
     def cosine(self) -> float:

@@ -41,7 +41,8 @@ class Side(Protocol):
 def widened(rows: Rows, dtype: str) -> Floats:
     """Rows of a storage type as float32; integers and F64 are rounded."""
     if dtype in ("F32", "F16", "F64", "I8", "I16", "I32", "I64"):
-        return rows.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # an F64 beyond float32 is infinite there
+            return rows.astype(np.float32, copy=False)
     return blocks.decode(dtype, rows.view(np.uint8))
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +51,33 @@ def test_ternary_by_hand() -> None:
     reader = Matrix(weights)
     assert np.array_equal(recipe.read(reader, 1, 2), expected[1:])
     assert np.array_equal(recipe.read(reader, 0, 2), expected)
+
+
+def test_threads_share_one_mean() -> None:
+    """All begin at once; the tensor is read for its mean by one of them, and its rows by each."""
+    began, reads = threading.Barrier(4), []
+
+    class Counting(Matrix):
+        def read(self, name: str, start: int, stop: int, out: object = None) -> np.ndarray:
+            reads.append((start, stop))
+            time.sleep(0.02 if stop - start == 4 else 0)
+            return super().read(name, start, stop)
+
+    reader, recipe = Counting(np.ones((4, 2), np.float32)), ternary(Source(TensorInfo("w", "F32", (4, 2))))
+
+    def one(row: int) -> None:
+        began.wait(60)
+        assert recipe.read(reader, row, row + 1).all()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(one, range(4)))
+    assert sorted(reads) == [(0, 1), (0, 4), (1, 2), (2, 3), (3, 4)]
+
+
+def test_ternary_of_infinite_weights() -> None:
+    recipe = ternary(Source(TensorInfo("w", "F32", (2, 2))))
+    weights = np.array([[3e38, -3e38], [1, np.inf]], np.float32)
+    assert not np.isfinite(recipe.read(Matrix(weights), 0, 2)).any()
 
 
 def test_ternary_of_nothing_but_zeros() -> None:

@@ -254,3 +254,11 @@ def test_what_does_not_fit_is_refused(name: str, arguments: tuple[int, ...]) -> 
     memory = Memory(x=numbers(7, 2))
     with pytest.raises(PlanError, match="does not fit 7 x 2"):
         apply(name, *arguments)(memory.source("x"))
+
+
+def test_what_float32_cannot_hold_becomes_infinite() -> None:
+    """The encoder says so of a tensor; numpy's warnings are errors here."""
+    memory = Memory(x=np.array([[3e38, 1], [np.inf, -3e38]], np.float32))
+    source = Source(memory.tensors["x"])
+    scaled = registry.lookup("operation", "scale")(source, 2.0)
+    assert scaled.read(memory, 0, 2).tolist() == [[np.inf, 2], [np.inf, -np.inf]]

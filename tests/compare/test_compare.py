@@ -116,6 +116,20 @@ def test_a_changed_weight(tmp_path):
     assert found.tensors[1].equal
 
 
+@pytest.mark.parametrize(("one", "other"), [(0.5, np.inf), (np.inf, 0.5), (np.inf, -np.inf), (3e38, -3e38)])
+def test_weights_that_float32_cannot_subtract(tmp_path, one, other):
+    a, b = (
+        file(tmp_path / f"{n}.gguf", other=[("v", np.array([1.0, x], np.float32))]) for n, x in enumerate((one, other))
+    )
+    for how in ((), ("--json",)):
+        done = run(a, b, *how)
+        assert done.returncode == 1
+        assert done.stderr == ""
+    first = json.loads(done.stdout)["tensors"][0]
+    assert first["name"] == "v"
+    assert first["sqnr_db"] is None
+
+
 def test_quantized_against_original(tmp_path):
     a, b = file(tmp_path / "a.gguf"), file(tmp_path / "b.gguf", quantized=True)
     decoded = gguf.quants.dequantize(gguf.quants.quantize(WEIGHTS, gguf.GGMLQuantizationType.Q8_0), 8)

@@ -59,6 +59,22 @@ def test_nothing_against_something():
     assert error.cosine == 0.0
 
 
+def test_an_infinite_weight():
+    error = Error()
+    error.add(rows(1.0, 2.0), rows(math.inf, 2.0))
+    assert error.rmse == error.relative_rmse == error.worst == math.inf
+    assert error.sqnr == -math.inf
+    assert math.isnan(error.cosine)
+
+
+def test_a_difference_beyond_float32():
+    error = Error()
+    error.add(rows(3e38), rows(-3e38))
+    assert error.worst == math.inf
+    assert error.sqnr == -math.inf
+    assert error.cosine == pytest.approx(-1)
+
+
 def test_nan_is_the_worst():
     error = Error()
     error.add(rows(1.0, 2.0), rows(math.nan, 2.0))

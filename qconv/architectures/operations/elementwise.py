@@ -30,9 +30,10 @@ class Elementwise(Derived):
     def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         target = buffer(self, stop - start, out)
         rows = self.inner.read(reader, start, stop)
-        self.function(as_float32(rows, self.inner.dtype), target)
-        if self.inner.dtype == "F16":  # which llama.cpp's converter, unlike BF16, keeps while it computes
-            target[...] = target.astype(np.float16)
+        with np.errstate(over="ignore", invalid="ignore"):  # the encoder's check finds what is not finite
+            self.function(as_float32(rows, self.inner.dtype), target)
+            if self.inner.dtype == "F16":  # which llama.cpp's converter, unlike BF16, keeps while it computes
+                target[...] = target.astype(np.float16)
         return target
 
     def describe(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,25 +21,29 @@ _SMALLEST = np.float32(1e-5)
 class Ternary(Derived):
     """Each weight over the mean magnitude, rounded and clipped to -1, 0 or 1, times that mean: float32.
 
-    The whole tensor is read once for its mean, with the first rows that are asked for.  The mean is correctly rounded;
-    torch's, whose sums depend on the number of threads, may be an ulp or two away, which seldom outlasts the rounding
-    to 16 bits.
+    The whole tensor is read once for its mean, with the first rows that are asked for; other threads wait.  The mean is
+    correctly rounded; torch's, whose sums depend on the number of threads, may be an ulp or two away, which seldom
+    outlasts the rounding to 16 bits.
     """
 
     inverse: list[np.float32] = field(default_factory=list, compare=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     @property
     def dtype(self) -> str:
         return "F32"
 
     def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
-        if not self.inverse:
-            self.inverse.append(np.float32(1) / max(self._mean(reader), _SMALLEST))
+        with self.lock:
+            if not self.inverse:
+                self.inverse.append(np.float32(1) / max(self._mean(reader), _SMALLEST))
         inverse = self.inverse[0]
         target = buffer(self, stop - start, out)
-        np.multiply(as_float32(self.inner.read(reader, start, stop), self.inner.dtype), inverse, out=target)
-        np.clip(np.rint(target, out=target), -1, 1, out=target)
-        return np.divide(target, inverse, out=target)
+        rows = as_float32(self.inner.read(reader, start, stop), self.inner.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # the encoder's check finds what is not finite
+            np.multiply(rows, inverse, out=target)
+            np.clip(np.rint(target, out=target), -1, 1, out=target)
+            return np.divide(target, inverse, out=target)
 
     def _mean(self, reader: TensorReader) -> np.float32:
         rows, step = n_rows(self.inner), max(1, _CHUNK // columns(self.inner))
