@@ -17,6 +17,8 @@ from qconv.types import TensorInfo
 Config = Mapping[str, Any]
 
 _LARGEST_BLOCK = 1 << 20
+_BARE = "the checkpoint is incomplete, or quantized in a way that qconv does not read"
+_SCALES = ("_scale_inv", ".qscale_weight", ".weight_scale")
 _HINT = "convert the model it was made from: look for 'base_model' on its model card"
 
 
@@ -31,7 +33,8 @@ def undo(checkpoint: Checkpoint) -> None:
     config = quantization_config(checkpoint.config or {})
     method = None if config is None else config.get("quant_method")
     if config is None or method is None:
-        if any(info.dtype.startswith("F8_") for info in checkpoint.tensors.values()):
+        if any(map(_is_fp8, checkpoint.tensors.values())):
+            _refuse_unexplained_scales(checkpoint)
             checkpoint.see_through(Scaled(checkpoint.source, {}, frozenset()))
         return
     carry_out = METHODS.get(method) if isinstance(method, str) else None
@@ -108,7 +111,10 @@ def _mxfp4(checkpoint: Checkpoint, config: Config) -> None:
 def _apply(
     checkpoint: Checkpoint, pairs: Mapping[str, str], block: Sequence[int] | None, unused: tuple[str, ...]
 ) -> None:
-    """Pairs scales with weights by the ends of their names, and drops scales and ``unused`` tensors."""
+    """Pairs scales with weights by the ends of their names, and drops scales and ``unused`` tensors.
+
+    Every 8-bit float needs its scale: modules a method leaves alone are stored in 16 bits.
+    """
     tensors = checkpoint.tensors
     scales, dropped = {}, {name for name in tensors if name.endswith(unused)}
     for name, info in tensors.items():
@@ -120,7 +126,28 @@ def _apply(
         if weight not in tensors:
             raise FormatError(f"is a scale, but there is no '{weight}'", tensor=name)
         scales[weight] = scale_of(tensors[weight], info, _fitting(info, block))
+    bare = next((n for n, info in tensors.items() if _is_fp8(info) and n not in scales and n not in dropped), None)
+    if bare is not None:
+        end, weight = next(iter(pairs.items()))
+        message = f"is {tensors[bare].dtype} without its scale: there is no '{bare.removesuffix(weight)}{end}'"
+        raise FormatError(message, tensor=bare, hint=_BARE)
     checkpoint.see_through(Scaled(checkpoint.source, scales, frozenset(dropped)))
+
+
+def _is_fp8(info: TensorInfo) -> bool:
+    return info.dtype.startswith("F8_")
+
+
+def _refuse_unexplained_scales(checkpoint: Checkpoint) -> None:
+    """Raises ``FormatError`` for a checkpoint with scales and a config that does not say how they apply."""
+    scale = next((name for name in checkpoint.tensors if name.endswith(_SCALES)), None)
+    if scale is None or checkpoint.config is None:
+        return
+    raise FormatError(
+        f"has no quantization_config, which says how '{scale}' and other scales apply to the 8-bit floats",
+        file=checkpoint.directory / "config.json",
+        hint="take config.json from the model's repository",
+    )
 
 
 def _fitting(scale: TensorInfo, block: Sequence[int] | None) -> Sequence[int] | None:

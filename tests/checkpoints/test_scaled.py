@@ -220,3 +220,31 @@ def test_scaled_text_is_refused(tmp_path):
     folder(tmp_path, arrays, {"quant_method": "fp8"})
     with pytest.raises(UnsupportedError, match="I64"):
         checkpoints.open(tmp_path)
+
+
+GROUP = {"group_0": {"weights": {"strategy": "channel", "num_bits": 8, "symmetric": True}}}
+
+
+@pytest.mark.parametrize(
+    ("config", "end"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [2, 4]}, ".weight_scale_inv"),
+        ({"quant_method": "compressed-tensors", "format": "float-quantized", "config_groups": GROUP}, ".weight_scale"),
+        ({"quant_method": "modelopt", "quant_algo": "FP8"}, ".weight_scale"),
+    ],
+)
+@pytest.mark.parametrize("scaled", [["a"], []])
+def test_weights_without_their_scale_are_refused(tmp_path, config, end, scaled):
+    arrays = {"a.weight": codes(2, 4), "b.weight": codes(2, 4), "norm": p.numbers(4)}
+    shape = (1, 1) if end.endswith("_inv") else (2, 1)
+    folder(tmp_path, arrays | {name + end: p.numbers(*shape) for name in scaled}, config)
+    bare = "b" if scaled else "a"
+    with pytest.raises(FormatError, match=rf"{bare}\.weight': is F8_E4M3 without its scale: there is no '{bare}{end}"):
+        checkpoints.open(tmp_path)
+
+
+@pytest.mark.parametrize("config", [None, {"activation_scheme": "dynamic"}])
+def test_scales_that_config_json_does_not_explain(tmp_path, config):
+    folder(tmp_path, {"a.weight": codes(2, 4), "a.weight_scale_inv": p.numbers(1, 1)}, config)
+    with pytest.raises(FormatError, match=r"config\.json: has no quantization_config.*'a\.weight_scale_inv'"):
+        checkpoints.open(tmp_path)
