@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
 
 from qconv.types import Rows
 
+_IN_THE_WAY = "a link or something else that is no file has this name; move it away"
+
 
 class Disk:
     """The real thing.  Methods raise ``OSError`` as the system does; callers say which file and tensor it was about."""
 
     def open(self, path: Path, flags: int) -> int:
-        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+        """A file for reading and writing, made if need be; never what a link leads to, which may be any file.
+
+        Raises ``FileExistsError`` for anything but a regular file: whoever can write here may have put it in the way.
+        """
+        try:
+            fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as e:
+            if e.errno in (errno.ELOOP, errno.ENXIO):
+                raise FileExistsError(errno.EEXIST, _IN_THE_WAY) from e
+            raise
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise FileExistsError(errno.EEXIST, _IN_THE_WAY)
+        return fd
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -62,11 +79,20 @@ class Disk:
         return found.f_bavail * found.f_frsize
 
     def exists(self, path: Path) -> bool:
+        """Whether the name is taken, if only by a link that leads nowhere."""
         try:
-            self.stat(path)
+            os.lstat(path)
         except FileNotFoundError:
             return False
         return True
+
+    def replaceable(self, path: Path) -> bool:
+        """Whether the name is free, or that of a file or of a link, which a rename replaces, not what it leads to."""
+        try:
+            mode = os.lstat(path).st_mode
+        except FileNotFoundError:
+            return True
+        return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
     def beginning_with(self, path: Path) -> list[Path]:
         """Files beside ``path`` whose names begin with its name, ``path`` itself left out."""
@@ -83,7 +109,7 @@ class Disk:
 
     def sync_directory(self, directory: Path) -> None:
         """Makes the names in a directory as lasting as the files they name."""
-        fd = self.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.fsync(fd)
         finally:

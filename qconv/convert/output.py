@@ -67,8 +67,8 @@ class Output:
                 and left.usable(self.disk, self.plan, found, self._shares(), self.parts, self.finals)
             )
             self.finishing = keep and found is not None and found.finishing
-            if not options.force and not self.finishing:
-                self._refuse_existing(options.manifest)
+            if not self.finishing:
+                self._refuse_existing(options)
             if keep and found is not None:
                 self.done = left.recorded(self.disk, self.plan, found, self._shares())
                 self.resumed = sum(rows.count * size for rows, size in zip(self.done, self._row_bytes, strict=True))
@@ -77,6 +77,8 @@ class Output:
                 raise OutputError("another process is writing this output with other options", file=self.finals[0])
             if begun:
                 raise self._nothing_to_finish(found)
+            if main.empty and options.resume and not options.force:
+                self._refuse_other_files()
             if found is not None:
                 with failing("read", self._journal_path):
                     if options.resume and found.fingerprint != self._fingerprint:
@@ -141,8 +143,7 @@ class Output:
                     self.disk.truncate(fd, file.size)
                     self.disk.fsync(fd)
         if not self.finishing:
-            if not options.force:
-                self._refuse_existing(options.manifest)
+            self._refuse_existing(options)
             manifest.remove_old(self.disk, self.manifest)
             with failing("written", self._journal_path):
                 self._main.append(journal.finishing_line())
@@ -185,13 +186,24 @@ class Output:
                 raise
             return JournalFile(self.disk, self._journal_path, shared=True)
 
-    def _refuse_existing(self, with_manifest: bool) -> None:
-        for path in [*self.finals, *([self.manifest] if with_manifest else [])]:
+    def _refuse_existing(self, options: Options) -> None:
+        for path in [*self.finals, *([self.manifest] if options.manifest else [])]:
+            with failing("looked up", path):
+                exists, replaceable = self.disk.exists(path), self.disk.replaceable(path)
+            if not replaceable:
+                raise OutputError("is no file", file=path, hint="give the output another name")
+            if exists and not options.force:
+                hint = "use --force to replace it, or --skip-existing to leave it"
+                raise OutputError("exists already", file=path, hint=hint)
+
+    def _refuse_other_files(self) -> None:
+        """What has a part file's name while no journal says so was not begun here."""
+        for path in self.parts:
             with failing("looked up", path):
                 exists = self.disk.exists(path)
             if exists:
-                hint = "use --force to replace it, or --skip-existing to leave it"
-                raise OutputError("exists already", file=path, hint=hint)
+                hint = "move it away, or write over it with --no-resume"
+                raise OutputError("is there, and no journal of qconv's beside it", file=path, hint=hint)
 
     def _refuse_other_parts(self, found: Journal) -> None:
         if left.has_parts(self.disk, found, self._shares()):
