@@ -29,19 +29,19 @@ def test_no_standard_output(checkpoint: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [["--json"], ["-q"], ["-n"], ["-n", "--json"]])
-def test_standard_output_that_is_full(checkpoint: Path, tmp_path: Path, options: list[str]) -> None:
-    script = '"$0" -m qconv convert "$@" >/dev/full'
+def test_standard_output_that_takes_nothing(checkpoint: Path, tmp_path: Path, options: list[str]) -> None:
+    script = '"$0" -m qconv convert "$@" 1</dev/null'
     run = shell(script, checkpoint, "--type", "f16", "--output", tmp_path / "x.gguf", "--progress", "none", *options)
     *notes, said = run.stderr.decode().splitlines()
     assert run.returncode == 1
-    assert said == "qconv: error: standard output: cannot be written: No space left on device"
+    assert said == "qconv: error: standard output: cannot be written: Bad file descriptor"
     assert not [note for note in notes if "error" in note or "Traceback" in note]
     assert (tmp_path / "x.gguf").exists() == ("-n" not in options)
 
 
-def test_an_error_is_told_where_standard_output_is_full_or_nobody_reads_it(tmp_path: Path) -> None:
+def test_an_error_is_told_where_standard_output_takes_nothing_or_nobody_reads_it(tmp_path: Path) -> None:
     missing = tmp_path / "none.gguf"
-    for script in ('"$0" -m qconv verify "$1" --json >/dev/full', '"$0" -m qconv verify "$1" --json | true'):
+    for script in ('"$0" -m qconv verify "$1" --json 1</dev/null', '"$0" -m qconv verify "$1" --json | true'):
         run = shell(script, missing)
         assert f"qconv: error: {missing}: " in run.stderr.decode()
         assert b"Traceback" not in run.stderr
