@@ -37,11 +37,13 @@ def against(
 ) -> Report:
     """Encodes the source again, as ``plan`` says, and compares with a GGUF file (all shards, given any one).
 
-    Of ``options`` only ``threads`` and ``memory`` count.  Raises FormatError when the file's structure is broken, and
-    what ``convert.run`` raises about the source.
+    Tensors, keys and what lies between and after them count; in how many shards they are does not.  Of ``options``
+    only ``threads`` and ``memory`` count.  Raises FormatError when the file's structure is broken, and what
+    ``convert.run`` raises about the source.
     """
     files = gguf.read_shards(path)
-    found = [*against_source.problems(plan, reader, files, options or Options(), progress or Silent())]
+    found = [*structure.problems(files)]
+    found += against_source.problems(plan, reader, files, options or Options(), progress or Silent())
     return _report(files, found, None)
 
 

@@ -17,12 +17,13 @@ from qconv.convert.ranges import Ranges
 from qconv.convert.schedule import Target
 from qconv.convert.tally import Tally
 from qconv.errors import FormatError, InputError
-from qconv.gguf import File, Tensor
+from qconv.gguf import File, Tensor, header, padded, shard_metadata, whole_metadata
 from qconv.plan import Plan, TensorPlan
-from qconv.types import Rows, TensorReader
+from qconv.types import Rows, TensorInfo, TensorReader
 from qconv.verify.report import Problem
 
 _CHUNK = 1 << 20
+_OTHER_KEYS = "the metadata differ (`qconv compare` shows how)"
 
 
 def problems(
@@ -46,7 +47,11 @@ def problems(
     if len(files) == len(plan.files):
         for file, planned_file in zip(files, plan.files, strict=True):
             if not _begins_with(file, planned_file.header):
-                yield Problem(file.path, None, "the metadata differ (`qconv compare` shows how)")
+                yield Problem(file.path, None, _OTHER_KEYS)
+    elif not _same_keys(plan, files):
+        yield Problem(files[0].path, None, _OTHER_KEYS)
+    for file in files:
+        yield from _padding(file)
     yield from _compare(replace(plan, tensors=tuple(alike)), reader, files, options, progress)
 
 
@@ -122,9 +127,29 @@ def _compare(
         yield Problem(paths[t.name], t.name, message)
 
 
-def _begins_with(file: File, header: bytes) -> bool:
+def _same_keys(plan: Plan, files: Sequence[File]) -> bool:
+    """Whether the keys of ``files`` make the header of the plan's first file, those of the split aside."""
+    infos = [TensorInfo(t.name, t.block_type, t.shape) for t in plan.tensors if t.file == 0]
+    whole = whole_metadata(files)
+    split = shard_metadata(whole, 0, len(plan.files), len(plan.tensors))
+    return plan.files[0].header in [header(keys, infos).header for keys in (whole, split)]
+
+
+def _padding(file: File) -> Iterator[Problem]:
+    """Each tensor is filled up to the alignment with zeros."""
+    try:
+        with file.path.open("rb", buffering=0) as opened:
+            for name, tensor in file.tensors.items():
+                size = padded(tensor.size, file.alignment) - tensor.size
+                if os.pread(opened.fileno(), size, tensor.offset + tensor.size) != bytes(size):
+                    yield Problem(file.path, name, f"is not followed by {size} zeros, which fill up its place")
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}", file=file.path) from e
+
+
+def _begins_with(file: File, expected: bytes) -> bool:
     try:
         with file.path.open("rb") as opened:
-            return opened.read(len(header)) == header
+            return opened.read(len(expected)) == expected
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=file.path) from e

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,9 +39,10 @@ class _Piece:
 
 def problems(files: Sequence[File], threads: int, progress: Progress) -> Iterator[Problem]:
     """Tensors with a weight that is NaN or infinite, which one damaged scale is enough for."""
-    total = sum(t.size for file in files for t in file.tensors.values())
-    progress.begin(total, sum(len(file.tensors) for file in files), 0)
+    sizes = [t.size for file in files for t in file.tensors.values() if t.info.dtype not in _INTEGERS]
+    progress.begin(sum(sizes), len(sizes), 0)
     bad: dict[str, tuple[int, int]] = {}
+    lock = threading.Lock()
     stop = Stop()
     with ExitStack() as stack:
         descriptors = [stack.enter_context(file.path.open("rb", buffering=0)).fileno() for file in files]
@@ -50,8 +52,9 @@ def problems(files: Sequence[File], threads: int, progress: Progress) -> Iterato
             info = piece.tensor.info
             data = _read(files[piece.file], descriptors[piece.file], piece)
             if not _finite(info.dtype, data, buffer):
-                file, first = bad.get(info.name, (piece.file, piece.start))
-                bad[info.name] = (file, min(first, piece.start))
+                with lock:
+                    file, first = bad.get(info.name, (piece.file, piece.start))
+                    bad[info.name] = (file, min(first, piece.start))
             progress.advance(info.name, len(data))
 
         buffers = [np.empty(_WEIGHTS, np.float32) for _ in range(threads)]

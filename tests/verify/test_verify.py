@@ -12,15 +12,22 @@ from qconv.convert import Options, run
 from qconv.errors import FormatError
 from qconv.plan import OutputFile, Plan, TensorPlan
 from qconv.types import Metadata, TensorInfo, Value, ValueType
-from tests.convert.fakes import Copy, MemoryReader, some
+from tests.convert.fakes import Copy, MemoryReader, Watcher, some
 
 WEIGHTS = {"a": some(1, 40, 32), "b": some(2, 3, 64)}
 KEYS: Metadata = {"general.architecture": Value.string("llama")}
 
 
-def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), sources: tuple = ()) -> Plan:
+def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), sources: tuple = (), split: int = 0) -> Plan:
+    """``split``: 1 or 2, the number of shards."""
     infos = [TensorInfo(n, t, w.shape) for (n, w), t in zip(WEIGHTS.items(), types, strict=True)]
-    layout = gguf.header(keys, infos)
+    shards = [infos] if split < 2 else [[info] for info in infos]
+    layouts = [
+        gguf.header(gguf.shard_metadata(keys, n, split, len(infos)) if split else keys, shard)
+        for n, shard in enumerate(shards)
+    ]
+    places = {name: (n, tensor) for n, layout in enumerate(layouts) for name, tensor in layout.tensors.items()}
+    names = [gguf.shard_path(Path("x.gguf"), n, split).name if split else "x.gguf" for n in range(len(shards))]
     tensors = tuple(
         TensorPlan(
             name=i.name,
@@ -30,13 +37,14 @@ def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), source
             block_type=i.dtype,
             reason="",
             wanted=None,
-            file=0,
-            offset=layout.tensors[i.name].offset,
-            size=layout.tensors[i.name].size,
+            file=places[i.name][0],
+            offset=places[i.name][1].offset,
+            size=places[i.name][1].size,
         )
         for i in infos
     )
-    return Plan("sketch", "reference", (OutputFile("x.gguf", layout.header, layout.size),), tensors, sources)
+    files = tuple(OutputFile(name, layout.header, layout.size) for name, layout in zip(names, layouts, strict=True))
+    return Plan("sketch", "reference", files, tensors, sources)
 
 
 def convert(directory: Path, plan: Plan | None = None, **options: bool) -> Path:
@@ -115,6 +123,34 @@ def test_other_tensors_than_the_source_gives(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("split", [0, 1, 2])
+@pytest.mark.parametrize("planned", [0, 1, 2])
+def test_keys_that_differ_from_the_source_in_any_number_of_shards(tmp_path: Path, split: int, planned: int) -> None:
+    path = convert(tmp_path, made(split=split))
+    plan = made(split=planned)
+    if split == planned or 2 in (split, planned):
+        assert verify.against(path, plan, MemoryReader(WEIGHTS)).ok
+    change(path, made(split=split).files[0].header.index(b"llama"), b"lLama")
+    report = verify.against(path, plan, MemoryReader(WEIGHTS))
+    assert said(report) == [(None, "the metadata differ (`qconv compare` shows how)")]
+
+
+def test_bytes_that_no_tensor_holds_differ_from_the_source(tmp_path: Path) -> None:
+    keys: Metadata = {**KEYS, "general.alignment": Value.uint32(1024)}
+    path, (a, b) = convert(tmp_path, made(keys)), made(keys).tensors
+    change(path, a.offset + a.size + 8, b"\1")
+    path.write_bytes(path.read_bytes() + b"more")
+    assert said(verify.against(path, made(keys), MemoryReader(WEIGHTS))) == [
+        (None, "has 4 bytes after the last tensor"),
+        ("a", "is not followed by 512 zeros, which fill up its place"),
+    ]
+    path.write_bytes(path.read_bytes()[: b.offset + b.size])
+    change(path, a.offset + a.size + 8, b"\0")
+    assert said(verify.against(path, made(keys), MemoryReader(WEIGHTS))) == [
+        ("b", "is not followed by 256 zeros, which fill up its place")
+    ]
+
+
 def test_bytes_after_the_end_and_missing_keys(tmp_path: Path) -> None:
     path = convert(tmp_path, made(keys={}))
     path.write_bytes(path.read_bytes() + b"more")
@@ -153,6 +189,14 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-900])
     with pytest.raises(FormatError):
         verify.check(path)
+
+
+def test_progress_counts_the_weights_that_are_looked_at(tmp_path: Path) -> None:
+    layout = gguf.header(KEYS, [TensorInfo("i", "I32", (8, 4)), TensorInfo("w", "F32", (2, 4))])
+    path, watcher = tmp_path / "i.gguf", Watcher()
+    path.write_bytes(layout.header + bytes(layout.size - len(layout.header)))
+    assert verify.check(path, progress=watcher).ok
+    assert watcher.size == watcher.done == 2 * 4 * 4
 
 
 def test_blocks_with_a_damaged_scale(tmp_path: Path) -> None:
