@@ -47,6 +47,10 @@ class Options:
     manifest: bool = False
     record: Mapping[str, object] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads cannot convert anything", hint="threads count from 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from qconv.errors import FormatError
 from qconv.plan.request import Request
 
@@ -27,17 +29,23 @@ def recorded(request: Request) -> dict[str, Any]:
 
 
 def request_of(options: Mapping[str, Any], mix: str, file: Path) -> Request:
-    """The request a manifest (``file``) records, for the type ``mix``."""
-    known = {field.name: field for field in dataclasses.fields(Request)}
-    values: dict[str, Any] = {} if "mix" in options else {"types": (mix,)}
-    for name, value in options.items():
-        if name not in known or name in _LEFT_OUT:
-            raise FormatError(f"records an option '{name}' that is none", file=file)
-        is_path = isinstance(value, str) and "Path" in str(known[name].type)
-        values[name] = Path(value) if is_path else _tuples(value)
-    return Request(**values)
+    """The request a manifest (``file``) records, for the type ``mix``.
+
+    Raises FormatError for an option that is none, or a value that is none of its type.
+    """
+    known = {field.name for field in dataclasses.fields(Request)} - _LEFT_OUT
+    unknown = next((name for name in options if name not in known), None)
+    if unknown is not None:
+        raise FormatError(f"records an option '{unknown}' that is none", file=file)
+    types = {} if "mix" in options else {"types": (mix,)}
+    try:
+        return msgspec.convert({**types, **options}, Request, dec_hook=_path)
+    except msgspec.ValidationError as e:
+        raise FormatError(f"records an option that cannot be: {e}", file=file) from e
 
 
-def _tuples(value: Any) -> Any:
-    """JSON's lists as the tuples they were."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _path(kind: type, value: object) -> Path:
+    """msgspec asks of the one type it does not know."""
+    if kind is not Path or not isinstance(value, str) or "\0" in value:
+        raise ValueError("Expected a path")
+    return Path(value)

@@ -257,6 +257,12 @@ def test_threads_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.Monk
         run([made], MemoryReader(WEIGHTS), [tmp_path / "again"], Options(threads=8))
 
 
+@pytest.mark.parametrize("threads", [0, -4])
+def test_threads_that_are_none(threads: int) -> None:
+    with pytest.raises(UsageError, match=f"{threads} threads cannot convert anything"):
+        Options(threads=threads)
+
+
 def test_a_disk_too_small_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     from qconv.convert.disk import Disk
 
