@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from qconv.errors import FormatError, InputError, UsageError
+from qconv.files import open_regular
 from qconv.formats import block_types_by_id
 from qconv.gguf import limits
 from qconv.gguf.file import ByteOrder, File, Strings, Tensor, dtype_of, is_shape, padded, tensor_bytes
@@ -33,7 +34,7 @@ def read(path: str | os.PathLike[str]) -> File:
     """
     path = Path(path)
     try:
-        with path.open("rb", buffering=0) as f:
+        with open(open_regular(path), "rb", buffering=0) as f:
             return _Header(path, f.fileno()).file()
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=path) from e

@@ -1,3 +1,4 @@
+import os
 import struct
 
 import numpy as np
@@ -135,3 +136,9 @@ def test_truncation_is_told(tmp_path, cut):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(InputError, match="No such file"):
         gguf.read(tmp_path / "x.gguf")
+
+
+def test_a_named_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(InputError, match="is not a regular file"):
+        gguf.read(tmp_path / "pipe.gguf")
