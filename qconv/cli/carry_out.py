@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from qconv import checkpoints, plan
-from qconv.cli import plan_screen, screen
+from qconv.cli import existing, plan_screen, screen
 from qconv.cli.outcome import Manner, each
 from qconv.cli.progress import Style, progress
 from qconv.convert import Options, Result, finish, run
@@ -35,10 +35,12 @@ class Wish:
 
 def carry_out(sources: Sequence[Path], wish: Wish) -> int:
     """Converts every source; returns the exit code."""
-    return each(sources, partial(_convert, wish=wish), wish.manner)
+    taken: dict[Path, Path] = {}
+    return each(sources, partial(_convert, wish=wish, taken=taken), wish.manner)
 
 
-def _convert(source: Path, wish: Wish) -> None:
+def _convert(source: Path, wish: Wish, taken: dict[Path, Path]) -> None:
+    """Converts one source; ``taken``: which source each output of this command is made from."""
     with checkpoints.open(source) as checkpoint:
         reads = not wish.dry_run and not wish.finish and wish.options.part is None
         if reads and not wish.skip_existing:
@@ -48,7 +50,8 @@ def _convert(source: Path, wish: Wish) -> None:
             _show(plans, wish)
             return
         directories = [plan.directory(checkpoint, wish.request)] * len(plans)
-        todo = [p for p, d in zip(plans, directories, strict=True) if not _is_there(p, d, wish)]
+        existing.take(source, plans, directories[0], taken)
+        todo = [p for p, d in zip(plans, directories, strict=True) if not _is_there(source, p, d, wish)]
         if not wish.quiet:
             for made in todo:
                 for line in plan_screen.summary_lines(made):
@@ -81,18 +84,19 @@ def _show(plans: Sequence[Plan], wish: Wish) -> None:
             screen.note(line)
 
 
-def _is_there(made: Plan, directory: Path, wish: Wish) -> bool:
+def _is_there(source: Path, made: Plan, directory: Path, wish: Wish) -> bool:
     """Whether ``--skip-existing`` leaves an output as it is; its path is printed all the same."""
-    files = [directory / file.name for file in made.files]
-    if not wish.skip_existing or not all(file.exists() for file in files):
+    if not wish.skip_existing or not existing.is_made(made, directory):
         return False
+    files = [str(directory / file.name) for file in made.files]
     if not wish.quiet:
-        screen.note(f"{files[0].name} is there already")
+        screen.note(f"{made.files[0].name} is there already")
     if wish.manner.as_json:
-        screen.result(json.dumps({"file": str(files[0]), "files": [str(f) for f in files], "skipped": True}))
+        found = {"file": files[0], "files": files, "source": str(source), "type": made.mix}
+        screen.result(json.dumps({**found, "skipped": True, "bytes": made.size}))
     else:
         for file in files:
-            screen.result(str(file))
+            screen.result(file)
     return True
 
 

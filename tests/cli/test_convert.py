@@ -59,13 +59,16 @@ def test_an_output_that_exists_is_kept(checkpoint: Path, qconv: Run, tmp_path: P
     assert refused.stderr.count("error") == 1
     assert file.read_text() == "mine"
 
-    skipped = qconv("convert", checkpoint, "--type", "bf16", "--output", file, "--skip-existing")
-    assert (skipped.returncode, skipped.stdout) == (0, f"{file}\n")
+    other = qconv("convert", checkpoint, "--type", "bf16", "--output", file, "--skip-existing")
+    assert (other.returncode, other.stdout) == (1, "")
     assert file.read_text() == "mine"
 
     forced = qconv("convert", checkpoint, "--type", "bf16", "--output", file, "--force")
     assert (forced.returncode, forced.stdout) == (0, f"{file}\n")
     assert file.read_bytes()[:4] == b"GGUF"
+
+    skipped = qconv("convert", checkpoint, "--type", "bf16", "--output", file, "--skip-existing")
+    assert (skipped.returncode, skipped.stdout) == (0, f"{file}\n")
 
 
 def test_of_several_types_only_the_missing_are_made(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
