@@ -168,7 +168,9 @@ def convert(
     skip_existing: Annotated[
         bool,
         typer.Option(
-            "--skip-existing", rich_help_panel=_OUTPUT, help="Leave a file that is there from an earlier run, and print its path."
+            "--skip-existing",
+            rich_help_panel=_OUTPUT,
+            help="Leave a file that is there from an earlier run, and print its path.",
         ),
     ] = False,
     split_max_size: Annotated[

@@ -192,7 +192,9 @@ def _name(model: Model, mix: policy.Mix, keys: Metadata, request: Request) -> st
         raise UsageError(f"several types cannot go to one file '{request.output}'", hint="give a directory that exists")
     if request.output.suffix.lower() != ".gguf":
         hint = "make the directory first, with mkdir -p, or end the file's name in .gguf"
-        raise UsageError("--output: is neither a directory nor the name of a .gguf file", file=request.output, hint=hint)
+        raise UsageError(
+            "--output: is neither a directory nor the name of a .gguf file", file=request.output, hint=hint
+        )
     return request.output.name
 
 
