@@ -52,9 +52,9 @@ class Output:
     def acquire(self, options: Options, *, begun: bool = False) -> None:
         """Locks the output and finds out what an earlier run left, changing nothing yet.
 
-        Raises OutputError when the output exists (and ``options.force`` is not set), another process writes it, what
-        parts of another plan have done would be lost (and ``options.resume`` is set), or, with ``begun``, this plan was
-        not begun.
+        Raises OutputError when the output exists (and ``options.force`` is not set), another process writes it, a part
+        would discard what those of another plan have done (and ``options.resume`` is set), or, with ``begun``, this
+        plan was not begun.
         """
         with failing("locked", self._journal_path):
             self._main = main = self._lock(options.part)
@@ -81,7 +81,7 @@ class Output:
                 self._refuse_other_files()
             if found is not None:
                 with failing("read", self._journal_path):
-                    if options.resume and found.fingerprint != self._fingerprint:
+                    if options.part is not None and options.resume and found.fingerprint != self._fingerprint:
                         self._refuse_other_parts(found)
                 why = "" if found.fingerprint == self._fingerprint else ", of other options or another source,"
                 self.note = f"the unfinished {self.parts[0].name}{why} is discarded"

@@ -271,14 +271,15 @@ def test_a_finish_completes_all_outputs_or_none(tmp_path: Path) -> None:
     assert not (tmp_path / "y.gguf").exists()
 
 
-@pytest.mark.parametrize("part", [None, Part(1, 2)])
-def test_parts_of_other_options_are_kept(tmp_path: Path, part: Part | None) -> None:
+@pytest.mark.parametrize("again", [Options(), Options(part=Part(1, 2), resume=False)])
+def test_a_part_keeps_those_of_other_options(tmp_path: Path, again: Options) -> None:
+    """A whole run, or ``--no-resume``, starts afresh."""
     carry_out_parts(tmp_path, one("a"))
     before = files(tmp_path)
     reader = MemoryReader({"w": some(9, 400, 32)})
     with pytest.raises(OutputError, match=r"holds finished parts of other options .*--no-resume discards them"):
-        run([one("b")], reader, [tmp_path], Options(part=part, force=True))
+        run([one("b")], reader, [tmp_path], Options(part=Part(1, 2), force=True))
     assert files(tmp_path) == before
     watcher = Watcher()
-    run([one("b")], reader, [tmp_path], Options(part=part, resume=False), watcher)
+    run([one("b")], reader, [tmp_path], again, watcher)
     assert watcher.notes == ["the unfinished y.gguf.part, of other options or another source, is discarded"]
