@@ -1,4 +1,4 @@
-"""Options of ``convert`` that need more than Typer's own checks."""
+"""Arguments that need more than Typer's own checks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,21 @@ def split_types(given: Sequence[str]) -> tuple[str, ...]:
     """``["q4_k_m,q8_0", "f16"]`` as single names, each once, in order."""
     names = [name.strip() for text in given for name in text.split(",")]
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def whole_models(paths: Sequence[Path]) -> list[Path]:
+    """Paths without those of further shards of a GGUF file that is among them already: any shard stands for all."""
+    from qconv import gguf
+
+    found: list[Path] = []
+    seen: set[tuple[Path, int]] = set()
+    for path in paths:
+        shard = gguf.shard_of(path)
+        if shard is None or (shard[0], shard[2]) not in seen:
+            found.append(path)
+        if shard is not None:
+            seen.add((shard[0], shard[2]))
+    return found
 
 
 def output_path(given: str | None, files: int) -> Path | None:

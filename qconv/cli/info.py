@@ -50,6 +50,7 @@ def info(
     """
     from qconv import checkpoints
     from qconv.cli import screen
+    from qconv.cli.checks import whole_models
     from qconv.cli.outcome import Manner, each
     from qconv.summary import describe
 
@@ -70,7 +71,7 @@ def info(
             if metadata:
                 show_metadata(checkpoint)
 
-    return each(paths, tell, Manner(as_json, debug))
+    return each(whole_models(paths), tell, Manner(as_json, debug))
 
 
 def show(summary: Summary) -> None:

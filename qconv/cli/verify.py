@@ -57,6 +57,7 @@ def verify(
     file. With --against the source is encoded again, with the options the manifest records; without a manifest, with
     the type the file names.
     """
+    from qconv.cli.checks import whole_models
     from qconv.cli.outcome import Manner, each
     from qconv.cli.sizes import parse_size
     from qconv.convert import Options
@@ -70,7 +71,7 @@ def verify(
             _explain(found)
         return 0 if found.ok else 1
 
-    return each(files, check, Manner(as_json, debug))
+    return each(whole_models(files), check, Manner(as_json, debug))
 
 
 def _verify(file: Path, against: Path | None, options: Options, style: Style, quiet: bool) -> Report:

@@ -47,6 +47,9 @@ def test_a_shard_that_is_missing_is_named(qconv: Run, tmp_path: Path) -> None:
     convert = ("convert", source, "--type", "q8_0", "--split-max-size", "200K", "--skip-existing")
     shards = qconv(*convert).stdout.splitlines()
     assert len(shards) > 1
+    for command in ("verify", "info"):  # any shard stands for all
+        told = qconv(command, *shards, "--json")
+        assert (told.returncode, len(told.stdout.splitlines())) == (0, 1)
     Path(shards[-1]).unlink()
     again = qconv(*convert)
     assert again.returncode == 1
