@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from qconv.checkpoints.below import models_below
 from qconv.checkpoints.lookalikes import OTHER_WEIGHTS, PICKLES, refuse_pickle
 from qconv.errors import FormatError, InputError, UnsupportedError
 from qconv.files import inside, read_json
@@ -16,13 +17,17 @@ PARTS = 4096
 """Most files a checkpoint may have."""
 _LARGEST_INDEX = 64 << 20
 _LARGEST_CONFIG = 16 << 20
+_NAMED = 3
 _PART = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.DOTALL)
 
 
 def read_config(directory: Path) -> dict[str, Any] | None:
-    """``config.json`` of the directory, None when there is none; raises ``FormatError`` when it is no JSON object."""
+    """``config.json`` of the directory, None when there is none.
+
+    Raises ``FormatError`` when it is no JSON object, ``InputError`` when something else has its name.
+    """
     path = directory / "config.json"
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     value = read_json(inside(directory, path.name), _LARGEST_CONFIG)
     if not isinstance(value, dict):
@@ -48,10 +53,20 @@ def parts(directory: Path) -> tuple[Path, ...]:
         listed = ", ".join(chosen[:4]) + (", ..." if len(chosen) > 4 else "")
         message = f"holds {len(chosen)} safetensors files, none named model: {listed}"
         raise InputError(message, file=directory, hint="give the file you mean")
-    if chosen == ["adapter_model.safetensors"]:
-        raise UnsupportedError("holds a LoRA adapter, not a model", file=directory, hint="merge it into its base model")
     _check_complete(directory, chosen)
     return tuple(inside(directory, name) for name in chosen)
+
+
+def all_parts(path: Path) -> tuple[Path, ...]:
+    """The files of the model that ``path`` is a numbered part of, by its name; else that file alone."""
+    match = _PART.fullmatch(path.name)
+    names = _numbered(match) if match else []
+    if path.name not in names:
+        return (path,)
+    missing = [name for name in names if not (path.parent / name).is_file()]
+    if missing:
+        raise _missing(path, missing)
+    return tuple(path if name == path.name else inside(path.parent, name) for name in names)
 
 
 def read_index(path: Path) -> dict[str, Path]:
@@ -86,12 +101,17 @@ def _are_parts(names: list[str]) -> bool:
     return len({(m["prefix"], m["count"]) if m else None for m in found}) == 1 and found[0] is not None
 
 
+def _numbered(match: re.Match[str]) -> list[str]:
+    """The names of all parts of the model that a name matching ``_PART`` belongs to."""
+    count = min(int(match["count"]), PARTS)
+    return [f"{match['prefix']}-{n:05d}-of-{match['count']}.safetensors" for n in range(1, count + 1)]
+
+
 def _check_complete(directory: Path, names: list[str]) -> None:
     """Parts numbered "00001-of-00003" must all be there."""
     missing = set()
     for match in filter(None, map(_PART.fullmatch, names)):
-        count = min(int(match["count"]), PARTS)
-        missing |= {f"{match['prefix']}-{n:05d}-of-{match['count']}.safetensors" for n in range(1, count + 1)}
+        missing |= set(_numbered(match))
     missing -= set(names)
     if missing:
         raise _missing(directory, sorted(missing))
@@ -117,6 +137,11 @@ def _nothing(directory: Path, names: list[str]) -> InputError:
             return refuse_pickle(path)
         hint = "look for a safetensors revision of the model"
         return UnsupportedError(f"is {OTHER_WEIGHTS[suffix]}, which qconv does not read", file=path, hint=hint)
-    if not names:
+    below = models_below(directory)
+    if below:
+        listed = ", ".join(map(str, below[:_NAMED])) + (", ..." if len(below) > _NAMED else "")
+        hint = f"give {'one of its folders' if len(below) > 1 else 'the folder'}: {listed}"
+        return InputError("holds no weights itself", file=directory, hint=hint)
+    if not names and not os.listdir(directory):
         return InputError("is an empty directory", file=directory)
     return InputError("holds no weights: no .safetensors file is in it", file=directory)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.folder import INDEX, index_of, parts, read_config, read_index
+from qconv.checkpoints.folder import INDEX, all_parts, index_of, parts, read_config, read_index
 from qconv.checkpoints.lookalikes import GGUF_MAGIC
 from qconv.checkpoints.safetensors_header import read_header
 from qconv.checkpoints.stored import OpenFiles, Place, Stored
-from qconv.errors import FormatError
+from qconv.errors import FormatError, UnsupportedError
 
 KIND = "safetensors"
+_OF_ADAPTER = re.compile(r"(?:^|\.)lora_")
 
 
 def recognizes(path: Path, first: bytes) -> bool:
@@ -22,16 +24,19 @@ def recognizes(path: Path, first: bytes) -> bool:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint at ``path``; a single file that an index beside it calls a part opens the whole model."""
+    """The checkpoint at ``path``; a file that is one part of several opens the whole model."""
     index = _index(path)
     listed = read_index(index) if index else None
-    alone = parts(path) if path.is_dir() and listed is None else (path,)
-    files = alone if listed is None else tuple(dict.fromkeys(listed.values()))
+    if listed is not None:
+        files = tuple(dict.fromkeys(listed.values()))
+    else:
+        files = parts(path) if path.is_dir() else all_parts(path)
     directory = path if path.is_dir() else path.parent
     opened = OpenFiles()
     try:
         places = [place for file in files for place in _places(opened, file)]
         _check_names(opened, places, index, listed)
+        _refuse_adapter(path, files, places)
         config = read_config(directory)
     except BaseException:
         opened.close()
@@ -51,6 +56,13 @@ def _places(opened: OpenFiles, path: Path) -> list[Place]:
     descriptor = opened.add(path)
     number = len(opened.paths) - 1
     return [Place(info, number, offset) for info, offset in read_header(path, descriptor)]
+
+
+def _refuse_adapter(path: Path, files: tuple[Path, ...], places: list[Place]) -> None:
+    """Raises ``UnsupportedError`` for changes to another model: a file called so, or tensors of low rank only."""
+    by_name = [file.name for file in files] == ["adapter_model.safetensors"]
+    if by_name or (places and all(_OF_ADAPTER.search(place.info.name) for place in places)):
+        raise UnsupportedError("holds a LoRA adapter, not a model", file=path, hint="merge it into its base model")
 
 
 def _check_names(opened: OpenFiles, places: list[Place], index: Path | None, listed: dict[str, Path] | None) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qconv import architectures, checkpoints, metadata, tokenizers
-from qconv.errors import PlanError, UsageError
+from qconv.errors import InputError, PlanError, UsageError
 from qconv.plan import agreement
 from qconv.policy.mixes import mixes
 from qconv.types import Metadata, TensorInfo, Value
@@ -56,9 +56,10 @@ class Model:
 def read_model(checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None) -> Model:
     """The model in an open checkpoint.
 
-    ``arch``: ``general.architecture`` for safetensors without a config.  ``pre``: the pre-tokenizer's name.
+    ``arch``: ``general.architecture`` for safetensors without a config, which a directory or several files must have.
+    ``pre``: the pre-tokenizer's name.
 
-    Raises UnsupportedError, TokenizerError, PlanError, FormatError as the rooms it asks do.
+    Raises InputError, UnsupportedError, TokenizerError, PlanError, FormatError as the rooms it asks do.
     """
     if checkpoint.metadata is not None:
         return _from_gguf(checkpoint, arch, pre)
@@ -86,6 +87,12 @@ def _from_gguf(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | 
 def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None) -> Model:
     if pre is not None:
         raise UsageError("--pre needs a tokenizer, and without config.json none is read", file=checkpoint.path)
+    if arch is None and (checkpoint.path.is_dir() or len(checkpoint.files) > 1):
+        one = ", or convert the weights file alone" if len(checkpoint.files) == 1 else ""
+        hint = f"get it from the model's repository{one}; --arch NAME makes a file that keeps the tensors' names"
+        raise InputError(
+            "holds no config.json, so no runtime would load the result", file=checkpoint.directory, hint=hint
+        )
     resolved = architectures.resolve_plain(checkpoint, arch or "unknown")
     float_type = _float_type(checkpoint)
     stem = metadata.stem_of(checkpoint.path.name, mixes())

@@ -31,12 +31,24 @@ def test_a_sharded_model_opens_by_any_of_its_files(sharded, given):
         np.testing.assert_array_equal(opened.read("z", 0, 2), A)
 
 
-def test_parts_without_an_index(sharded):
+@pytest.mark.parametrize("given", [".", FIRST, SECOND])
+def test_parts_without_an_index(sharded, given):
     (sharded / "model.safetensors.index.json").unlink()
-    with checkpoints.open(sharded) as opened:
+    with checkpoints.open(sharded / given) as opened:
         assert list(opened.tensors) == ["z", "a", "b"]
-    with checkpoints.open(sharded / FIRST) as opened:
-        assert list(opened.tensors) == ["z"]
+
+
+def test_a_part_without_the_others_names_them(sharded):
+    (sharded / "model.safetensors.index.json").unlink()
+    (sharded / FIRST).unlink()
+    with pytest.raises(FormatError, match=rf"{SECOND}: is incomplete: '{FIRST}' is missing"):
+        checkpoints.open(sharded / SECOND)
+
+
+@pytest.mark.parametrize("name", ["model-00001-of-00001", "model-00000-of-00002"])
+def test_names_that_only_look_like_parts(tmp_path, name):
+    with checkpoints.open(p.save(tmp_path / f"{name}.safetensors", {"a": A})) as opened:
+        assert list(opened.tensors) == ["a"]
 
 
 @pytest.mark.parametrize("with_index", [True, False])
@@ -148,6 +160,37 @@ def test_nothing_there(tmp_path):
         checkpoints.open("a\0b")
 
 
+def test_a_folder_around_a_model_names_the_nearest(tmp_path):
+    cache = tmp_path / "models--acme--Name"
+    snapshot = cache / "snapshots" / "0123"
+    p.save(snapshot / "model.safetensors", {"a": A})
+    for name in ("blobs", "refs"):
+        (cache / name).mkdir()
+    with pytest.raises(InputError, match=rf"holds no weights itself \(give the folder: {snapshot}\)"):
+        checkpoints.open(cache)
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    with pytest.raises(InputError, match=rf"give one of its folders: {tmp_path / 'a'}, {tmp_path / 'b'}\)"):
+        checkpoints.open(tmp_path)
+
+
+def test_a_folder_of_empty_folders_is_not_called_empty(tmp_path):
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "loop").symlink_to(".")
+    with pytest.raises(InputError, match=r"holds no weights: no \.safetensors file is in it"):
+        checkpoints.open(tmp_path)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(path.name, path)])
+def test_a_config_that_is_no_file_is_told(tmp_path, make):
+    p.save(tmp_path / "model.safetensors", {"a": A})
+    make(tmp_path / "config.json")
+    with pytest.raises(InputError, match=r"config\.json") as caught:
+        checkpoints.open(tmp_path)
+    assert "no config.json" not in str(caught.value)
+
+
 def test_named_pipes_are_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="is not a regular file"):
@@ -162,10 +205,23 @@ def test_a_folder_of_gguf_points_to_the_file(tmp_path):
         checkpoints.open(tmp_path)
 
 
-def test_adapters_are_refused(tmp_path):
-    p.save(tmp_path / "adapter_model.safetensors", {"a": A})
-    with pytest.raises(UnsupportedError, match="holds a LoRA adapter"):
-        checkpoints.open(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "tensors"),
+    [
+        ("adapter_model", ["model.q_proj.lora_A.weight", "lm_head.weight"]),
+        ("mine", ["model.q_proj.lora_A.weight", "model.q_proj.lora_B.weight"]),
+    ],
+)
+def test_adapters_are_refused(tmp_path, name, tensors):
+    path = p.save(tmp_path / f"{name}.safetensors", dict.fromkeys(tensors, A))
+    for given in (tmp_path, path):
+        with pytest.raises(UnsupportedError, match="holds a LoRA adapter"):
+            checkpoints.open(given)
+
+
+def test_a_model_may_hold_adapters(tmp_path):
+    p.save(tmp_path / "model.safetensors", {"q.base_layer.weight": A, "q.lora_A.speech.weight": A})
+    checkpoints.open(tmp_path).close()
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "last.ckpt"])

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.checkpoints import packing
-from tests.cli.commands import Run
+from tests.cli.commands import Run, make_checkpoint
 
 
 def test_eight_bit_weights_without_their_scale_are_not_converted(qconv: Run, tmp_path: Path) -> None:
@@ -20,3 +21,55 @@ def test_eight_bit_weights_without_their_scale_are_not_converted(qconv: Run, tmp
     refused = qconv("convert", tmp_path, "--type", "q8_0", "--dry-run")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert f"tensor '{name}': is F8_E4M3 without its scale" in " ".join(refused.stderr.split())
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder of weights without a config."""
+    folder = tmp_path / "bare"
+    packing.save(folder / "model.safetensors", {"a.weight": np.zeros((2, 32), np.float32)})
+    return folder
+
+
+def test_a_folder_without_a_config_is_no_model(qconv: Run, bare: Path) -> None:
+    refused = qconv("convert", bare, "--type", "f16")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    said = " ".join(refused.stderr.split())
+    assert f"{bare}: holds no config.json" in said
+    assert "convert the weights file alone; --arch NAME" in said
+    assert list(bare.iterdir()) == [bare / "model.safetensors"]
+
+
+@pytest.mark.parametrize("given", [("model.safetensors",), (".", "--arch", "llama")])
+def test_weights_without_a_config_keep_their_names_when_asked(qconv: Run, bare: Path, given: tuple[str, ...]) -> None:
+    path, *options = given
+    made = qconv("convert", bare / path, *options, "--type", "f16", "--dry-run")
+    assert made.returncode == 0, made.stderr
+    assert "no config.json beside the weights" in " ".join(made.stderr.split())
+
+
+def test_a_config_that_is_a_directory_is_not_called_missing(qconv: Run, bare: Path) -> None:
+    (bare / "config.json").mkdir()
+    refused = qconv("convert", bare, "--type", "f16")
+    assert refused.returncode == 1
+    assert "config.json: is not a regular file" in " ".join(refused.stderr.split())
+
+
+def test_one_part_without_an_index_is_the_whole_model(qconv: Run, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "Noise", "--shards", "3")
+    (folder / "model.safetensors.index.json").unlink()
+    made = qconv("convert", folder / "model-00002-of-00003.safetensors", "--type", "f16", "--dry-run")
+    assert made.returncode == 0, made.stderr
+    (folder / "model-00003-of-00003.safetensors").unlink()
+    refused = qconv("convert", folder / "model-00002-of-00003.safetensors", "--type", "f16", "--dry-run")
+    assert refused.returncode == 1
+    assert "'model-00003-of-00003.safetensors' is missing" in " ".join(refused.stderr.split())
+
+
+def test_a_lone_adapter_is_refused(qconv: Run, tmp_path: Path) -> None:
+    names = [f"base_model.model.q_proj.lora_{x}.weight" for x in "AB"]
+    path = tmp_path / "adapter_model.safetensors"
+    packing.save(path, dict.fromkeys(names, np.zeros((2, 32), np.float32)))
+    refused = qconv("convert", path, "--type", "f16")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "holds a LoRA adapter, not a model" in " ".join(refused.stderr.split())
