@@ -23,7 +23,8 @@ def base_vocabulary(job: Job, tokenizer: HfTokenizer) -> Vocabulary:
     size = job.vocab_size or len(tokenizer.vocab.keys() | named.keys())
     highest = max([*tokenizer.vocab.values(), *tokenizer.added], default=-1)
     if highest >= size or min(tokenizer.vocab.values(), default=0) < 0:
-        raise too_large(highest, size, job.source.path("tokenizer.json"))
+        path = job.source.path("tokenizer.json")
+        raise too_large(highest, size, path, assumed=not job.source.has("tokenizer_config.json"))
     vocabulary = Vocabulary(size)
     tokens, types = vocabulary.tokens, vocabulary.types
     for index, encoded in zip(tokenizer.vocab.values(), map(str.encode, tokenizer.vocab), strict=True):

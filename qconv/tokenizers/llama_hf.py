@@ -46,7 +46,7 @@ def base_vocabulary(job: Job) -> Vocabulary:
     count = base + len(later)
     size = job.vocab_size or count
     if count > size:
-        raise too_large(count - 1, size, path)
+        raise too_large(count - 1, size, path, assumed=not job.source.has("tokenizer_config.json"))
     special = set(tokenizer.special)
     vocabulary = Vocabulary(size, SCORE)
     for i in range(base):

@@ -86,10 +86,16 @@ def looks_special(token: str) -> bool:
     )
 
 
-def too_large(index: int, size: int, path: Path) -> TokenizerError:
-    """The error for a token beyond the embedding's last row."""
+def too_large(index: int, size: int, path: Path, *, assumed: bool = False) -> TokenizerError:
+    """The error for a token beyond the embedding's last row.
+
+    ``assumed``: without a ``tokenizer_config.json``, tokens its class knows were added, and this may be one.
+    """
+    doubt = "are the tokenizer files those of this model?"
+    if assumed:
+        doubt = "tokenizer_config.json is missing, and tokens were assumed in its place: put the model's own there"
     return TokenizerError(
         f"token id {index} lies beyond the model's {size} rows of embedding",
         file=path,
-        hint="vocab_size in config.json must exceed every token id; are the tokenizer files those of this model?",
+        hint=f"vocab_size in config.json must exceed every token id; {doubt}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +74,14 @@ def test_a_lone_adapter_is_refused(qconv: Run, tmp_path: Path) -> None:
     refused = qconv("convert", path, "--type", "f16")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "holds a LoRA adapter, not a model" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+def test_a_missing_tokenizer_config_is_named(checkpoint: Path, qconv: Run, tmp_path: Path, dangling: bool) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "Noise"))
+    (folder / "tokenizer_config.json").unlink()
+    if dangling:
+        (folder / "tokenizer_config.json").symlink_to("nothing")
+    refused = qconv("convert", folder, "--type", "f16", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "tokenizer_config.json is missing" in " ".join(refused.stderr.split())

@@ -87,6 +87,17 @@ def test_vocabulary_larger_than_the_embedding(copy: Callable[[str], Path]) -> No
         convert(copy("bpe-added"), vocab_size=262)
 
 
+@pytest.mark.parametrize("case", ["bpe-added", "spm-json"])
+def test_tokens_assumed_for_a_missing_config_are_told(copy: Callable[[str], Path], case: str) -> None:
+    folder = copy(case)
+    (folder / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(TokenizerError, match="are the tokenizer files those of this model"):
+        convert(folder, vocab_size=200)
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(TokenizerError, match=r"tokenizer_config\.json is missing, and tokens were assumed"):
+        convert(folder, vocab_size=200)
+
+
 @pytest.mark.parametrize("size", [-1, 0, 1 << 40, "12", True, 1.5])
 def test_impossible_vocabulary_sizes(copy: Callable[[str], Path], size: object) -> None:
     with pytest.raises(TokenizerError, match="vocab_size"):
