@@ -35,10 +35,7 @@ from qconv.blocks.nibbles import (
     write_levels,
 )
 from qconv.blocks.search_important import level_between, search_important
-from qconv.blocks.tiles import INFINITY, LARGEST, put_half
-
-_NEGATIVE_ZERO = -0x80000000
-"""The bits of -0.0."""
+from qconv.blocks.tiles import INFINITY, LARGEST, SIGN, put_half
 
 
 @inline
@@ -54,7 +51,7 @@ def _fit(x, start, greatest, unsigned, top, place, factors):
     if any_lane((greatest >= INFINITY) | ((unsigned & 0x7FFFFFFF) >= INFINITY)):
         return False
     low, high = floats(unsigned), floats(greatest)
-    if any_lane((greatest <= 0) | (unsigned >= 0) | (unsigned == _NEGATIVE_ZERO)):
+    if any_lane((greatest <= 0) | (unsigned >= 0) | (unsigned == SIGN)):
         lowest, highest = scratch(16, f32), scratch(16, f32)
         for k in range(16):
             lowest[k], highest[k] = _range(x, start + 32 * k)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba.extending import intrinsic
 
 from qconv.blocks.lanes import as_float, at, bits, inline, join, load, most, most_unsigned
 from qconv.blocks.tiles import fetch_ahead
+from qconv.blocks.vectors import shuffled
 
 AT_ONCE = 16 * 32
 """Weights of the blocks worked on at once."""
@@ -57,8 +57,7 @@ def _chunks(name: str, offset: int) -> Any:
         def emit(context, builder, signature, values):
             count, size = signature.args[0].n, n.literal_value
             order = [i + k + offset * size for i in range(0, 2 * count, 2 * size) for k in range(size)]
-            kind = ir.VectorType(ir.IntType(32), count)
-            return builder.shuffle_vector(values[0], values[1], kind(order))
+            return shuffled(builder, values[0], values[1], order)
 
         return a(a, b, n), emit
 

@@ -93,23 +93,16 @@ def flat(rows: NDArray[Any]) -> NDArray[Any]:
     return (rows.view(np.int16) if rows.dtype == np.float16 else rows).reshape(-1)
 
 
-def run(
-    kernel: Any,
-    rows: NDArray[Any],
-    importance: NDArray[np.float32] | None,
-    out: NDArray[np.uint8],
-    weights: int,
-    again: Any = None,
-) -> bool:
-    """Encodes ``rows`` in blocks of ``weights`` by ``kernel(x, importance, out, doubtful, redo)``; False for NaN.
+def run(kernel: Any, again: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> bool:
+    """Encodes ``rows`` in super-blocks by ``kernel(x, out, doubtful, redo)``; False for NaN.
 
     Where rounding half to even may differ from ggml's own way, which only odd weights bring about, the kernel sets
-    ``doubtful`` of the block, and these blocks are encoded again, ggml's way: by a variant of the kernel, or of
-    ``again`` if given, that is compiled at need.
+    ``doubtful`` of the super-block, and these are encoded again, ggml's way, by a variant of ``again`` that is compiled
+    at need.
     """
     x, blocks = flat(rows), out.reshape(-1)
-    doubtful = np.zeros(rows.size // weights, np.uint8)
-    if not kernel(x, importance, blocks, doubtful, None):
+    doubtful = np.zeros(rows.size // 256, np.uint8)
+    if not kernel(x, blocks, doubtful, None):
         return False
     redo = np.flatnonzero(doubtful)
-    return not redo.size or bool((again or kernel)(x, importance, blocks, doubtful, redo))
+    return not redo.size or bool(again(x, blocks, doubtful, redo))

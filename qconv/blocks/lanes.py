@@ -17,13 +17,15 @@ the result is the same to the bit.  There is no branch per lane; compare and ``s
   ``to_half(v)``, ``from_half(v)``: between float32 and uint16 lanes holding binary16 bits.
 * ``+ - * /``, comparisons, ``& | ^ << >> ~ -`` between vectors, and with scalars, which become the vector's type.
   Nothing is contracted or reordered: one operator is one rounding.
-* ``select(mask, a, b)``, ``least(a, b)`` = ``a if a < b else b``, ``most(a, b)`` = ``a if a > b else b``,
+* ``select(mask, a, b)``, ``least(a, b)`` = ``a if a < b else b``, ``most(a, b)`` = ``a if a > b else b``, both also
+  of integers taken as unsigned, ``least_unsigned`` and ``most_unsigned``,
   ``any_lane(mask)``, ``size(v)`` = |v|, ``rint`` (half to even), ``root``, ``trunc``, ``bits``/``floats``
   (reinterpret 32-bit lanes), ``to_int`` (lanes must fit), ``to_float``,
   ``narrow(v)`` (low byte), ``narrow16(v)``, ``widen(v)`` (bytes to int32),
   ``part(v, start, n)`` (n lanes), ``join(a, b)``, ``repeat(v, times)`` (each lane in turn),
   ``repeated(v, times)`` (the whole in turn), ``lane(v, i)``.
 * ``store_turned(memory, i, stride, vectors)`` stores 16 vectors of 16 lanes transposed; ``prefetch(memory, i)``.
+* ``unknown(number)`` keeps a loop to it a loop, ``settle(memory)`` has what was stored computed before what follows.
 """
 
 # numba types these functions by running them, so annotations would say nothing
@@ -127,7 +129,7 @@ def select(typing, mask, a, b):
     return vector(mask, a, b), emit
 
 
-def _choice(name, sign):
+def _choice(name, sign, unsigned=False):
     """An intrinsic taking ``a`` where ``a sign b``, else ``b``; an intrinsic since those compile fastest."""
 
     def function(typing, a, b):
@@ -135,7 +137,8 @@ def _choice(name, sign):
 
         def emit(context, builder, signature, values):
             a, b = both_vectors(context, builder, vector, signature.args, values)
-            compare = builder.fcmp_ordered if vector.dtype is f32 else builder.icmp_signed
+            of_integers = builder.icmp_unsigned if unsigned else builder.icmp_signed
+            compare = builder.fcmp_ordered if vector.dtype is f32 else of_integers
             return builder.select(compare(sign, a, b), a, b)
 
         return vector(a, b), emit
@@ -144,26 +147,8 @@ def _choice(name, sign):
     return intrinsic(function)
 
 
-least = _choice("least", "<")
-most = _choice("most", ">")
-
-
-def _choice_unsigned(name, sign):
-    """The same of int32 lanes taken as unsigned; ``b`` may be a scalar."""
-
-    def function(typing, a, b):
-        def emit(context, builder, signature, values):
-            a, b = both_vectors(context, builder, signature.return_type, signature.args, values)
-            return builder.select(builder.icmp_unsigned(sign, a, b), a, b)
-
-        return a(a, b), emit
-
-    function.__name__ = function.__qualname__ = name
-    return intrinsic(function)
-
-
-least_unsigned = _choice_unsigned("least_unsigned", "<")
-most_unsigned = _choice_unsigned("most_unsigned", ">")
+least, most = _choice("least", "<"), _choice("most", ">")
+least_unsigned, most_unsigned = _choice("least_unsigned", "<", True), _choice("most_unsigned", ">", True)
 
 
 @intrinsic

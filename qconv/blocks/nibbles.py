@@ -13,8 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -49,16 +47,6 @@ def _mask_bytes(typing, mask):
     """A mask as bytes of eight lanes, the first lane lowest."""
     kind = Vector(u8, mask.n // 8)
     return kind(mask), lambda context, builder, signature, values: builder.bitcast(values[0], vector_type(kind))
-
-
-@intrinsic
-def as_bytes(typing, memory):
-    """Memory of another type as memory of bytes."""
-
-    def emit(context, builder, signature, values):
-        return builder.bitcast(values[0], ir.IntType(8).as_pointer())
-
-    return types.CPointer(u8)(memory), emit
 
 
 @inline

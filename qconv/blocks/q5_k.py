@@ -31,7 +31,7 @@ def _pack(out, o, pair, low, high):
 
 
 @kernel
-def _encode(x, importance, out, doubtful, redo):
+def _encode(x, out, doubtful, redo):
     return encode_blocks(x, None, out, doubtful, redo, 176, 31, _pack, search_plainly, (-0.5, 0.1, 16))
 
 
@@ -41,7 +41,7 @@ def _encode_weighed(x, importance, out):
 
 
 @kernel
-def _encode_thoroughly(x, importance, out, doubtful, redo):
+def _encode_thoroughly(x, out, doubtful, redo):
     return encode_blocks(x, None, out, doubtful, redo, 176, 31, _pack, search_thoroughly, (-0.5, 0.1, 16))
 
 
@@ -51,7 +51,7 @@ def encode_rows(
     """As ``qconv.blocks`` asks of a block type."""
     if importance is not None:
         return bool(_encode_weighed(flat(rows), importance, out.reshape(-1)))
-    return run(_encode_thoroughly if search == "thorough" else _encode, rows, None, out, 256, again=_encode)
+    return run(_encode_thoroughly if search == "thorough" else _encode, _encode, rows, out)
 
 
 def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:

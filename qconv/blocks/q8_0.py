@@ -33,11 +33,10 @@ from qconv.blocks.lanes import (
     u16,
     widen,
 )
-from qconv.blocks.tiles import INFINITY, put_half
+from qconv.blocks.tiles import INFINITY, SIGN, put_half
 from qconv.blocks.unpack import half
 
 _BYTES = 34
-_SIGN = -0x80000000
 _BELOW_HALF = 0x3EFFFFFF
 """Bits of 0.49999997."""
 
@@ -60,7 +59,7 @@ def _rounded(v):
 
     With 1/2 itself the largest number below it would come to 1.
     """
-    return to_int(v + floats(bits(v) & _SIGN | _BELOW_HALF))
+    return to_int(v + floats(bits(v) & SIGN | _BELOW_HALF))
 
 
 @kernel

@@ -38,7 +38,7 @@ from qconv.blocks.tiles import INFINITY, LEAST, gather, to_nearest
 @inline
 def _start(x, levels):
     """First levels of each lane's sub-block, sums of its weights' cubes; False where a weight is not finite."""
-    largest, extreme = extremes(x, 16, False)
+    largest, extreme = extremes(x, 16)
     inverse = -4.0 / extreme
     products, squares = splat(0.0, LANES), splat(0.0, LANES)
     for i in range(16):

@@ -27,26 +27,27 @@ from qconv.blocks.lanes import (
     to_float,
     unknown,
 )
-from qconv.blocks.tiles import LEAST, clip, to_nearest
+from qconv.blocks.tiles import LEAST, SIGN, clip, to_nearest
 
 _TILE = 32 * LANES
 _TWO = 2 * LANES
 
 
 @inline
-def extremes(x, steps, exact):
+def extremes(x, steps):
     """The bits of each lane's largest size, and the value of that size.
 
-    A lane with a value that is not finite has the bits of infinity or more; where ``exact``, NaN is passed over.
+    A lane with a value that is not finite has the bits of infinity or more.
     """
     largest, extreme = bits(splat(0.0, LANES)), splat(0.0, LANES)
     for i in range(steps):
-        largest, extreme = _larger(load(x, i * LANES, LANES), largest, extreme, exact)
+        largest, extreme = _larger(load(x, i * LANES, LANES), largest, extreme, False)
     return largest, extreme
 
 
 @inline
 def _larger(v, largest, extreme, exact):
+    """The larger of ``v`` and what is largest so far; where ``exact``, NaN is passed over."""
     magnitude = bits(size(v))  # ordered like the floats they are, NaN above all
     larger = (magnitude > largest) & (v == v) if exact else magnitude > largest
     return select(larger, magnitude, largest), select(larger, v, extreme)
@@ -74,7 +75,7 @@ def search_scale(x, w, squares, steps, top, exact):
 
     # the last tries would come to less than -top: beyond the limit all of them come to -top
     limit = size(extreme) * np.float32((top + 0.49) / (top + 0.9))
-    sign = bits(extreme) & -0x80000000
+    sign = bits(extreme) & SIGN
     inverse = -np.float32(top) / extreme
     sum_lx, sum_l2 = splat(0.0, LANES), splat(0.0, LANES)
     for i in range(unknown(steps)):

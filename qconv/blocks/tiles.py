@@ -29,6 +29,8 @@ from qconv.blocks.lanes import (
 LARGEST = np.finfo(np.float32).max
 INFINITY = 0x7F800000
 """The bits of infinity: those of a finite number's size are less."""
+SIGN = -0x80000000
+"""The bit of a number's sign, alone those of -0.0."""
 LEAST = 1e-15
 """What is smaller counts as zero in ggml's searches."""
 EXACT = 4.0e6
