@@ -28,6 +28,15 @@ def read_bytes(path: Path, limit: int = LARGEST_JSON) -> bytes:
     return data
 
 
+def begins_with(path: Path, expected: bytes) -> bool:
+    """Whether the file begins with these bytes."""
+    try:
+        with open(open_regular(path), "rb") as f:
+            return f.read(len(expected)) == expected
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}", file=path) from e
+
+
 def open_regular(path: Path) -> int:
     """A descriptor to read ``path`` from; raises ``InputError`` when it cannot be opened or is not a regular file."""
     try:

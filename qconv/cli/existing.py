@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from qconv.errors import OutputError
-from qconv.plan import OutputFile, Plan
+from qconv.files import begins_with
+from qconv.plan import Plan
 
 _HINT = "--force makes it anew, and --output gives another place or name"
 
@@ -25,7 +26,8 @@ def take(source: Path, plans: Sequence[Plan], directory: Path, taken: dict[Path,
 def is_made(plan: Plan, directory: Path) -> bool:
     """Whether the plan's files are there, each as large as planned and beginning with the planned header.
 
-    Raises OutputError when something else has the name of one, or only some are there.
+    Raises OutputError when something else has the name of one, or only some are there, InputError when one cannot be
+    read.
     """
     paths = [directory / file.name for file in plan.files]
     if not any(os.path.lexists(path) for path in paths):
@@ -33,16 +35,6 @@ def is_made(plan: Plan, directory: Path) -> bool:
     for path, file in zip(paths, plan.files, strict=True):
         if not os.path.lexists(path):
             raise OutputError("is missing, though other files of this model are there", file=path, hint=_HINT)
-        if not _begins_as(path, file):
+        if not path.is_file() or path.stat().st_size != file.size or not begins_with(path, file.header):
             raise OutputError("is of another model, of other options, or incomplete", file=path, hint=_HINT)
     return True
-
-
-def _begins_as(path: Path, file: OutputFile) -> bool:
-    try:
-        if not path.is_file() or path.stat().st_size != file.size:
-            return False
-        with path.open("rb") as f:
-            return f.read(len(file.header)) == file.header
-    except OSError as e:
-        raise OutputError(f"cannot be read: {e.strerror}", file=path) from e

@@ -17,6 +17,7 @@ from qconv.convert.ranges import Ranges
 from qconv.convert.schedule import Target
 from qconv.convert.tally import Tally
 from qconv.errors import FormatError, InputError
+from qconv.files import begins_with
 from qconv.gguf import File, Tensor, header, padded, shard_metadata, whole_metadata
 from qconv.plan import Plan, TensorPlan
 from qconv.types import Rows, TensorInfo, TensorReader
@@ -46,7 +47,7 @@ def problems(
         yield Problem(files[number].path, name, "would not be made")
     if len(files) == len(plan.files):
         for file, planned_file in zip(files, plan.files, strict=True):
-            if not _begins_with(file, planned_file.header):
+            if not begins_with(file.path, planned_file.header):
                 yield Problem(file.path, None, _OTHER_KEYS)
     elif not _same_keys(plan, files):
         yield Problem(files[0].path, None, _OTHER_KEYS)
@@ -143,13 +144,5 @@ def _padding(file: File) -> Iterator[Problem]:
                 size = padded(tensor.size, file.alignment) - tensor.size
                 if os.pread(opened.fileno(), size, tensor.offset + tensor.size) != bytes(size):
                     yield Problem(file.path, name, f"is not followed by {size} zeros, which fill up its place")
-    except OSError as e:
-        raise InputError(f"cannot be read: {e.strerror}", file=file.path) from e
-
-
-def _begins_with(file: File, expected: bytes) -> bool:
-    try:
-        with file.path.open("rb") as opened:
-            return opened.read(len(expected)) == expected
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=file.path) from e
