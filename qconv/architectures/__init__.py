@@ -3,10 +3,10 @@
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
 from qconv.architectures.stored import stored_type
 from qconv.architectures.table import classes, names
-from qconv.architectures.tensors import Output
+from qconv.architectures.tensors import MappedTensor
 
 __all__ = [
-    "Output",
+    "MappedTensor",
     "Resolved",
     "classes",
     "find_table",

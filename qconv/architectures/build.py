@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qconv.architectures import facts, registry
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.operations.base import NUMPY_TYPES, Source, refuse
 from qconv.architectures.table import Entry
 from qconv.errors import PlanError, TableError
@@ -15,7 +15,9 @@ _CARRIED = ("F32", "F16", "BF16")
 _FLOAT8 = ("F8_E4M3", "F8_E5M2", "F8_E8M0")
 
 
-def recipe(model: Model, entry: Entry, found: Sequence[Sequence[str]], infos: Mapping[str, TensorInfo]) -> Recipe:
+def recipe(
+    model: ModelContext, entry: Entry, found: Sequence[Sequence[str]], infos: Mapping[str, TensorInfo]
+) -> Recipe:
     """``found``: for each of the entry's sources the tensors it stands for, several where experts are stacked."""
     state: list[Recipe] = []
     for names in found:
@@ -29,7 +31,7 @@ def recipe(model: Model, entry: Entry, found: Sequence[Sequence[str]], infos: Ma
     return _plain(state[0])
 
 
-def _applied(model: Model, step: object, state: list[Recipe]) -> list[Recipe]:
+def _applied(model: ModelContext, step: object, state: list[Recipe]) -> list[Recipe]:
     """One operation on each recipe, or on all together; PlanError when their shapes are not what it is for."""
     name, arguments = _step(model, step)
     try:
@@ -49,7 +51,7 @@ def stacked(entry: Entry) -> bool:
     return any("{expert}" in source for source in sources)
 
 
-def _step(model: Model, step: object) -> tuple[str, tuple[object, ...]]:
+def _step(model: ModelContext, step: object) -> tuple[str, tuple[object, ...]]:
     if isinstance(step, str):
         return step, ()
     if not isinstance(step, dict) or len(step) != 1:

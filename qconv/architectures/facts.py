@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from qconv.architectures import registry
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.table import Argument, When
 from qconv.errors import PlanError, TableError
 
 _TRIPS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def ask(function: Callable[..., Any], model: Model, *of: Any) -> Any:
+def ask(function: Callable[..., Any], model: ModelContext, *of: Any) -> Any:
     """``function(model, *of)``; PlanError when the config is not what the function takes it for."""
     try:
         return function(model, *of)
@@ -27,12 +27,12 @@ def ask(function: Callable[..., Any], model: Model, *of: Any) -> Any:
         raise PlanError(why, file=model.directory) from e
 
 
-def derive(model: Model, name: str, of: tuple[Argument, ...] = ()) -> Any:
+def derive(model: ModelContext, name: str, of: tuple[Argument, ...] = ()) -> Any:
     """The derivation ``name`` of this model."""
     return ask(registry.lookup("derivation", name), model, *of)
 
 
-def count(model: Model, name: str) -> int:
+def count(model: ModelContext, name: str) -> int:
     """The derivation ``name``, which must count something of this model, as its layers; else TableError."""
     found = derive(model, name)
     if not isinstance(found, int):
@@ -40,7 +40,7 @@ def count(model: Model, name: str) -> int:
     return found
 
 
-def make(model: Model, name: str) -> Any:
+def make(model: ModelContext, name: str) -> Any:
     """What the maker ``name`` computes for this model; PlanError when that is not finite."""
     with np.errstate(all="ignore"):
         data = ask(registry.lookup("maker", name), model)
@@ -50,7 +50,7 @@ def make(model: Model, name: str) -> Any:
     return data
 
 
-def argument(model: Model, value: Argument) -> int | float:
+def argument(model: ModelContext, value: Argument) -> int | float:
     """An operation's argument: a number as it stands, a derivation's name, or a config key."""
     if not isinstance(value, str):
         return value
@@ -62,7 +62,7 @@ def argument(model: Model, value: Argument) -> int | float:
     raise model.lacks([value], found, "a number")
 
 
-def holds(model: Model, when: When | None) -> bool:
+def holds(model: ModelContext, when: When | None) -> bool:
     """Whether a condition of a table holds; None always does."""
     if when is None:
         return True

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qconv.architectures import facts
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.table import Key, Keys, Table, common, key_types
 from qconv.errors import PlanError, TableError
 from qconv.types import Metadata, Value, ValueType
@@ -26,7 +26,7 @@ _LARGEST_FLOAT = 3.5e38
 _RANGES = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1)}
 
 
-def metadata(model: Model, table: Table) -> Metadata:
+def metadata(model: ModelContext, table: Table) -> Metadata:
     """Keys in the order llama.cpp's converter writes them; a key set twice keeps its first place.
 
     The table's keys follow the common ones, but those up to a ``general.type`` in the table, which come before them.
@@ -36,7 +36,7 @@ def metadata(model: Model, table: Table) -> Metadata:
     count = order.index(_EARLY_END) + 1 if _EARLY_END in table.metadata else 0
     early = {name: table.metadata[name] for name in order[:count]}
     late = {name: table.metadata[name] for name in order[count:]}
-    shared = {name: key for name, key in common().metadata.items() if name not in table.without}
+    shared = {name: key for name, key in common().metadata.items() if name not in table.exclude}
     found: Metadata = {}
     for keys in (early, shared if table.common else {}, late):
         found |= _values(model, keys, table.gguf_name)
@@ -45,7 +45,7 @@ def metadata(model: Model, table: Table) -> Metadata:
     return found
 
 
-def _values(model: Model, keys: Keys, architecture: str) -> Metadata:
+def _values(model: ModelContext, keys: Keys, architecture: str) -> Metadata:
     values: Metadata = {}
     for name, entry in keys.items():
         key = entry if isinstance(entry, Key) else Key(from_=entry)
@@ -59,7 +59,7 @@ def _values(model: Model, keys: Keys, architecture: str) -> Metadata:
     return values
 
 
-def _raw(model: Model, key: Key) -> Any:
+def _raw(model: ModelContext, key: Key) -> Any:
     if key.value is not None:
         return key.value
     if key.derive is not None:

@@ -16,7 +16,7 @@ LARGEST_COUNT = 1 << 16
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelContext:
     """What derivations and conditions may ask about.
 
     ``config``: the completed config, the text model's keys at the root.  ``tensors``: shapes by name as tables write

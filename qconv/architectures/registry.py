@@ -1,7 +1,7 @@
 """Names tables may use: derivations, conditions, operations, makers, renames.
 
 Each is a Python function registered under its own name by a decorator.  The modules of ``derivations/`` and
-``operations/`` are all loaded with the first lookup; a quirk's module is loaded when its table is.
+``operations/`` are all loaded with the first lookup.
 """
 
 from __future__ import annotations
@@ -65,15 +65,6 @@ def _load_all() -> None:
         package = importlib.import_module(f"qconv.architectures.{room}")
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{module.name}")
-
-
-@functools.cache
-def load_quirk(name: str) -> None:
-    """Makes the names of ``quirks/NAME.py`` known."""
-    try:
-        importlib.import_module(f"qconv.architectures.quirks.{name}")
-    except ModuleNotFoundError as e:
-        raise TableError(f"there is no quirk {name}") from e
 
 
 def lookup(kind: str, name: str) -> Callable[..., Any]:

@@ -16,11 +16,10 @@ from qconv.architectures import facts
 from qconv.architectures import metadata as keys
 from qconv.architectures.build import carried
 from qconv.architectures.derivations.common import file_type
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
-from qconv.architectures.registry import load_quirk
 from qconv.architectures.table import Table, classes, table, table_of
-from qconv.architectures.tensors import Matcher, Output
+from qconv.architectures.tensors import MappedTensor, Matcher
 from qconv.errors import InputError, UnsupportedError
 from qconv.types import Metadata, Rows, TensorInfo, Value
 
@@ -54,7 +53,7 @@ class Resolved:
 
     architecture: str
     metadata: Metadata
-    tensors: list[Output]
+    tensors: list[MappedTensor]
     dropped: list[tuple[str, str]] = field(default_factory=list)
     config: dict[str, Any] = field(default_factory=dict)
     table: str | None = None
@@ -71,11 +70,9 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
         raise InputError("has no config.json", file=checkpoint.directory)
     known = find_table(checkpoint.config, checkpoint.directory)
     config = configs.complete(checkpoint.config, known)
-    if known.quirk is not None:
-        load_quirk(known.quirk)
     names = canonical_names(checkpoint.tensors, config, known)
     infos = {name: checkpoint.tensors[source] for name, source in names.items()}
-    model = Model(config, infos, checkpoint.directory, known.name, checkpoint)
+    model = ModelContext(config, infos, checkpoint.directory, known.name, checkpoint)
     outputs, dropped = Matcher(model, known, names, checkpoint.tensors).outputs()
     return Resolved(
         architecture=known.gguf_name,
@@ -111,16 +108,16 @@ def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Tabl
             hint=f"{nearest}`qconv architectures` lists all; from GGUF to GGUF every architecture works",
         )
     known = table(name)
-    if not known.becomes:
+    if not known.redirect:
         return known
-    model = Model(configs.complete(config, known), directory=directory, table=known.name)
-    return next((table(name) for name, when in known.becomes.items() if facts.holds(model, when)), known)
+    model = ModelContext(configs.complete(config, known), directory=directory, table=known.name)
+    return next((table(name) for name, when in known.redirect.items() if facts.holds(model, when)), known)
 
 
 def resolve_plain(checkpoint: Checkpoint, arch: str = "unknown") -> Resolved:
     """Every tensor under its own name, for weights without a config."""
-    model = Model({}, checkpoint.tensors)
-    outputs = [Output(name, carried(info)) for name, info in checkpoint.tensors.items()]
+    model = ModelContext({}, checkpoint.tensors)
+    outputs = [MappedTensor(name, carried(info)) for name, info in checkpoint.tensors.items()]
     return Resolved(arch, {"general.file_type": Value.uint32(file_type(model))}, outputs)
 
 
@@ -128,5 +125,5 @@ def resolve_gguf(checkpoint: Checkpoint) -> Resolved:
     """A GGUF file's tensors and metadata as they are, in its order, tokenizer keys included."""
     metadata = checkpoint.metadata or {}
     name = metadata.get("general.architecture")
-    outputs = [Output(tensor, carried(info)) for tensor, info in checkpoint.tensors.items()]
+    outputs = [MappedTensor(tensor, carried(info)) for tensor, info in checkpoint.tensors.items()]
     return Resolved(str(name.data) if name is not None else "unknown", dict(metadata), outputs)

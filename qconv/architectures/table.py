@@ -82,7 +82,7 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One architecture; see ``formats/README.md``.
 
-    ``without``: what it does not inherit of the table it extends and of the keys all have.  ``becomes``: other
+    ``exclude``: what it does not inherit of the table it extends and of the keys all have.  ``redirect``: other
     tables, each with the condition on the config under which that one counts instead.
     """
 
@@ -90,21 +90,20 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     about: str = ""
     classes: tuple[str, ...] = ()
     extends: str | None = None
-    without: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     architecture: str | None = None
-    becomes: dict[str, When] = {}
+    redirect: dict[str, When] = {}
     tokenizer: str | tuple[str, ...] = ""
     tokenizer_options: dict[str, Any] = {}
     common: bool = True
     layers: str = "n_layer"
     experts: str = "n_expert"
-    quirk: str | None = None
     renames: tuple[str, ...] = ()
     defaults: dict[str, dict[str, Any]] = {}
     metadata: Keys = {}
     modules: Entries = {}
     tensors: Entries = {}
-    either: dict[str, dict[str, Variant]] = {}
+    alternatives: dict[str, dict[str, Variant]] = {}
     drop: tuple[Drop, ...] = ()
 
     @property
@@ -161,28 +160,27 @@ def _merged(base: Table, own: Table) -> Table:
     def both(field: str) -> dict[str, Any]:
         inherited: Mapping[str, Any] = getattr(base, field)
         added: Mapping[str, Any] = getattr(own, field)
-        return {k: v for k, v in inherited.items() if k not in own.without} | dict(added)
+        return {k: v for k, v in inherited.items() if k not in own.exclude} | dict(added)
 
-    either: dict[str, dict[str, Variant]] = {}
-    for group in (*base.either, *own.either):
-        inherited = {k: v for k, v in base.either.get(group, {}).items() if f"{group}.{k}" not in own.without}
-        if found := inherited | own.either.get(group, {}):
-            either[group] = found
+    alternatives: dict[str, dict[str, Variant]] = {}
+    for group in (*base.alternatives, *own.alternatives):
+        inherited = {k: v for k, v in base.alternatives.get(group, {}).items() if f"{group}.{k}" not in own.exclude}
+        if merged := inherited | own.alternatives.get(group, {}):
+            alternatives[group] = merged
     return msgspec.structs.replace(
         own,
-        without=base.without + own.without,
+        exclude=base.exclude + own.exclude,
         tokenizer=own.tokenizer or base.tokenizer,
         tokenizer_options=own.tokenizer_options or base.tokenizer_options,
         common=own.common and base.common,
         layers=base.layers if own.layers == "n_layer" else own.layers,
         experts=base.experts if own.experts == "n_expert" else own.experts,
-        quirk=own.quirk or base.quirk,
         renames=own.renames or base.renames,
         defaults=base.defaults | own.defaults,
         metadata=both("metadata"),
         modules=both("modules"),
         tensors=both("tensors"),
-        either=either,
+        alternatives=alternatives,
         drop=base.drop + own.drop,
     )
 

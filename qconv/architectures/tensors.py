@@ -1,4 +1,4 @@
-"""Output tensors of a model: the table's entries expanded over layers and experts and matched with the sources.
+"""MappedTensor tensors of a model: the table's entries expanded over layers and experts and matched with the sources.
 
 Total: every source is used at least once or dropped by a rule, every output the table requires is made.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qconv.architectures import build, facts
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.names import reason_to_drop
 from qconv.architectures.operations.base import Constant
 from qconv.architectures.table import Entry, Table, Variant, common
@@ -24,7 +24,7 @@ _FLOATS = ("F32", "F16", "BF16")
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class MappedTensor:
     """A tensor of the GGUF file; ``store``: the type llama.cpp's converter forces on it, None when its rule decides."""
 
     name: str
@@ -52,27 +52,27 @@ class _Wanted:
 class Matcher:
     """Matches one model's tensors; ``names``: source names by the name tables use."""
 
-    model: Model
+    model: ModelContext
     table: Table
     names: Mapping[str, str]
     infos: Mapping[str, TensorInfo]
     claimed: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
 
-    def outputs(self) -> tuple[list[Output], list[tuple[str, str]]]:
+    def outputs(self) -> tuple[list[MappedTensor], list[tuple[str, str]]]:
         """Outputs in the order llama.cpp's converter emits them, and dropped sources with reasons.
 
         PlanError: a required tensor is missing, or a source is neither used nor dropped.
         """
         wanted = [*self._expand(Variant(self.table.modules, self.table.tensors)), *self._chosen()]
-        made: list[tuple[tuple[bool, int], Output]] = []
+        made: list[tuple[tuple[bool, int], MappedTensor]] = []
         places = self._places(wanted)
         for want in wanted:
             if want.there:
                 found = [[self.names[name] for name in names] for names in want.sources]
                 recipe = build.recipe(self.model, want.entry, found, self.infos)
                 rank = (recipe.dtype in _FLOATS, places[want.output])  # llama.cpp repacks blocks before all else
-                made.append((rank, Output(want.output, recipe, want.entry.store)))
+                made.append((rank, MappedTensor(want.output, recipe, want.entry.store)))
                 self.claimed.update(name for names in want.sources for name in names)
             elif want.required:
                 self.missing.append(want.expected)
@@ -95,13 +95,13 @@ class Matcher:
                 places[want.output] = last_expert[want.layer]
         return places
 
-    def _made(self) -> Iterator[Output]:
+    def _made(self) -> Iterator[MappedTensor]:
         """Tensors that come from the config alone: first, as in llama.cpp."""
         for name, entry in self.table.tensors.items():
             if isinstance(entry, Entry) and entry.make is not None and facts.holds(self.model, entry.when):
                 data = facts.make(self.model, entry.make)
                 if data is not None:
-                    yield Output(name, Constant(entry.make, data), entry.store)
+                    yield MappedTensor(name, Constant(entry.make, data), entry.store)
 
     def _expand(self, part: Variant, layers: Iterable[int] | None = None) -> list[_Wanted]:
         """All entries of ``part`` for all layers, or for ``layers`` those that have layers."""
@@ -161,7 +161,7 @@ class Matcher:
 
     def _chosen(self) -> Iterator[_Wanted]:
         """For each set of alternatives and each layer, the entries of the alternative that is there."""
-        for group, variants in self.table.either.items():
+        for group, variants in self.table.alternatives.items():
             layered = any("{layer}" in name for v in variants.values() for name in (*v.modules, *v.tensors))
             own = next((v.layers for v in variants.values() if v.layers is not None), None)
             count = None if own is None else range(facts.count(self.model, own))

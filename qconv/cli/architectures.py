@@ -87,12 +87,12 @@ def describe(table: Table) -> Iterator[str]:
     yield f"GGUF architecture: {table.gguf_name}"
     if table.classes:
         yield from _wrapped(f"classes: {', '.join(table.classes)}", "")
-    for name, when in table.becomes.items():
+    for name, when in table.redirect.items():
         yield from _wrapped(f"{name} instead when {_condition(when)}", "")
     yield ""
     yield "tensors (a module is a weight, and a bias where there is one)"
     yield from _entries(table.modules | table.tensors, "  ")
-    for group, variants in table.either.items():
+    for group, variants in table.alternatives.items():
         for variant, entries in variants.items():
             yield f"  where {group} is {variant}"
             yield from _entries(entries.modules | entries.tensors, "    ")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from qconv.architectures import Output, Resolved
+from qconv.architectures import MappedTensor, Resolved
 from qconv.errors import PlanError
 from qconv.types import Metadata
 
@@ -66,7 +66,7 @@ def check(directory: Path, model: Resolved) -> list[str]:
     return list(warnings.values())
 
 
-def _check_width(directory: Path, output: Output, pattern: tuple[int | None, ...], width: int | None) -> None:
+def _check_width(directory: Path, output: MappedTensor, pattern: tuple[int | None, ...], width: int | None) -> None:
     shape = output.recipe.shape
     if width is None:
         return
@@ -108,9 +108,9 @@ class _Sizes:
         return (heads * length, 2 * heads * length) if part == "attn_q" else (heads * length,)
 
 
-def _source(output: Output) -> str:
+def _source(output: MappedTensor) -> str:
     return next(iter(output.recipe.sources), output.name)
 
 
-def _shape(output: Output) -> str:
+def _shape(output: MappedTensor) -> str:
     return " x ".join(map(str, output.recipe.shape)) or "a single value"

@@ -28,7 +28,7 @@ class Model:
     """
 
     architecture: str
-    outputs: tuple[architectures.Output, ...]
+    outputs: tuple[architectures.MappedTensor, ...]
     metadata: Metadata
     float_type: str
     is_gguf: bool
@@ -37,7 +37,7 @@ class Model:
     dropped: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
-    def stored(self, output: architectures.Output, float_type: str) -> str:
+    def stored(self, output: architectures.MappedTensor, float_type: str) -> str:
         """The type the tensor has when quantizing begins."""
         if self.is_gguf or output.recipe.dtype not in ("F32", "F16", "BF16"):
             return output.recipe.dtype
@@ -156,7 +156,7 @@ def _float_type(checkpoint: checkpoints.Checkpoint) -> str:
     return "F32"
 
 
-def _check_vocabulary(directory: Path, outputs: tuple[architectures.Output, ...], vocabulary: Metadata) -> None:
+def _check_vocabulary(directory: Path, outputs: tuple[architectures.MappedTensor, ...], vocabulary: Metadata) -> None:
     tokens = vocabulary.get("tokenizer.ggml.tokens")
     embedding = next((o.recipe.shape for o in outputs if o.name == "token_embd.weight"), None)
     if tokens is None or embedding is None or len(embedding) != 2 or len(tokens.data) == embedding[0]:

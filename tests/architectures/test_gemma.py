@@ -12,7 +12,7 @@ import pytest
 
 from qconv.architectures import registry
 from qconv.architectures.derivations import gemma
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.operations.base import Source
 from qconv.errors import FormatError, PlanError
 from qconv.types import TensorInfo
@@ -20,9 +20,9 @@ from qconv.types import TensorInfo
 SLIDING, FULL = "sliding_attention", "full_attention"
 
 
-def model(directory: Path | None = None, rows: int = 100, **config: Any) -> Model:
+def model(directory: Path | None = None, rows: int = 100, **config: Any) -> ModelContext:
     tensors = {"embed_tokens.weight": TensorInfo("model.embed_tokens.weight", "BF16", (rows, 8))}
-    return Model(config, tensors, directory, "gemma4")
+    return ModelContext(config, tensors, directory, "gemma4")
 
 
 class Counting:

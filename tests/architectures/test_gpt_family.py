@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from qconv.architectures.derivations import falcon, gpt, mpt, phi
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.errors import PlanError
 
 
-def model(**config: Any) -> Model:
-    return Model(config, {}, None, "tested")
+def model(**config: Any) -> ModelContext:
+    return ModelContext(config, {}, None, "tested")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_mpt_attention() -> None:
     assert mpt.mpt_alibi_bias(model(attn_config={"alibi": False, "alibi_bias_max": 16})) == 0
 
 
-def longrope(kind: str, **more: Any) -> Model:
+def longrope(kind: str, **more: Any) -> ModelContext:
     rope = {"rope_type": kind, "long_factor": [4.0, 5.0], "short_factor": [1.0, 2.0], **more}
     rope["original_max_position_embeddings"] = 4096
     return model(hidden_size=8, num_attention_heads=2, max_position_embeddings=131072, rope_parameters=rope)

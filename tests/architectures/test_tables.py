@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -33,15 +32,12 @@ PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 @pytest.fixture(params=names())
 def one(request: pytest.FixtureRequest) -> Table:
-    found = table(request.param)
-    if found.quirk is not None:
-        registry.load_quirk(found.quirk)
-    return found
+    return table(request.param)
 
 
 def entries(found: Table) -> Iterator[tuple[str, Entry]]:
     parts = [Variant(found.modules, found.tensors)]
-    parts += [variant for group in found.either.values() for variant in group.values()]
+    parts += [variant for group in found.alternatives.values() for variant in group.values()]
     for part in parts:
         for name, given in (*part.modules.items(), *part.tensors.items()):
             yield name, given if isinstance(given, Entry) else Entry(from_=given)
@@ -70,7 +66,7 @@ def test_is_short(one: Table) -> None:
 
 def test_says_what_it_is(one: Table) -> None:
     assert one.about
-    assert one.classes or any(one.name in table(name).becomes for name in names())
+    assert one.classes or any(one.name in table(name).redirect for name in names())
     assert one.tokenizer
 
 
@@ -123,7 +119,7 @@ def test_conditions_and_derivations_are_known(one: Table) -> None:
         *(entry.optional for _, entry in entries(one)),
         *(given.when for given in one.metadata.values() if isinstance(given, Key)),
         *(drop.when for drop in one.drop),
-        *one.becomes.values(),
+        *one.redirect.values(),
     ]:
         if isinstance(when, str):
             registry.lookup("condition", when)
@@ -137,15 +133,15 @@ def test_conditions_and_derivations_are_known(one: Table) -> None:
                 registry.lookup("derivation", value["derive"])
 
 
-def test_without_removes_something(one: Table) -> None:
+def test_exclude_removes_something(one: Table) -> None:
     there = set(common().metadata)
     if one.extends is None:
-        assert set(one.without) <= there
+        assert set(one.exclude) <= there
         return
     base = table(one.extends)
     there |= {*base.metadata, *base.modules, *base.tensors}
-    there |= {f"{group}.{variant}" for group, variants in base.either.items() for variant in variants}
-    assert set(one.without) <= there
+    there |= {f"{group}.{variant}" for group, variants in base.alternatives.items() for variant in variants}
+    assert set(one.exclude) <= there
 
 
 def test_common_keys_are_known() -> None:
@@ -156,15 +152,6 @@ def test_drops_say_why(one: Table) -> None:
     for drop in one.drop:
         assert drop.reason
         assert drop.names or drop.starts or drop.ends or drop.contains
-
-
-def test_quirks_are_few_and_used() -> None:
-    quirky = {name: table(name).quirk for name in names() if table(name).quirk is not None}
-    assert len(quirky) * 4 <= len(names())
-    folder = Path(registry.__file__).parent / "quirks"
-    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    assert modules == set(quirky.values())
-    assert all(len((folder / f"{name}.py").read_text("utf-8").splitlines()) <= 110 for name in modules)
 
 
 def used(kind: str) -> set[str]:
@@ -184,7 +171,7 @@ def used(kind: str) -> set[str]:
         if kind == "condition":
             found |= {g.when for g in one.metadata.values() if isinstance(g, Key) and isinstance(g.when, str)}
             found |= {d.when for d in one.drop if isinstance(d.when, str)}
-            found |= {when for when in one.becomes.values() if isinstance(when, str)}
+            found |= {when for when in one.redirect.values() if isinstance(when, str)}
     return found
 
 
@@ -206,7 +193,7 @@ def test_every_derivation_is_used() -> None:
     for name in names():
         one = table(name)
         found |= {one.layers, one.experts}
-        found |= {variant.layers or "" for group in one.either.values() for variant in group.values()}
+        found |= {variant.layers or "" for group in one.alternatives.values() for variant in group.values()}
         for default in (value for part in one.defaults.values() for value in part.values()):
             if isinstance(default, dict):
                 found |= {str(default.get("derive")), *map(str, default.get("of", ()))}

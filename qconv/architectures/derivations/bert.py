@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation, rename
 from qconv.errors import PlanError
 
@@ -28,7 +28,7 @@ def labels(config: Mapping[str, Any]) -> list[str]:
 
 
 @derivation
-def classifier_labels(model: Model) -> list[str] | None:
+def classifier_labels(model: ModelContext) -> list[str] | None:
     return labels(model.config) or None
 
 
@@ -41,14 +41,14 @@ def direct_classifier(name: str, config: Mapping[str, Any]) -> str:
 
 
 @derivation
-def position_offset(model: Model) -> int:
+def position_offset(model: ModelContext) -> int:
     """Positions before the first token's: numbers up to the padding token's are never used."""
     padding = model.find("pad_token_id")
     return 0 if padding is None else 1 + model.integer("pad_token_id")
 
 
 @derivation
-def positions(model: Model) -> int | None:
+def positions(model: ModelContext) -> int | None:
     """Positions of tokens."""
     found = model.find("max_position_embeddings")
     return None if found is None else model.integer("max_position_embeddings") - position_offset(model)

@@ -6,79 +6,79 @@ import math
 from typing import Any
 
 from qconv.architectures import facts
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation
 from qconv.architectures.table import Argument, table
 
 
 @derivation
-def n_layer(model: Model) -> int:
+def n_layer(model: ModelContext) -> int:
     """Layers of the model, those predicting further tokens not counted."""
     return model.count("n_layers", "num_hidden_layers", "n_layer", "num_layers")
 
 
 @derivation
-def block_count(model: Model) -> int:
+def block_count(model: ModelContext) -> int:
     """Layers as the table counts them: see its ``layers``."""
     return int(facts.derive(model, table(model.table).layers))
 
 
 @derivation
-def n_expert(model: Model) -> int:
+def n_expert(model: ModelContext) -> int:
     """Experts of a layer; 0 when the config names none."""
     return model.count("num_local_experts", "num_experts", "n_routed_experts", default=0)
 
 
 @derivation
-def n_head(model: Model) -> int:
+def n_head(model: ModelContext) -> int:
     return model.count("num_attention_heads", "n_head", "n_heads")
 
 
 @derivation
-def n_head_kv(model: Model) -> int:
+def n_head_kv(model: ModelContext) -> int:
     """Heads of keys and values; as many as of queries when the config says nothing."""
     return model.count("num_key_value_heads", "n_kv_heads", default=n_head(model))
 
 
 @derivation
-def n_embd(model: Model) -> int:
+def n_embd(model: ModelContext) -> int:
     return model.count("hidden_size", "n_embd", "dim")
 
 
 @derivation
-def head_dim(model: Model) -> int:
+def head_dim(model: ModelContext) -> int:
     """Size of a head: ``head_dim``, or the hidden size shared out among the query heads."""
     found = model.find("head_dim")
     return model.count("head_dim") if found is not None else n_embd(model) // max(1, n_head(model))
 
 
 @derivation
-def product(model: Model, *of: Argument) -> int | float:
+def product(model: ModelContext, *of: Argument) -> int | float:
     """All factors multiplied: config keys, derivations or numbers; an integer when all are."""
     return math.prod(_numbers(model, of))
 
 
 @derivation
-def quotient(model: Model, numerator: Argument, denominator: Argument) -> int:
+def quotient(model: ModelContext, numerator: Argument, denominator: Argument) -> int:
     """Rounded down."""
     over, under = _numbers(model, (numerator, denominator))
     return int(over // under)
 
 
 @derivation
-def copy(model: Model, *of: str) -> Any:
+def copy(model: ModelContext, *of: str) -> Any:
     """The value of another config key."""
     return model.find(*of)
 
 
 @derivation
-def truncated_product(model: Model, *of: Argument) -> int:
+def truncated_product(model: ModelContext, *of: Argument) -> int:
     """All factors multiplied, cut to an integer, as for a part of the head that rotates."""
     return int(math.prod(_numbers(model, of)))
 
 
 @derivation
-def file_type(model: Model) -> int:
+def file_type(model: ModelContext) -> int:
     """GGUF's file type of an unquantized file: by the first tensor with two dimensions or more, else F16."""
     if model.find("quantization_config.quant_method") == "mxfp4":
         return 38
@@ -89,18 +89,18 @@ def file_type(model: Model) -> int:
 
 
 @condition
-def tied_embeddings(model: Model) -> bool:
-    """Output and token embedding are one tensor; transformers' default."""
+def tied_embeddings(model: ModelContext) -> bool:
+    """MappedTensor and token embedding are one tensor; transformers' default."""
     found = model.find("tie_word_embeddings")
     return found is None or bool(found)
 
 
-def _numbers(model: Model, of: tuple[Argument, ...]) -> list[int | float]:
+def _numbers(model: ModelContext, of: tuple[Argument, ...]) -> list[int | float]:
     return [facts.argument(model, value) for value in of]
 
 
 @condition
-def no_output_layer(model: Model) -> bool:
+def no_output_layer(model: ModelContext) -> bool:
     """The output is tied to the embedding, or the class is the model without its head."""
     classes = model.find("architectures")
     named = str(classes[0]) if isinstance(classes, list) and classes else ""
@@ -108,5 +108,5 @@ def no_output_layer(model: Model) -> bool:
 
 
 @condition
-def untied_embeddings(model: Model) -> bool:
+def untied_embeddings(model: ModelContext) -> bool:
     return not tied_embeddings(model)

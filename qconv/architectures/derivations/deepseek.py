@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from qconv.architectures.facts import argument
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation, rename
 
 _LAYER = re.compile(r"layers\.(\d{1,9})\.")
 
 
 @derivation
-def sum(model: Model, *of: str | int) -> int | float:
+def sum(model: ModelContext, *of: str | int) -> int | float:
     """All terms added: config keys, derivations or numbers."""
     total: int | float = 0
     for term in of:
@@ -23,7 +23,7 @@ def sum(model: Model, *of: str | int) -> int | float:
 
 
 @derivation
-def yarn_log_multiplier(model: Model) -> float | None:
+def yarn_log_multiplier(model: ModelContext) -> float | None:
     """A tenth of ``mscale_all_dim``: what attention grows by with the logarithm of the context's."""
     found = model.find("rope_parameters.mscale_all_dim")
     return None if found is None else 0.1 * model.number("rope_parameters.mscale_all_dim")

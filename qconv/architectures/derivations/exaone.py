@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from qconv.architectures.derivations.common import n_layer
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 
 
 @derivation
-def layer_types_exaone4(model: Model) -> list[str]:
+def layer_types_exaone4(model: ModelContext) -> list[str]:
     """All but the last of every few layers have a sliding window; ``sliding_window_pattern`` is that number.
 
     Or it is a word with a letter for each, L for local.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from qconv.architectures.derivations.common import n_head
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 
 
 @derivation
-def falcon_head_count_kv(model: Model) -> int:
+def falcon_head_count_kv(model: ModelContext) -> int:
     """Key and value heads: as the config says in the new decoder, in the old one a single one or one a query head.
 
     Old configs do not name the decoder: they have ``n_head_kv`` for the new one only.  ``num_kv_heads`` is not believed

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.architectures.derivations.rope import parameters
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation, maker
 from qconv.errors import FormatError, PlanError
 from qconv.files import beside, read_bytes
@@ -34,14 +34,14 @@ class _TokenizerFile(msgspec.Struct):
 
 
 @derivation
-def gemma_vocabulary(model: Model) -> int:
+def gemma_vocabulary(model: ModelContext) -> int:
     """Rows of the token embedding that stand for a token, as config.json says; the rest pads it to a round size."""
     rows = model.tensors[_EMBEDDING].shape[0] if _EMBEDDING in model.tensors else model.count("vocab_size")
     return min(rows, model.integer("vocab_size_per_layer_input", "vocab_size", default=rows))
 
 
 @derivation
-def gemma4_vocabulary(model: Model) -> int:
+def gemma4_vocabulary(model: ModelContext) -> int:
     """The same, but without a ``tokenizer.model`` the vocabulary is as large as ``tokenizer.json`` says."""
     rows = gemma_vocabulary(model)
     path = None if model.directory is None else beside(model.directory, "tokenizer.json")
@@ -55,7 +55,7 @@ def gemma4_vocabulary(model: Model) -> int:
 
 
 @derivation
-def gemma_sliding_window(model: Model) -> int | None:
+def gemma_sliding_window(model: ModelContext) -> int | None:
     """None where every layer sees everything; half of it on either side of a token for models that look both ways."""
     if model.find("sliding_window_pattern") == 1:
         return None
@@ -64,7 +64,7 @@ def gemma_sliding_window(model: Model) -> int | None:
 
 
 @derivation
-def is_sliding(model: Model) -> list[bool]:
+def is_sliding(model: ModelContext) -> list[bool]:
     """For each layer whether its attention is limited to the window."""
     kinds = model.find("layer_types")
     if not isinstance(kinds, list):
@@ -73,21 +73,21 @@ def is_sliding(model: Model) -> list[bool]:
 
 
 @derivation
-def for_each_layer(model: Model, key: str) -> list[int]:
+def for_each_layer(model: ModelContext, key: str) -> list[int]:
     """A config key's list, or its one number for all layers."""
     found = model.find(key)
     return found if isinstance(found, list) else [model.count(key)] * model.count("num_hidden_layers")
 
 
 @derivation
-def gemma3n_layer_types(model: Model) -> list[str]:
+def gemma3n_layer_types(model: ModelContext) -> list[str]:
     """Every fifth layer sees everything."""
     layers = range(1, model.count("num_hidden_layers") + 1)
     return ["sliding_attention" if n % 5 else "full_attention" for n in layers]
 
 
 @derivation
-def gemma3n_sparsity(model: Model) -> list[float]:
+def gemma3n_sparsity(model: ModelContext) -> list[float]:
     """The first ten layers of a deep model keep one activation in twenty."""
     layers = model.count("num_hidden_layers")
     sparse = 10 if layers > 10 else 0
@@ -95,7 +95,7 @@ def gemma3n_sparsity(model: Model) -> list[float]:
 
 
 @derivation
-def sparsity_in_deviations(model: Model) -> list[float]:
+def sparsity_in_deviations(model: ModelContext) -> list[float]:
     """``activation_sparsity_pattern`` as standard deviations above the mean, rounded where torch's icdf rounds."""
     pattern = model.find("activation_sparsity_pattern")
     if not isinstance(pattern, list) or not all(isinstance(s, int | float) and 0 <= s <= 1 for s in pattern):
@@ -113,7 +113,7 @@ def _deviations(fraction: np.float32) -> float:
 
 
 @derivation
-def n_altup_projection(model: Model) -> int:
+def n_altup_projection(model: ModelContext) -> int:
     """One for each alternating input but the first; PlanError where there are not four, which is all GGUF can hold."""
     if model.count("altup_num_inputs") != 4:
         raise model.lacks(["altup_num_inputs"], model.find("altup_num_inputs"), "4")
@@ -121,24 +121,24 @@ def n_altup_projection(model: Model) -> int:
 
 
 @condition
-def per_layer_inputs(model: Model) -> bool:
+def per_layer_inputs(model: ModelContext) -> bool:
     """Whether each layer has token embeddings of its own."""
     return bool(model.find("hidden_size_per_layer_input"))
 
 
 @condition
-def keys_are_values(model: Model) -> bool:
+def keys_are_values(model: ModelContext) -> bool:
     """Whether layers with full attention, or those that share an earlier layer's, have no values of their own."""
     return bool(model.find("attention_k_eq_v")) or shares_keys(model)
 
 
 @condition
-def shares_keys(model: Model) -> bool:
+def shares_keys(model: ModelContext) -> bool:
     """Whether the last layers use the keys and values of earlier ones."""
     return bool(model.find("num_kv_shared_layers"))
 
 
-def _of_full_layers(model: Model, key: str, own: str) -> Any:
+def _of_full_layers(model: ModelContext, key: str, own: str) -> Any:
     """The config's ``key``, else ``own`` from the first layer with full attention in ``per_layer_config``."""
     if (found := model.find(key)) is not None:
         return found
@@ -152,7 +152,7 @@ def _of_full_layers(model: Model, key: str, own: str) -> Any:
 
 
 @derivation
-def gemma4_head_dim(model: Model) -> int:
+def gemma4_head_dim(model: ModelContext) -> int:
     """Size of a head in layers with full attention."""
     found = _of_full_layers(model, "global_head_dim", "head_dim")
     if not isinstance(found, int) or not 0 < found <= 1 << 16:
@@ -161,7 +161,7 @@ def gemma4_head_dim(model: Model) -> int:
 
 
 @derivation
-def gemma4_head_count_kv(model: Model) -> int | list[int]:
+def gemma4_head_count_kv(model: ModelContext) -> int | list[int]:
     """Key and value heads, for each layer where those with full attention have another number."""
     sliding = model.count("num_key_value_heads", default=4)
     full = _of_full_layers(model, "num_global_key_value_heads", "num_key_value_heads")
@@ -171,7 +171,7 @@ def gemma4_head_count_kv(model: Model) -> int | list[int]:
 
 
 @derivation
-def gemma4_feed_forward(model: Model) -> int | list[int]:
+def gemma4_feed_forward(model: ModelContext) -> int | list[int]:
     """Width of the feed-forward part, doubled where layers share keys and values and the config says so."""
     width = model.count("intermediate_size")
     if not model.find("use_double_wide_mlp"):
@@ -181,7 +181,7 @@ def gemma4_feed_forward(model: Model) -> int | list[int]:
 
 
 @maker
-def rope_factors_proportional(model: Model) -> NDArray[np.float32]:
+def rope_factors_proportional(model: ModelContext) -> NDArray[np.float32]:
     """Factors for layers with full attention: the part of a head that does not rotate gets endless wavelengths."""
     rope = parameters(model)
     share = rope.get("partial_rotary_factor")

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from qconv.architectures.derivations.common import head_dim, n_layer
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 
 
 @derivation
-def rope_dimensions_half(model: Model) -> int:
+def rope_dimensions_half(model: ModelContext) -> int:
     """The part of a head that rotates: half of it where the config says nothing."""
     factor = model.find("rope_parameters.partial_rotary_factor")
     return int(head_dim(model) * (0.5 if factor is None else factor))
 
 
 @derivation
-def n_layer_nextn(model: Model) -> int:
+def n_layer_nextn(model: ModelContext) -> int:
     """The model's layers and those it has for further tokens."""
     return n_layer(model) + model.count("num_nextn_predict_layers", default=0)
 
 
 @derivation
-def n_layer_nextn_there(model: Model) -> int:
+def n_layer_nextn_there(model: ModelContext) -> int:
     """The same, as far as the checkpoint holds them: many leave out those for further tokens."""
     layers = n_layer(model)
     return n_layer_nextn(model) if f"layers.{layers}.eh_proj.weight" in model.tensors else layers

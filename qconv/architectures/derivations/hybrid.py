@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from qconv.architectures.derivations.common import n_head_kv, n_layer
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation
 from qconv.errors import PlanError
 
 _ATTENTION = ("attention", "full_attention", "*")
 
 
-def layer_kinds(model: Model) -> list[str] | None:
+def layer_kinds(model: ModelContext) -> list[str] | None:
     """What the config calls each layer; a string has a letter for each.
 
     PlanError: it does not name every layer.
@@ -23,7 +23,7 @@ def layer_kinds(model: Model) -> list[str] | None:
     return [str(kind) for kind in found]
 
 
-def has_attention(model: Model) -> list[bool]:
+def has_attention(model: ModelContext) -> list[bool]:
     """Per layer; a config may name the kinds, the layers with attention, or how often they come."""
     layers = range(n_layer(model))
     if (kinds := layer_kinds(model)) is not None:
@@ -35,23 +35,23 @@ def has_attention(model: Model) -> list[bool]:
 
 
 @derivation
-def n_head_kv_by_layer(model: Model) -> list[int]:
+def n_head_kv_by_layer(model: ModelContext) -> list[int]:
     """Heads of keys and values; 0 in layers without attention."""
     heads = n_head_kv(model)
     return [heads if attention else 0 for attention in has_attention(model)]
 
 
 @condition
-def all_attention(model: Model) -> bool:
+def all_attention(model: ModelContext) -> bool:
     """No layer is a state space, and none has experts."""
     return all(has_attention(model)) and not _has_experts(model)
 
 
 @condition
-def all_attention_experts(model: Model) -> bool:
+def all_attention_experts(model: ModelContext) -> bool:
     """No layer is a state space; there are experts."""
     return all(has_attention(model)) and _has_experts(model)
 
 
-def _has_experts(model: Model) -> bool:
+def _has_experts(model: ModelContext) -> bool:
     return bool(model.find("num_experts_per_tok", "num_experts_per_token"))

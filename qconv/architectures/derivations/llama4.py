@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from qconv.architectures.derivations.common import n_layer
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation
 
 
 @derivation
-def llama4_layer_types(model: Model) -> list[str]:
+def llama4_layer_types(model: ModelContext) -> list[str]:
     """Layers without rotation see everything, the others chunks."""
     flags = model.find("no_rope_layers")
     if not isinstance(flags, list) or not flags:
@@ -18,6 +18,6 @@ def llama4_layer_types(model: Model) -> list[str]:
 
 
 @condition
-def all_full_attention(model: Model) -> bool:
+def all_full_attention(model: ModelContext) -> bool:
     kinds = model.find("layer_types")
     return isinstance(kinds, list) and all(kind == "full_attention" for kind in kinds)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from qconv.architectures.derivations.common import head_dim
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 
 
 @derivation
-def rope_dimensions_minimax(model: Model) -> int:
+def rope_dimensions_minimax(model: ModelContext) -> int:
     """``rotary_dim``; transformers 5 gives the part of a head instead."""
     if model.find("rotary_dim") is not None:
         return model.count("rotary_dim")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 
 
 @derivation
-def mpt_no_attention(model: Model) -> dict[str, Any]:
+def mpt_no_attention(model: ModelContext) -> dict[str, Any]:
     """The ``attn_config`` of a config without one: transformers' defaults."""
     return {}
 
 
 @derivation
-def mpt_head_count_kv(model: Model) -> int | None:
+def mpt_head_count_kv(model: ModelContext) -> int | None:
     """Key and value heads where several queries share one, else nothing."""
     kind = model.find("attn_config.attn_type")
     if kind == "multiquery_attention":
@@ -24,7 +24,7 @@ def mpt_head_count_kv(model: Model) -> int | None:
 
 
 @derivation
-def mpt_alibi_bias(model: Model) -> float:
+def mpt_alibi_bias(model: ModelContext) -> float:
     """Largest ALiBi bias; 0 where positions are not told by ALiBi."""
     if not (model.find("attn_config.alibi") if model.has("attn_config.alibi") else True):
         return 0.0

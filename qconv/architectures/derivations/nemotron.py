@@ -7,7 +7,7 @@ from typing import Any
 
 from qconv.architectures.derivations.common import n_embd, n_head, n_head_kv, n_layer
 from qconv.architectures.derivations.hybrid import has_attention, layer_kinds
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation, rename
 from qconv.errors import PlanError
 
@@ -15,27 +15,27 @@ _MTP_MODULES = {"layers.1.norm": "post_attention_layernorm", "layers.1.final_lay
 
 
 @derivation
-def rope_dimensions_nemotron(model: Model) -> int:
+def rope_dimensions_nemotron(model: ModelContext) -> int:
     """The part of the model's width that rotates, shared out among the heads."""
     rotated = int(model.number("rope_parameters.partial_rotary_factor") * n_embd(model))
     return rotated // max(1, n_head(model))
 
 
 @derivation
-def rope_scaling_factor_nemotron(model: Model) -> float | None:
+def rope_scaling_factor_nemotron(model: ModelContext) -> float | None:
     """The factor of whatever scaling there is; none without one."""
     key = "factor" if model.find("factor") else "rope_parameters.factor"
     return None if model.find(key) is None else model.number(key)
 
 
 @derivation
-def rope_scaling_type_nemotron(model: Model) -> str:
+def rope_scaling_type_nemotron(model: ModelContext) -> str:
     """Linear wherever there is a factor."""
     return "none" if rope_scaling_factor_nemotron(model) is None else "linear"
 
 
 @derivation
-def n_layer_named(model: Model) -> int:
+def n_layer_named(model: ModelContext) -> int:
     """As many layers as the config names."""
     found = model.find("layers_block_type", "hybrid_override_pattern")
     if not isinstance(found, list | str):
@@ -44,7 +44,7 @@ def n_layer_named(model: Model) -> int:
 
 
 @derivation
-def mtp_layers_nemotron(model: Model) -> int | None:
+def mtp_layers_nemotron(model: ModelContext) -> int | None:
     """Layers for further tokens; none when there are none.  PlanError: more than one, of which nothing is known."""
     count = model.count("num_nextn_predict_layers", default=0) if has_experts_nemotron(model) else 0
     if count > 1:
@@ -53,7 +53,7 @@ def mtp_layers_nemotron(model: Model) -> int | None:
 
 
 @derivation
-def n_layer_nemotron_h(model: Model) -> int:
+def n_layer_nemotron_h(model: ModelContext) -> int:
     """The model's layers and the one for a further token."""
     return n_layer(model) + (mtp_layers_nemotron(model) or 0)
 
@@ -71,12 +71,12 @@ def mtp_nemotron(name: str, config: Mapping[str, Any]) -> str:
 
 
 @condition
-def has_experts_nemotron(model: Model) -> bool:
+def has_experts_nemotron(model: ModelContext) -> bool:
     return model.has("num_experts_per_tok")
 
 
 @derivation
-def n_head_kv_nemotron_h(model: Model) -> list[int]:
+def n_head_kv_nemotron_h(model: ModelContext) -> list[int]:
     """Heads of keys and values by layer; 0 in layers without attention."""
     heads = n_head_kv(model)
     own = [heads if attention else 0 for attention in has_attention(model)]
@@ -84,7 +84,7 @@ def n_head_kv_nemotron_h(model: Model) -> list[int]:
 
 
 @derivation
-def feed_forward_by_layer(model: Model) -> list[int]:
+def feed_forward_by_layer(model: ModelContext) -> list[int]:
     """Sizes of feed-forward layers, or of experts; 0 in layers of another kind."""
     experts = has_experts_nemotron(model)
     size = model.count(*(("moe_intermediate_size",) if experts else ("intermediate_size", "n_inner", "hidden_dim")))

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from qconv.architectures.derivations.common import n_embd, n_head
 from qconv.architectures.derivations.rope import parameters
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation, maker
 from qconv.errors import PlanError
 
 
 @derivation
-def rotating_dimensions(model: Model) -> int:
+def rotating_dimensions(model: ModelContext) -> int:
     """Dimensions of a head that rotate: ``rotary_dim`` of Phi 2's first configs, or a share of all.
 
     The share is cut to a whole number before the heads divide it.
@@ -29,7 +29,7 @@ def rotating_dimensions(model: Model) -> int:
 
 
 @derivation
-def longrope_attention_factor(model: Model) -> float | None:
+def longrope_attention_factor(model: ModelContext) -> float | None:
     """What attention is scaled by for contexts longer than the model was first trained on; none without factors.
 
     ``sqrt(1 + ln s / ln n)`` for LongRoPE, ``0.1 ln s + 1`` for YaRN: ``n`` the first context, ``s`` how many times
@@ -50,18 +50,18 @@ def longrope_attention_factor(model: Model) -> float | None:
 
 
 @maker
-def longrope_long_factors(model: Model) -> NDArray[np.float32] | None:
+def longrope_long_factors(model: ModelContext) -> NDArray[np.float32] | None:
     """Factors of the frequencies for long contexts."""
     return _factors(model, "long_factor")
 
 
 @maker
-def longrope_short_factors(model: Model) -> NDArray[np.float32] | None:
+def longrope_short_factors(model: ModelContext) -> NDArray[np.float32] | None:
     """Factors of the frequencies for contexts within the first one."""
     return _factors(model, "short_factor") if parameters(model).get("long_factor") else None
 
 
-def _factors(model: Model, key: str) -> NDArray[np.float32] | None:
+def _factors(model: ModelContext, key: str) -> NDArray[np.float32] | None:
     factors = parameters(model).get(key)
     if not factors and key == "long_factor":
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePosixPath
 
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 from qconv.errors import FormatError, PlanError
 from qconv.files import beside, inside, read_json
@@ -14,7 +14,7 @@ _WORDS = {"mean": 1, "cls": 2, "lasttoken": 3}
 
 
 @derivation
-def pooling_type(model: Model) -> int | None:
+def pooling_type(model: ModelContext) -> int | None:
     """GGUF's number for the pooling that ``modules.json`` leads to; none without that file.
 
     PlanError: pooling llama.cpp cannot do.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qconv.architectures.derivations.common import head_dim, n_layer
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation, rename
 from qconv.errors import PlanError
 
@@ -34,7 +34,7 @@ def mtp_as_layers(name: str, config: Mapping[str, Any]) -> str:
 
 
 @derivation
-def n_layer_mtp(model: Model) -> int:
+def n_layer_mtp(model: ModelContext) -> int:
     """The model's layers and those for further tokens, as many as the checkpoint holds."""
     found = (_LAYER.match(name) for name in model.tensors)
     last = max((int(match[1]) for match in found if match), default=-1)
@@ -42,13 +42,13 @@ def n_layer_mtp(model: Model) -> int:
 
 
 @derivation
-def mtp_layers(model: Model) -> int | None:
+def mtp_layers(model: ModelContext) -> int | None:
     """Layers for further tokens; none when there are none."""
     return n_layer_mtp(model) - n_layer(model) or None
 
 
 @derivation
-def recurrent_layers(model: Model) -> list[bool] | None:
+def recurrent_layers(model: ModelContext) -> list[bool] | None:
     """Per layer, whether its attention is linear; layers for further tokens have full attention."""
     kinds = model.find("layer_types")
     if kinds is None:
@@ -59,14 +59,14 @@ def recurrent_layers(model: Model) -> list[bool] | None:
 
 
 @derivation
-def rope_dimensions_quarter(model: Model) -> int:
+def rope_dimensions_quarter(model: ModelContext) -> int:
     """The part of the head that rotates: a quarter where the config says nothing."""
     factor = model.find("rope_parameters.partial_rotary_factor")
     return int(head_dim(model) * (0.25 if factor is None else factor))
 
 
 @derivation
-def values_per_key(model: Model) -> int:
+def values_per_key(model: ModelContext) -> int:
     """Value heads of linear attention for each of its key heads."""
     keys, values = model.count("linear_num_key_heads"), model.count("linear_num_value_heads")
     if keys == 0 or values % keys:
@@ -75,25 +75,25 @@ def values_per_key(model: Model) -> int:
 
 
 @derivation
-def values_per_group(model: Model) -> int:
+def values_per_group(model: ModelContext) -> int:
     """Rows of a group of value heads that share a key head."""
     return values_per_key(model) * model.count("linear_value_head_dim")
 
 
 @derivation
-def query_key_rows(model: Model) -> int:
+def query_key_rows(model: ModelContext) -> int:
     """Rows of queries and keys before the values."""
     return 2 * model.count("linear_num_key_heads") * model.count("linear_key_head_dim")
 
 
 @derivation
-def mrope_sections_qwen35(model: Model) -> list[int] | None:
+def mrope_sections_qwen35(model: ModelContext) -> list[int] | None:
     """The class's own sections when the config has none."""
     return None if model.has("rope_parameters.mrope_section") else [11, 11, 10, 0]
 
 
 @derivation
-def layer_types_by_interval(model: Model) -> list[str]:
+def layer_types_by_interval(model: ModelContext) -> list[str]:
     """Full attention in every fourth layer, or as ``full_attention_interval`` says."""
     step = max(1, model.count("full_attention_interval", default=4))
     return ["full_attention" if (layer + 1) % step == 0 else "linear_attention" for layer in range(n_layer(model))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation
 from qconv.errors import PlanError
 from qconv.files import beside, read_bytes, read_json
@@ -12,7 +12,7 @@ _LARGEST_README = 16 << 20
 
 
 @condition
-def is_reranker(model: Model) -> bool:
+def is_reranker(model: ModelContext) -> bool:
     """The model card's heading, the folder's name or ``_name_or_path`` says so."""
     names = [str(model.find("_name_or_path")), str(model.find("model_type"))]
     if model.directory is not None:
@@ -24,16 +24,16 @@ def is_reranker(model: Model) -> bool:
 
 
 @derivation
-def token_yes(model: Model) -> int:
+def token_yes(model: ModelContext) -> int:
     return _token(model, "yes")
 
 
 @derivation
-def token_no(model: Model) -> int:
+def token_no(model: ModelContext) -> int:
     return _token(model, "no")
 
 
-def _token(model: Model, text: str) -> int:
+def _token(model: ModelContext, text: str) -> int:
     """The number of a token in ``tokenizer.json`` (or ``vocab.json``)."""
     if model.directory is not None:
         for file, path in (("tokenizer.json", ("model", "vocab")), ("vocab.json", ())):

@@ -10,27 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.architectures.derivations.common import head_dim
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.power import power
 from qconv.architectures.registry import derivation, maker
 
 _GGUF_TYPES = {"linear": "linear", "yarn": "yarn", "su": "longrope", "longrope": "longrope"}
 
 
-def parameters(model: Model) -> Mapping[str, Any]:
+def parameters(model: ModelContext) -> Mapping[str, Any]:
     """Parameters of layers with full attention."""
     rope = model.find("rope_parameters") or {}
     full = rope.get("full_attention", rope)
     return full if isinstance(full, Mapping) else {}
 
 
-def rope_type(model: Model) -> str | None:
+def rope_type(model: ModelContext) -> str | None:
     found = parameters(model).get("rope_type")
     return found.lower() if isinstance(found, str) else None
 
 
 @derivation
-def rope_scaling_type(model: Model) -> str | None:
+def rope_scaling_type(model: ModelContext) -> str | None:
     """GGUF's word for it; none for kinds that are no scaling, or are done by factors (llama3) or the table."""
     kind = rope_type(model)
     if kind in ("linear", "yarn") and parameters(model).get("factor") is None:
@@ -39,12 +39,12 @@ def rope_scaling_type(model: Model) -> str | None:
 
 
 @derivation
-def rope_scaling_factor(model: Model) -> float | None:
+def rope_scaling_factor(model: ModelContext) -> float | None:
     return parameters(model).get("factor") if rope_scaling_type(model) in ("linear", "yarn") else None
 
 
 @derivation
-def yarn(model: Model, *of: str) -> float | None:
+def yarn(model: ModelContext, *of: str) -> float | None:
     """The first of the parameters that is there, when the scaling is YaRN."""
     if rope_scaling_type(model) != "yarn":
         return None
@@ -53,7 +53,7 @@ def yarn(model: Model, *of: str) -> float | None:
 
 
 @derivation
-def rope_theta(model: Model) -> float | None:
+def rope_theta(model: ModelContext) -> float | None:
     found = parameters(model).get("rope_theta")
     if found is not None and not isinstance(found, int | float):
         raise model.lacks(["rope_theta"], found, "a number")
@@ -61,18 +61,18 @@ def rope_theta(model: Model) -> float | None:
 
 
 @derivation
-def mrope_sections(model: Model) -> list[int] | None:
+def mrope_sections(model: ModelContext) -> list[int] | None:
     """Dimensions that turn with time, height, width and a spare one."""
     found = model.find("rope_parameters.mrope_section")
     return (list(found) + [0] * 4)[:4] if isinstance(found, list) else None
 
 
-def rope_llama3(model: Model) -> bool:
+def rope_llama3(model: ModelContext) -> bool:
     return rope_type(model) == "llama3"
 
 
 @maker
-def rope_factors_llama3(model: Model) -> NDArray[np.float32] | None:
+def rope_factors_llama3(model: ModelContext) -> NDArray[np.float32] | None:
     """What each frequency is divided by, by transformers' ``_compute_llama3_parameters``.
 
     Wavelengths are float32, as torch computes them, where a number over a tensor is the tensor's reciprocal times the
@@ -102,18 +102,18 @@ _LLAMA3_DEFAULTS = (("factor", 8.0), ("low_freq_factor", 1.0), ("high_freq_facto
 
 
 @maker
-def rope_factors_long(model: Model) -> NDArray[np.float32] | None:
+def rope_factors_long(model: ModelContext) -> NDArray[np.float32] | None:
     """LongRoPE's factors for long contexts."""
     return _listed(model, "long_factor")
 
 
 @maker
-def rope_factors_short(model: Model) -> NDArray[np.float32] | None:
+def rope_factors_short(model: ModelContext) -> NDArray[np.float32] | None:
     """LongRoPE's factors up to the original context."""
     return _listed(model, "short_factor")
 
 
-def _listed(model: Model, key: str) -> NDArray[np.float32] | None:
+def _listed(model: ModelContext, key: str) -> NDArray[np.float32] | None:
     """A list of factors; PlanError when only one of the two is there, or its length is not half a head's rotation."""
     rope = parameters(model)
     if not rope.get("long_factor") and not rope.get("short_factor"):

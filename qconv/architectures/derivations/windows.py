@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from qconv.architectures.derivations.common import n_layer
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 
 
 @derivation
-def sliding_window_layers(model: Model, period: int) -> list[bool] | None:
+def sliding_window_layers(model: ModelContext, period: int) -> list[bool] | None:
     """Per layer, whether it has a window; without ``layer_types`` all but the last of each ``period`` layers.
 
     None when the config names no window.
