@@ -1,7 +1,6 @@
 """Carries out what ``formats/architectures/`` declares: names, shapes, operations, metadata."""
 
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
-from qconv.architectures.stored import stored_type
 from qconv.architectures.table import classes, names
 from qconv.architectures.tensors import MappedTensor
 
@@ -14,5 +13,4 @@ __all__ = [
     "resolve",
     "resolve_gguf",
     "resolve_plain",
-    "stored_type",
 ]

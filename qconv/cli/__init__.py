@@ -13,7 +13,7 @@ def main() -> None:
     gc.set_threshold(70_000)
     try:
         _prepare_streams()
-        from qconv.cli.outcome import run
+        from qconv.cli.run import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # pressed before anything began

@@ -71,12 +71,11 @@ def architectures(
 def _table_name(name: str) -> str:
     """The table of that name, or of the class of that name, in any case."""
     from qconv.architectures.table import classes, names
-    from qconv.errors import UsageError
-    from qconv.policy import nearest
+    from qconv.errors import UsageError, nearest
 
     by_name = {cls.lower(): of for cls, of in classes().items()} | {n.lower(): n for n in names()}
     if name.lower() not in by_name:
-        near = nearest(name.lower(), by_name)[:5]
+        near = nearest(name.lower(), by_name, most=5)
         raise UsageError(f"unknown architecture '{name}'", hint=f"nearest: {', '.join(near)}")
     return by_name[name.lower()]
 

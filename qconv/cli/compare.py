@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qconv.cli.options import Debug, Json
-from qconv.cli.values import shape_text, value_object, value_text
+from qconv.cli.values import value_object, value_text
+from qconv.types import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,12 +57,11 @@ def compare(
     from qconv.compare import compare as run
     from qconv.compare import open_side
     from qconv.compare.plot import check_plot, draw
-    from qconv.convert.cores import usable
 
     if plot is not None:
         check_plot(plot)
     with closing(open_side(reference)) as a, closing(open_side(other)) as b:
-        found = run(a, b, threads=threads or usable())
+        found = run(a, b, threads=threads)
     if plot is not None:
         draw(found, plot)
     if as_json:

@@ -1,4 +1,4 @@
-"""Tokenizer files of a checkpoint directory → ``tokenizer.*`` metadata, as llama.cpp's converter writes it.
+"""Tokenizer files of a checkpoint → ``tokenizer.*`` metadata, as llama.cpp's converter writes it.
 
 One file per kind of tokenizer:
 
@@ -25,14 +25,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from qconv.errors import TableError, TokenizerError
-from qconv.tokenizers.job import Job, OtherKind
-from qconv.tokenizers.source import Source
+from qconv.storage import Folder
+from qconv.tokenizers.context import Context, NotThisTokenizer
+from qconv.tokenizers.files import TokenizerFiles
+from qconv.tokenizers.pre_tokenizer import check_pre
 from qconv.tokenizers.tables import Attempt, Fixed, Options, tables
 from qconv.types import Metadata, Value
+
+__all__ = ["KINDS", "check_pre", "metadata"]
 
 KINDS = (
     "gpt2",
@@ -52,14 +55,14 @@ KINDS = (
 
 
 def metadata(
-    directory: Path,
+    folder: Folder,
     config: Mapping[str, Any],
     *,
     kind: str | Sequence[str],
     options: Mapping[str, Any] | None = None,
     pre: str | None = None,
 ) -> Metadata:
-    """The ``tokenizer.*`` keys for the tokenizer files in ``directory``, in the order llama.cpp writes them.
+    """The ``tokenizer.*`` keys for the tokenizer files in ``folder``, in the order llama.cpp writes them.
 
     ``config``: the model's config completed with defaults, a multimodal one's text part at the top; ``vocab_size`` is
     taken from it.  ``kind``: a kind, a preset, or several that are tried until one finds its files.  ``options``: as
@@ -68,20 +71,20 @@ def metadata(
     Raises ``TokenizerError`` (files missing, vocabulary larger than the embedding, unknown pre-tokenizer) and
     ``FormatError``.
     """
-    source = Source(directory)
+    files = TokenizerFiles(folder)
     said = Options.of(options or {})
-    missed: OtherKind | None = None
+    missed: NotThisTokenizer | None = None
     for attempt in _attempts([kind] if isinstance(kind, str) else kind):
-        job = Job(source, config, Options.with_(attempt, said), pre)
+        context = Context(files, config, Options.with_(attempt, said), pre)
         try:
-            keys = _fixed(job, job.options.before) | _make(attempt.kind, job)
-        except OtherKind as e:
+            keys = _fixed(context, context.options.before) | _make(attempt.kind, context)
+        except NotThisTokenizer as e:
             # the last kind tried is the common one; its traceback would keep this frame, and so all that was read
             missed = e.with_traceback(None)
             continue
-        sized = job.options.after_vocab_size.get(str(config.get("vocab_size")), {})
-        return keys | _fixed(job, sized) | _fixed(job, job.options.after)
-    raise missed or TokenizerError("no kind of tokenizer to try", file=directory)
+        sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
+        return keys | _fixed(context, sized) | _fixed(context, context.options.after)
+    raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)
 
 
 def _attempts(kinds: Sequence[str]) -> list[Attempt]:
@@ -100,17 +103,17 @@ def _attempts(kinds: Sequence[str]) -> list[Attempt]:
     return found
 
 
-def _make(kind: str, job: Job) -> Metadata:
+def _make(kind: str, context: Context) -> Metadata:
     if kind == "none":
         return {"tokenizer.ggml.model": Value.string("none")}
-    made: Metadata = importlib.import_module(f"qconv.tokenizers.{kind}").make(job)
+    made: Metadata = importlib.import_module(f"qconv.tokenizers.{kind}").make(context)
     return made
 
 
-def _fixed(job: Job, fixed: Fixed) -> Metadata:
+def _fixed(context: Context, fixed: Fixed) -> Metadata:
     keys: Metadata = {}
     for name, given in fixed.items():
-        value = job.source.tokenizer_config.get(given) if isinstance(given, str) else given
+        value = context.files.tokenizer_config.get(given) if isinstance(given, str) else given
         if isinstance(value, bool):
             keys[f"tokenizer.ggml.{name}"] = Value.boolean(value)
         elif isinstance(value, int) and 0 <= value < 1 << 32:
