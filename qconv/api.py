@@ -82,8 +82,8 @@ def convert(
 
     ``output``: a directory that exists, or for a single type the file.  ``options``: the other fields of
     ``qconv.options.ConvertOptions`` and ``RunOptions``, named as on the command line (``tensor_types=(("ffn_down",
-    "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``, ``force=True``, ...); sizes are
-    in bytes.  ``progress`` is told how it goes on.
+    "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``, ``force=True``, ...); sizes
+    are in bytes.  ``progress`` is told how it goes on.
 
     Raises UsageError for an option or a value that does not exist before any file is touched, and every
     ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.

@@ -24,7 +24,7 @@ def read_object(folder: Folder, name: str, limit: int = LARGEST_SMALL_FILE) -> d
     """The JSON object in a file of ``folder``; raises as ``read_json``, and FormatError for any other value."""
     value = read_json(folder, name, limit)
     if not isinstance(value, dict):
-        raise FormatError("is no JSON object", file=folder.locate(name))
+        raise FormatError("is not a JSON object", file=folder.locate(name))
     return value
 
 

@@ -15,11 +15,12 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Rows: TypeAlias = NDArray[Any]
+Rows: TypeAlias = "NDArray[Any]"
 
 
 @dataclass(frozen=True, slots=True)

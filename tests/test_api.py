@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,16 +96,36 @@ def test_convert_and_open(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_a_slash_asks_for_a_directory(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="missing: is no directory"):
+    with pytest.raises(UsageError, match="missing: --output: is not a directory"):
         qconv.convert(checkpoint, "bf16", output=f"{tmp_path}/missing/")
     assert not list(tmp_path.iterdir())
 
 
-def test_convert_is_callable_whichever_way_it_is_imported(checkpoint: Path, tmp_path: Path) -> None:
-    code = "import qconv.convert, qconv, sys; print(*qconv.convert(sys.argv[1], 'f16', output=sys.argv[2]))"
-    file = tmp_path / "x.gguf"
-    run = subprocess.run([sys.executable, "-c", code, checkpoint, file], capture_output=True, text=True, check=True)
-    assert run.stdout == f"{file}\n"
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"search": "bogus"}, "unknown search 'bogus'.*one of reference, thorough"),
+        ({"serach": "thorough"}, "there is no option 'serach'.*known: search"),
+        ({"type": "q4_k_n"}, "unknown type 'q4_k_n'.*known: q4_k_"),
+        ({"tensor_types": (("ffn", "q4_k_x"),)}, "unknown block type 'q4_k_x'"),
+        ({"tensor_types": "ffn=q4_k"}, "an option has a value that cannot be"),
+        ({"override_kv": ("a=b",)}, "malformed metadata override"),
+        ({"pre": "qwen-2"}, "no pre-tokenizer is called 'qwen-2'"),
+        ({"include_weights": ("a",), "exclude_weights": ("b",)}, "cannot be used together"),
+        ({"split_max_size": 0}, "shards of 0 bytes hold nothing"),
+        ({"threads": 0}, "0 threads cannot convert anything"),
+        ({"memory": "400MB"}, "an option has a value that cannot be"),
+        ({"pure": "no"}, "an option has a value that cannot be"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_wrong_options_are_refused_before_any_file_is_touched(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    """There is no source: what is wrong with the options is said first."""
+    with pytest.raises(UsageError, match=said):
+        qconv.convert(tmp_path / "none", output=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_is_typed(tmp_path: Path) -> None:

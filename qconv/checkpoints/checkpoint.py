@@ -55,6 +55,11 @@ class Checkpoint:
         return self.folder.location if self.name is None else self.folder.locate(self.name)
 
     @property
+    def path(self) -> Path:
+        """The location of a checkpoint on this machine."""
+        return Path(self.location)
+
+    @property
     def directory(self) -> Path | None:
         """The folder on this machine; None when it is somewhere else."""
         return self.folder.path if isinstance(self.folder, LocalFolder) else None

@@ -25,7 +25,9 @@ def read_config(folder: Folder) -> dict[str, Any] | None:
 
     Raises ``FormatError`` when it is no JSON object, ``InputError`` when it cannot be read.
     """
-    return read_object(folder, "config.json", _LARGEST_CONFIG) if folder.has("config.json") else None
+    name = "config.json"
+    there = folder.has(name) or name in folder.names()  # if that is no file, reading says so
+    return read_object(folder, name, _LARGEST_CONFIG) if there else None
 
 
 def shards(folder: Folder) -> tuple[str, ...]:
@@ -134,6 +136,6 @@ def _nothing(folder: Folder, names: list[str]) -> InputError:
         listed = ", ".join(map(str, nested[:_NAMED])) + (", ..." if len(nested) > _NAMED else "")
         hint = f"give {'one of its folders' if len(nested) > 1 else 'the folder'}: {listed}"
         return InputError("holds no weights itself", file=folder.location, hint=hint)
-    if not names and isinstance(folder, LocalFolder) and not any(folder.path.iterdir()):
+    if not names:
         return InputError("is an empty directory", file=folder.location)
     return InputError("holds no weights: no .safetensors file is in it", file=folder.location)

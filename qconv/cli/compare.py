@@ -54,9 +54,8 @@ def compare(
     """
     from contextlib import closing
 
+    from qconv.compare import check_plot, draw, open_side
     from qconv.compare import compare as run
-    from qconv.compare import open_side
-    from qconv.compare.plot import check_plot, draw
 
     if plot is not None:
         check_plot(plot)

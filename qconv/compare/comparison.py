@@ -100,7 +100,7 @@ def compare(
     paired = [n for n in both if n not in reshaped]
     sink = _Differences(reference, other, paired)
     works = [pipeline.as_read(name, ours[name]) for name in paired]
-    segments = pipeline.segments([(work, 0, work.rows if work.columns else 0) for work in works])
+    segments = pipeline.segments([(work, 0, work.rows) for work in works])
     pipeline.run(segments, sink, threads=threads, progress=progress)
     return Comparison(
         keys=_keys(reference.metadata, other.metadata, () if types_count else _OF_A_TYPE),

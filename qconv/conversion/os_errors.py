@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qconv.errors import OutputError
 
-KEPT = "what is done is kept; the same command goes on from there"
+KEPT = "what is done is kept; the same command resumes it"
 
 _HINTS = {
     errno.ENOSPC: f"free some space; {KEPT}",

@@ -1,7 +1,7 @@
 """The engine: a pool of threads takes row blocks, reads and encodes them, and hands them to a sink.
 
-It knows no files.  ``works_of`` makes work of plans, ``as_read`` of any lazy tensor; ``share`` and ``segments`` say which
-rows of it; ``run`` does it.  Memory is bounded by what tensors and encodings declare.
+It knows no files.  ``works_of`` makes work of plans, ``as_read`` of any lazy tensor; ``share`` and ``segments`` say
+which rows of it; ``run`` does it.  Memory is bounded by what tensors and encodings declare.
 """
 
 from qconv.pipeline.cores import usable as usable_cores

@@ -45,7 +45,8 @@ class TensorWork:
 
     @property
     def rows(self) -> int:
-        return n_rows(self.tensor)
+        """Rows to be read: none where they are empty."""
+        return n_rows(self.tensor) if self.columns else 0
 
     @property
     def columns(self) -> int:

@@ -60,7 +60,8 @@ def check(folder: Folder, model: Resolved) -> list[str]:
         found = output.tensor.shape[1 if name["part"] in ("attn_output", "ffn_down") else 0]
         if expected and found not in expected and name["part"] not in warnings:
             warnings[name["part"]] = (
-                f"{_source(output)} is {shape_text(output.tensor.shape)}; by config.json its {found} should be {expected[0]}: "
+                f"{_source(output)} is {shape_text(output.tensor.shape)}; by config.json its {found} should be"
+                f" {expected[0]}: "
                 "are they of the same model? llama.cpp may not load the file"
             )
     return list(warnings.values())

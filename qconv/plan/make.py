@@ -127,8 +127,9 @@ def _dequantized(tensor: LazyTensor, block_type: str) -> LazyTensor:
 def _check_dimensions(location: str, infos: Sequence[TensorInfo]) -> None:
     for info in infos:
         if len(info.shape) > gguf.limits.DIMENSIONS:
+            most = gguf.limits.DIMENSIONS
             raise PlanError(
-                f"has {len(info.shape)} dimensions, {shape_text(info.shape)}; a GGUF file holds at most {gguf.limits.DIMENSIONS}",
+                f"has {len(info.shape)} dimensions, {shape_text(info.shape)}; a GGUF file holds at most {most}",
                 file=location,
                 tensor=info.name,
                 hint="leave the tensor out of the file, or fold two of its dimensions into one",

@@ -1,8 +1,8 @@
 """The plan: everything decided before a weight is read.
 
 A ``Plan`` is one output (one ``--type``) of one source: its metadata, and for every output tensor its name, shape,
-block type, lazy tensor, place and size.  It is made from headers alone, so a dry run is exact, disk space can be checked,
-and any part of it can be carried out by any process in any order.
+block type, lazy tensor, place and size.  It is made from headers alone, so a dry run is exact, disk space can be
+checked, and any part of it can be made by any process in any order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which block type each tensor gets, in llama.cpp's two stages: what its converter writes, what its quantizer makes of it.
+"""Which block type each tensor gets, in llama.cpp's two stages: what its converter writes, what its quantizer chooses.
 
 Mixes say what differs between types, the user's overrides come on top.
 """

@@ -1,4 +1,4 @@
-"""llama.cpp's first stage: the types its converter writes, before anything quantizes them (``formats/converter.toml``)."""
+"""llama.cpp's first stage: the types its converter writes before anything quantizes them (``converter.toml``)."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A mix: the first rule that applies decides, ``type`` where none does.
 
-    ``file_type`` goes into ``general.file_type``; a built-in mix's follows from its name.  ``bits`` are bits per weight of Llama 3 8B.  Types in
-    ``needs_imatrix`` are refused without an importance matrix.  With ``extends``, a mix's rules come before those of
-    the built-in mix it names, and what it leaves out is taken from there.
+    ``file_type`` goes into ``general.file_type``; a built-in mix's follows from its name.  ``bits`` are bits per
+    weight of Llama 3 8B.  Types in ``needs_imatrix`` are refused without an importance matrix.  With ``extends``, a
+    mix's rules come before those of the built-in mix it names, and what it leaves out is taken from there.
     """
 
     file_type: int | None = None

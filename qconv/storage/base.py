@@ -74,14 +74,14 @@ class Folder(Protocol):
         ...
 
     def names(self, below: str = "") -> list[str]:
-        """Names of the files right in it, or in its folder ``below``, sorted; none when there is no such folder.
+        """Names of what is right in it, or in its folder ``below``, sorted; none when there is no such folder.
 
         Raises InputError when it cannot be listed.
         """
         ...
 
     def has(self, name: str) -> bool:
-        """Whether something other than a folder has that name; False for names that lead out."""
+        """Whether there is such a file; False for names that lead out of the folder."""
         ...
 
     def locate(self, name: str) -> str:

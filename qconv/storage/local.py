@@ -39,14 +39,12 @@ class LocalFolder:
         if below and not self._inside(below).is_dir():
             return []
         try:
-            with os.scandir(self.path / below) as entries:
-                return sorted(entry.name for entry in entries if not entry.is_dir())
+            return sorted(os.listdir(self.path / below))
         except OSError as e:
             raise InputError(f"cannot be listed: {e.strerror}", file=self.path) from e
 
     def has(self, name: str) -> bool:
-        path = self.path / name
-        return is_inside(name) and os.path.lexists(path) and not path.is_dir()  # False for names too long, too
+        return is_inside(name) and os.path.isfile(self.path / name)  # False for names too long, too
 
     def locate(self, name: str) -> str:
         return str(self.path / name)
@@ -111,8 +109,9 @@ class LocalFile:
         if not hasattr(os, "posix_fadvise"):
             return
         with suppress(OSError):
-            for start in range(0, min(size, self.size), _PREFETCH_STEP):
-                step = min(_PREFETCH_STEP, size - start)
+            stop = min(size, self.size)
+            for start in range(0, stop, _PREFETCH_STEP):
+                step = min(_PREFETCH_STEP, stop - start)
                 os.posix_fadvise(self._descriptor, start, step, os.POSIX_FADV_WILLNEED)
 
     def close(self) -> None:

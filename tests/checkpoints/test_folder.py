@@ -129,15 +129,17 @@ def test_a_hub_cache_is_a_folder_of_links(tmp_path):
         assert list(opened.tensors) == ["a"]
 
 
-def test_other_links_out_of_the_folder_are_refused(tmp_path):
-    p.save(tmp_path / "private" / "weights.safetensors", {"a": A})
-    folder = tmp_path / "download"
+def test_a_users_own_links_are_followed(tmp_path):
+    p.save(tmp_path / "disk" / "weights.safetensors", {"a": A})
+    (tmp_path / "disk" / "config.json").write_text('{"model_type": "x"}')
+    folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "model.safetensors").symlink_to(tmp_path / "private" / "weights.safetensors")
-    with pytest.raises(FormatError, match="is a link that leads out of the folder"):
-        checkpoints.open(folder)
-    with checkpoints.open(folder / "model.safetensors") as opened:  # what the user names is followed
-        assert list(opened.tensors) == ["a"]
+    (folder / "model.safetensors").symlink_to(tmp_path / "disk" / "weights.safetensors")
+    (folder / "config.json").symlink_to(tmp_path / "disk" / "config.json")
+    for given in (folder, folder / "model.safetensors"):
+        with checkpoints.open(given) as opened:
+            assert list(opened.tensors) == ["a"]
+            assert opened.config == {"model_type": "x"}
 
 
 def test_links_that_lead_nowhere_are_told(tmp_path):

@@ -87,4 +87,4 @@ def test_a_key_that_is_no_number_of_shards(tmp_path):
     path = tmp_path / "m.gguf"
     path.write_bytes(packing.file([packing.key("split.count", packing.F32_VALUE, struct.pack("<f", 3))]))
     with checkpoints.open(path) as opened:
-        assert opened.files == (path,)
+        assert [file.path for file in opened.files] == [path]

@@ -59,7 +59,7 @@ def test_every_code(tmp_path, dtype, decode):
     folder(tmp_path, {"w": every}, None, {"w": dtype})
     with checkpoints.open(tmp_path) as opened:
         assert opened.tensors["w"] == TensorInfo("w", "F32", (2, 128))
-        assert opened.stored["w"] == TensorInfo("w", dtype, (2, 128))
+        assert opened.stored["w"].location.info == TensorInfo("w", dtype, (2, 128))
         rows = opened.read("w", 0, 2)
     expected = np.array([decode(code) for code in range(256)], np.float32).reshape(2, 128)
     assert rows.view(np.uint32).tolist() == np.where(np.isnan(expected), rows, expected).view(np.uint32).tolist()

@@ -135,7 +135,7 @@ def test_names_of_files_are_printed_escaped(qconv: Run, tmp_path: Path) -> None:
 def test_options_that_are_values_of_others_change_nothing(qconv: Run, tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"\0" * 7)
-    refused = qconv("convert", broken, "--type", "bf16", "--pre", "--json", "--arch", "--debug")
+    refused = qconv("convert", broken, "--type", "bf16", "--arch", "--json", "--include-weights", "--debug")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.count("\n") == 1
 

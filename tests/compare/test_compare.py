@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from qconv.compare import compare, open_side
+from qconv.tensors import StoredTensor
 
 WEIGHTS = np.random.default_rng(3).standard_normal((8, 64)).astype(np.float32)
 
@@ -160,7 +161,7 @@ def test_ctrl_c_does_not_wait_for_a_read_that_hangs(tmp_path, monkeypatch):
 
     path = file(tmp_path / "a.gguf")
     with closing(open_side(path)) as one, closing(open_side(path)) as two:
-        monkeypatch.setattr(type(two), "read", hang)
+        monkeypatch.setattr(StoredTensor, "read", hang)
         try:
             with pytest.raises(KeyboardInterrupt):
                 compare(one, two)

@@ -83,7 +83,7 @@ def test_same_bytes_as_the_gguf_package(tmp_path):
         "tokens": Value.array(ValueType.STRING, ["a", "bb", "ü" * 300]),
         "scores": Value.array(ValueType.FLOAT32, [0.5, -1.25]),
         "flag": Value.boolean(False),
-        "big": Value.uint64(2**40),
+        "big": Value(ValueType.UINT64, 2**40),
     }
     shapes = {"one": ("F32", (3, 40)), "two": ("F16", (2, 5, 7)), "three": ("Q8_0", (4, 32))}
     tensors = [TensorInfo(name, *kind) for name, kind in shapes.items()]
@@ -123,7 +123,7 @@ def test_impossible_tensors_are_refused(tensors, complaint):
         Value.array(ValueType.STRING, [1]),
         Value(ValueType.ARRAY, [1]),
         Value.array(ValueType.ARRAY, [[1]]),
-        Value.uint64(2**64),
+        Value(ValueType.UINT64, 2**64),
         Value(ValueType.INT16, "1"),
     ],
 )
@@ -132,7 +132,9 @@ def test_values_out_of_range_are_refused(value):
         gguf.header({"key": value}, [])
 
 
-@pytest.mark.parametrize("alignment", [Value.uint32(0), Value.uint32(48), Value.uint32(1 << 21), Value.uint64(32)])
+@pytest.mark.parametrize(
+    "alignment", [Value.uint32(0), Value.uint32(48), Value.uint32(1 << 21), Value(ValueType.UINT64, 32)]
+)
 def test_unusable_alignments_are_refused(alignment):
     with pytest.raises(UsageError, match="alignment"):
         gguf.header({"general.alignment": alignment}, [])

@@ -9,11 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from qconv.convert import Options, fit, run, syncer
-from qconv.convert.options import Part
+from qconv.conversion import journal_writer
 from qconv.errors import QconvError
+from qconv.options import Part, RunOptions
+from qconv.pipeline import sizing
 from qconv.plan import Plan
-from tests.convert.fakes import Copy, MemoryReader, Sketch, plan, some
+from tests.conversion.fakes import Copy, Memory, Sketch, plan, run, some
 
 WEIGHTS = {f"blk.{i}": some(i, 400, 32) for i in range(6)}
 ENCODED = {n: w.tobytes() for n, w in WEIGHTS.items()}
@@ -26,11 +27,11 @@ def made(shards: int = 2) -> Plan:
 
 
 def main(directory: str, seconds: str, part: str | None = None) -> int:
-    fit.ROW_BLOCK, syncer.BYTES, syncer.SECONDS = ROW_BLOCK, BYTES, SECONDS
+    sizing.ROW_BLOCK, journal_writer.BYTES, journal_writer.SECONDS = ROW_BLOCK, BYTES, SECONDS
     print("ready", flush=True)
-    reader = MemoryReader(WEIGHTS, before=lambda: time.sleep(float(seconds)))
+    memory = Memory(WEIGHTS, before=lambda: time.sleep(float(seconds)))
     try:
-        run([made()], reader, [Path(directory)], Options(threads=2, part=Part.parse(part) if part else None))
+        run([made()], memory, [Path(directory)], RunOptions(threads=2, part=Part.parse(part) if part else None))
     except QconvError as e:
         print(e, flush=True)
         return e.exit_code

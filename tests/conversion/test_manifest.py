@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from qconv import __version__
-from qconv.convert import Options, manifest, run
+from qconv.conversion import manifest
 from qconv.errors import FormatError, OutputError
-from tests.convert.fakes import Copy, MemoryReader, Sketch, expected, left_over, plan, some
-from tests.convert.test_faults import CALLS, faults, outcome
+from qconv.options import RunOptions
+from qconv.storage import FileIdentity
+from tests.conversion.fakes import Copy, Memory, Sketch, expected, left_over, plan, run, some
+from tests.conversion.test_faults import CALLS, faults, outcome
 
 WEIGHTS = {"a": some(1, 40, 32), "b": some(2, 30, 32)}
 
@@ -23,7 +25,7 @@ def made(directory: Path, shards: int = 1):  # type: ignore[no-untyped-def]
     source.write_bytes(b"weights")
     facts = source.stat()
     sketches = [Sketch("a", Copy("a", (40, 32), "BF16"), "BF16"), Sketch("b", Copy("b", (30, 32), "F32", 0.5), "F32")]
-    return plan("x.gguf", sketches, shards=shards, sources=[(str(source), 7, facts.st_mtime_ns)])
+    return plan("x.gguf", sketches, shards=shards, sources=[FileIdentity(str(source), 7, str(facts.st_mtime_ns))])
 
 
 def halved() -> bytes:
@@ -35,8 +37,8 @@ def halved() -> bytes:
 @pytest.mark.parametrize("shards", [1, 2])
 def test_it_says_where_everything_comes_from(tmp_path: Path, shards: int) -> None:
     whole = made(tmp_path, shards)
-    options = Options(manifest=True, record={"type": "sketch"})
-    (result,) = run([whole], MemoryReader(WEIGHTS), [tmp_path], options)
+    options = RunOptions(manifest=True)
+    (result,) = run([whole], Memory(WEIGHTS), [tmp_path], options, record={"type": "sketch"})
     assert result.manifest == tmp_path / f"{whole.files[0].name}.json"
     said = json.loads(result.manifest.read_bytes())
     assert said["qconv"] == __version__
@@ -60,27 +62,27 @@ def test_any_call_may_fail(tmp_path: Path, call: str) -> None:
         final, beside = directory / "x.gguf", directory / "x.gguf.json"
         final.write_bytes(b"old")
         beside.write_text('{"qconv_manifest": 1, "of": "old"}')
-        options = Options(manifest=True, force=True)
-        outcome(run, [whole], MemoryReader(WEIGHTS), [directory], options, disk=disk)
+        options = RunOptions(manifest=True, force=True)
+        outcome(run, [whole], Memory(WEIGHTS), [directory], options, disk=disk)
         if beside.exists() and b'"old"' in beside.read_bytes():
             assert final.read_bytes() == b"old"
-        run([whole], MemoryReader(WEIGHTS), [directory], options)
+        run([whole], Memory(WEIGHTS), [directory], options)
         assert final.read_bytes() == expected(whole, {"a": WEIGHTS["a"].tobytes(), "b": halved()})[0]
         assert manifest.read(beside).files[0].size == whole.size
         assert left_over(directory) == ["source.safetensors", "x.gguf", "x.gguf.json"]
 
 
 def test_the_manifest_of_a_replaced_file_goes(tmp_path: Path) -> None:
-    run([made(tmp_path)], MemoryReader(WEIGHTS), [tmp_path], Options(manifest=True))
-    run([made(tmp_path)], MemoryReader(WEIGHTS), [tmp_path], Options(force=True))
+    run([made(tmp_path)], Memory(WEIGHTS), [tmp_path], RunOptions(manifest=True))
+    run([made(tmp_path)], Memory(WEIGHTS), [tmp_path], RunOptions(force=True))
     assert left_over(tmp_path) == ["source.safetensors", "x.gguf"]
 
 
 def test_a_file_that_is_no_manifest_stays(tmp_path: Path) -> None:
     (tmp_path / "x.gguf.json").write_text('{"mine": 1}')
     with pytest.raises(OutputError, match="json: exists already"):
-        run([made(tmp_path)], MemoryReader(WEIGHTS), [tmp_path], Options(manifest=True))
-    run([made(tmp_path)], MemoryReader(WEIGHTS), [tmp_path])
+        run([made(tmp_path)], Memory(WEIGHTS), [tmp_path], RunOptions(manifest=True))
+    run([made(tmp_path)], Memory(WEIGHTS), [tmp_path])
     assert (tmp_path / "x.gguf.json").read_text() == '{"mine": 1}'
 
 
@@ -88,8 +90,8 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     whole, odd = made(tmp_path), "m\udcff"
     tensors = (dataclasses.replace(whole.tensors[0], name=odd), whole.tensors[1])
     whole = dataclasses.replace(whole, tensors=tensors)
-    options = Options(manifest=True, record={"imatrix": odd, "mix": "größer"})
-    (result,) = run([whole], MemoryReader(WEIGHTS), [tmp_path], options)
+    record = {"imatrix": odd, "mix": "größer"}
+    (result,) = run([whole], Memory(WEIGHTS), [tmp_path], RunOptions(manifest=True), record=record)
     assert result.manifest is not None
     assert '"größer"' in result.manifest.read_text("utf-8")
     found = manifest.read(result.manifest)

@@ -1,4 +1,4 @@
-"""The small pieces: row ranges, journals, shares of the work, cores, values, the pool."""
+"""The small pieces: row ranges, shares of the work, cores, rounding, the pool."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qconv.convert import cores, journal, pool, schedule, values
-from qconv.convert.options import Part
-from qconv.convert.ranges import Ranges
-from qconv.errors import PlanError, UsageError
-from tests.convert.fakes import Copy, Sketch, plan
+from qconv.errors import PlanError
+from qconv.pipeline import Cancellation, Ranges, cores, run_workers, share, works_of
+from qconv.tensors import from_float32
+from tests.conversion.fakes import Copy, Sketch, plan
 
 PAIRS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=12)
 
@@ -38,48 +37,18 @@ def test_ranges_are_sets_of_rows(pairs: list[tuple[int, int]], start: int, stop:
     assert {r for a, b in missing for r in range(a, b)} == set(range(start, stop)) - rows
 
 
-@given(st.dictionaries(st.integers(0, 10**9 - 1), PAIRS.filter(bool), max_size=4), st.binary(max_size=40), st.data())
-def test_a_journal_is_read_up_to_where_it_is_whole(done: dict[int, list], torn: bytes, data: st.DataObject) -> None:
-    ranges: dict[int, Ranges] = {}
-    for tensor, pairs in done.items():
-        for a, b in pairs:
-            ranges.setdefault(tensor, Ranges()).add(a, b)
-    first, identity = journal.first_line("ab" * 32)
-    whole = first + journal.done_line(ranges.items())
-    found = journal.parse(whole + torn.replace(b"\n", b""))
-    assert found is not None
-    assert (found.fingerprint, found.id, found.finishing, found.size) == ("ab" * 32, identity, False, len(whole))
-    assert {t: list(r) for t, r in found.done.items()} == {t: list(r) for t, r in ranges.items() if r}
-    cut = data.draw(st.integers(0, len(whole) - 1))
-    less = journal.parse(whole[:cut])
-    assert less is None or (less.size == len(first) and not less.done)
-
-
-@given(st.binary(max_size=300))
-def test_no_bytes_upset_the_journal(data: bytes) -> None:
-    assert journal.parse(data) is None
-
-
-@pytest.mark.parametrize(
-    "text", ["", "3", "0/4", "5/4", "-1/4", "1/0", "a/b", "1/2/3", "1 / 2", "1/99999999999999999999"]
-)
-def test_parts_that_are_none(text: str) -> None:
-    with pytest.raises(UsageError):
-        Part.parse(text)
-
-
 @given(
     st.lists(st.tuples(st.integers(0, 400), st.sampled_from([32, 64, 4096])), min_size=1, max_size=8),
     st.integers(1, 40),
 )
 def test_parts_cover_a_plan_once_in_equal_shares(shapes: list[tuple[int, int]], count: int) -> None:
     sketches = [Sketch(f"t{i}", Copy(f"t{i}", shape, "BF16"), "BF16") for i, shape in enumerate(shapes)]
-    all_tensors = schedule.tensors([plan("x", sketches)])
+    all_tensors = works_of([plan("x", sketches)])
     covered: dict[str, list[int]] = {t.name: [] for t in all_tensors}
     total = sum(rows * columns for rows, columns in shapes)
     for number in range(1, count + 1):
         weights = 0
-        for tensor, start, stop in schedule.share(all_tensors, Part(number, count)):
+        for tensor, start, stop in share(all_tensors, number, count):
             covered[tensor.name] += range(start, stop)
             weights += max(0, stop - start) * tensor.columns
         assert weights <= total / count + 4096 + 1
@@ -91,22 +60,22 @@ def test_what_is_alike_in_several_plans_is_done_once() -> None:
 
     def one(name: str, kind: str, factor: float | None = None, weighed: bool = False) -> Sketch:
         dtype = "BF16" if factor is None else "F32"
-        recipe = Copy(name, (4, 32), dtype, factor)
-        return Sketch(name, recipe, kind, importance=importance.copy() if weighed else None)
+        copy = Copy(name, (4, 32), dtype, factor)
+        return Sketch(name, copy, kind, importance=importance.copy() if weighed else None)
 
     first = plan(
-        "1", [one("same", "Q8_0"), one("type", "Q8_0"), one("recipe", "F32", 2.0), one("w", "Q8_0", weighed=True)]
+        "1", [one("same", "Q8_0"), one("type", "Q8_0"), one("other", "F32", 2.0), one("w", "Q8_0", weighed=True)]
     )
-    second = plan("2", [one("same", "Q8_0"), one("type", "F32"), one("recipe", "F32", 3.0), one("w", "Q8_0")])
+    second = plan("2", [one("same", "Q8_0"), one("type", "F32"), one("other", "F32", 3.0), one("w", "Q8_0")])
     third = plan("3", [one("w", "Q8_0", weighed=True), one("only", "F32")])
-    found = schedule.tensors([first, second, third])
+    found = works_of([first, second, third])
     said = [(t.name, [(e.block_type, e.targets) for e in t.encodings]) for t in found]
     assert said == [
         ("same", [("Q8_0", ((0, 0), (1, 0)))]),
         ("type", [("Q8_0", ((0, 1),)), ("F32", ((1, 1),))]),
-        ("recipe", [("F32", ((0, 2),))]),
+        ("other", [("F32", ((0, 2),))]),
         ("w", [("Q8_0", ((0, 3), (2, 0))), ("Q8_0", ((1, 3),))]),
-        ("recipe", [("F32", ((1, 2),))]),
+        ("other", [("F32", ((1, 2),))]),
         ("only", [("F32", ((2, 1),))]),
     ]
 
@@ -117,7 +86,7 @@ def test_a_plan_that_does_not_add_up_is_refused() -> None:
     made = plan("x", [Sketch("t", Copy("t", (4, 32), "BF16"), "Q8_0")])
     wrong = replace(made, tensors=(replace(made.tensors[0], size=99),))
     with pytest.raises(PlanError, match="99 bytes are planned, 136 needed"):
-        schedule.tensors([wrong])
+        works_of([wrong])
 
 
 @pytest.mark.parametrize(
@@ -168,7 +137,7 @@ def test_rounding_to_bf16_is_that_of_llama_cpp() -> None:
     bits = np.random.default_rng(3).integers(0, 1 << 32, 200_000, np.uint64).astype(np.uint32)
     rows = bits.view(np.float32).reshape(100, 2000)
     theirs = gguf.quants.quantize(rows, gguf.GGMLQuantizationType.BF16).view(np.uint16)
-    assert np.array_equal(values.narrowed(rows, "BF16"), theirs)
+    assert np.array_equal(from_float32(rows, "BF16"), theirs)
 
 
 def test_the_first_error_stops_all_workers() -> None:
@@ -183,7 +152,7 @@ def test_the_first_error_stops_all_workers() -> None:
         yield from range(10_000_000)
 
     with pytest.raises(ValueError, match="five"):
-        pool.carry_out(tasks(), work, [None] * 4, pool.Stop(), lambda: None)
+        run_workers(tasks(), work, [None] * 4, Cancellation())
     assert len(done) < 1_000_000
 
 
@@ -193,4 +162,4 @@ def test_an_error_of_the_tasks_themselves_is_raised() -> None:
         raise ValueError("no more")
 
     with pytest.raises(ValueError, match="no more"):
-        pool.carry_out(tasks(), lambda task, space: None, [None] * 2, pool.Stop(), lambda: None)
+        run_workers(tasks(), lambda task, _: None, [None] * 2, Cancellation())

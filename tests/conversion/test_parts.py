@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.convert.fakes import some
+from tests.conversion.fakes import some
 
 PARTS = 4
 

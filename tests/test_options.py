@@ -9,17 +9,16 @@ from typing import Any
 import pytest
 
 from qconv.errors import FormatError
-from qconv.plan import Request
-from qconv.plan.record import recorded, request_of
+from qconv.options import ConvertOptions
 
 FILE = Path("x.gguf.json")
 
 
 @pytest.mark.parametrize(
-    "request_",
+    "options",
     [
-        Request(types=("q8_0",)),
-        Request(
+        ConvertOptions(types=("q8_0",)),
+        ConvertOptions(
             types=("q8_0",),
             tensor_types=(("ffn_down", "q6_k"), ("attn", "q4_k")),
             pure=True,
@@ -30,12 +29,12 @@ FILE = Path("x.gguf.json")
         ),
     ],
 )
-def test_there_and_back(request_: Request) -> None:
-    assert request_of(json.loads(json.dumps(recorded(request_))), "q8_0", FILE) == request_
+def test_there_and_back(options: ConvertOptions) -> None:
+    assert ConvertOptions.recorded(json.loads(json.dumps(options.record())), "q8_0", FILE) == options
 
 
 def test_a_mix_file_takes_the_place_of_the_type() -> None:
-    assert request_of({"mix": "/mine.toml"}, "mine", FILE) == Request(mix=Path("/mine.toml"))
+    assert ConvertOptions.recorded({"mix": "/mine.toml"}, "mine", FILE) == ConvertOptions(mix=Path("/mine.toml"))
 
 
 @pytest.mark.parametrize(
@@ -57,4 +56,4 @@ def test_a_mix_file_takes_the_place_of_the_type() -> None:
 )
 def test_what_is_no_option_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match=r"x\.gguf\.json: records an option"):
-        request_of(options, "q8_0", FILE)
+        ConvertOptions.recorded(options, "q8_0", FILE)

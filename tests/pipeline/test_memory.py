@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qconv.convert import memory
-from qconv.convert.cost import cost
-from qconv.convert.fit import fit
-from qconv.convert.memory import Gate
-from qconv.convert.schedule import Tensor, tensors
 from qconv.errors import UsageError
-from tests.convert.fakes import Copy, Sketch, plan
+from qconv.pipeline import TensorWork, memory, works_of
+from qconv.pipeline.memory import Gate
+from qconv.pipeline.sizing import cost, fit
+from tests.conversion.fakes import Copy, Sketch, plan
 
 SHAPES = {
     "token_embd.weight": (128_000, 2048),
@@ -69,25 +67,27 @@ def test_a_process_stays_within_its_bound(sparse: Path, tmp_path: Path, options:
     (tmp_path / "x.gguf").unlink()
 
 
-def tensor(shape: tuple[int, ...], block_type: str = "Q8_0", **how: object) -> Tensor:
-    recipe = Copy("x", shape, "BF16", **how)  # type: ignore[arg-type]
-    (found,) = tensors([plan("x", [Sketch("x", recipe, block_type)])])
-    return found
+def tensor(
+    shape: tuple[int, ...], *, row_group: int = 1, resident_bytes: int = 0, memory_of_a_row: int = 0
+) -> TensorWork:
+    copy = Copy("x", shape, "BF16", row_group=row_group, resident_bytes=resident_bytes, memory_of_a_row=memory_of_a_row)
+    (work,) = works_of([plan("x", [Sketch("x", copy, "Q8_0")])])
+    return work
 
 
 @pytest.mark.parametrize("threads", [1, 2, 8, 64, 500])
 @pytest.mark.parametrize("shape", [(256_000, 8192), (256 * 2048, 768), (3, 500_000), (5, 32)])
 @pytest.mark.parametrize("budget", [10_000_000, 200_000_000])
 def test_workers_fit_into_the_budget_together(threads: int, shape: tuple[int, ...], budget: int) -> None:
-    found = fit([tensor(shape)], threads, budget)
-    assert found.workers * found.common + found.gate <= budget
-    rows = min(found.rows(tensor(shape)), shape[0])
-    assert cost(tensor(shape), rows) <= max(found.common, found.gate)
-    assert 1 <= found.workers <= threads
+    sizes = fit([tensor(shape)], threads, budget)
+    assert sizes.workers * sizes.common + sizes.gate <= budget
+    rows = min(sizes.rows(tensor(shape)), shape[0])
+    assert cost(tensor(shape), rows) <= max(sizes.common, sizes.gate)
+    assert 1 <= sizes.workers <= threads
 
 
 def test_a_transpose_reads_its_source_as_rarely_as_memory_allows() -> None:
-    whole = tensor((4096, 4096), held=4096 * 4096 * 2)
+    whole = tensor((4096, 4096), row_group=4096)
     assert fit([whole], 1, 10**9).rows(whole) == 4096
     found = fit([whole], 2, 100_000_000)
     rows = found.rows(whole)
@@ -98,6 +98,25 @@ def test_a_transpose_reads_its_source_as_rarely_as_memory_allows() -> None:
 def test_a_row_that_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match=r"one row needs [\d,]+ bytes at once.*raise --memory"):
         fit([tensor((1, 320_000_000))], 2, 200_000_000)
+
+
+def test_what_a_tensor_declares_is_counted() -> None:
+    plain, heavy = tensor((10_000, 4096)), tensor((10_000, 4096), memory_of_a_row=4096 * 20)
+    assert cost(heavy, 256) - cost(plain, 256) == 256 * 4096 * 20
+    assert fit([heavy], 4, 100_000_000).row_block < fit([plain], 4, 100_000_000).row_block
+
+
+@pytest.mark.parametrize("threads", [1, 4, 64])
+def test_what_tensors_hold_is_taken_off_first(threads: int) -> None:
+    held = tensor((10_000, 4096), resident_bytes=30_000_000)
+    sizes = fit([held], threads, 200_000_000)
+    assert 1 <= sizes.residents <= 3
+    assert sizes.residents * 30_000_000 + sizes.workers * sizes.common + sizes.gate <= 200_000_000
+
+
+def test_a_tensor_that_holds_too_much_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"tensor 'x': holds 150,000,000 bytes at once.*raise --memory.*by 101MB"):
+        fit([tensor((10_000, 4096), resident_bytes=150_000_000)], 2, 200_000_000)
 
 
 def test_the_gate_lets_in_what_fits() -> None:

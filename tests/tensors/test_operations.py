@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from qconv.architectures import registry
-from qconv.architectures.operations import exponential
-from qconv.architectures.operations.base import Source, as_float32
-from qconv.architectures.operations.combine import join
 from qconv.architectures.power import power
 from qconv.errors import PlanError
-from qconv.types import Recipe, TensorInfo
+from qconv.tensors import LazyTensor, as_float32, exponential
+from qconv.tensors.combine import join
+from tests.tensors.arrays import ArrayTensor
 
 Array = NDArray[Any]
-WIDTHS: dict[str, Any] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "U8": np.uint8}
 
 TORCH_EXP = [
     ("-0x1.c5de140000000p-1", "0x1.a600b40000000p-2"),
@@ -39,46 +37,24 @@ TORCH_POWER = [
 ]
 
 
-class Memory:
-    """Tensors in memory that hand out rows, into the caller's buffer every other time."""
-
-    def __init__(self, **arrays: Array) -> None:
-        names = {np.dtype(v).name: k for k, v in WIDTHS.items()}
-        self.arrays = arrays
-        self.tensors: Mapping[str, TensorInfo] = {
-            name: TensorInfo(name, names[a.dtype.name], a.shape) for name, a in arrays.items()
-        }
-        self.rows_read = 0
-
-    def read(self, name: str, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Array:
-        array = self.arrays[name]
-        rows = array.reshape(math.prod(array.shape[:-1]), -1)[start:stop]
-        assert 0 <= start <= stop <= math.prod(array.shape[:-1])
-        self.rows_read += stop - start
-        if out is None or self.rows_read % 2:
-            return rows
-        target = out.reshape(-1)[: rows.nbytes].view(rows.dtype).reshape(rows.shape)
-        target[...] = rows
-        return target
-
-    def source(self, name: str) -> Recipe:
-        return Source(self.tensors[name])
+def arrays(**given: Array) -> dict[str, ArrayTensor]:
+    return {name: ArrayTensor(name, array) for name, array in given.items()}
 
 
-def apply(name: str, *arguments: Any) -> Callable[[Any], Recipe]:
+def apply(name: str, *arguments: Any) -> Callable[[Any], LazyTensor]:
     kind = "combination" if registry.is_known("combination", name) else "operation"
-    return lambda recipe: registry.lookup(kind, name)(recipe, *arguments)
+    return lambda given: registry.lookup(kind, name)(given, *arguments)
 
 
-def check(memory: Memory, recipe: Recipe, expected: Array) -> None:
+def check(tensor: LazyTensor, expected: Array) -> None:
     """The whole, every single row, ranges across the middle, into buffers and not: all equal ``expected``."""
-    assert recipe.shape == expected.shape
+    assert tensor.shape == expected.shape
     rows = math.prod(expected.shape[:-1])
     flat = expected.reshape(rows, -1)
     ranges = [(0, rows), (0, 0), (rows // 3, rows - rows // 4), *((i, i + 1) for i in range(rows))]
     for start, stop in ranges:
         for out in (None, np.empty(flat.nbytes + 64, np.uint8)):
-            got = recipe.read(memory, start, stop, out)
+            got = tensor.read(start, stop, out)
             assert got.shape == (stop - start, flat.shape[1])
             assert got.dtype == flat.dtype
             assert np.array_equal(got.view(np.uint8), np.ascontiguousarray(flat[start:stop]).view(np.uint8))
@@ -98,126 +74,126 @@ KINDS = [np.float32, np.float16, np.uint16]
 @pytest.mark.parametrize("heads", [1, 2, 6])
 def test_permute_rope(kind: Any, heads: int) -> None:
     x, bias = numbers(48, 5, kind=kind), numbers(48, kind=kind)
-    memory = Memory(x=x, bias=bias)
+    memory = arrays(x=x, bias=bias)
     half = 48 // heads // 2
     for name, array in (("x", x), ("bias", bias)):
         grid = array.reshape(heads, 2, half, -1).swapaxes(1, 2).reshape(array.shape)
-        check(memory, apply("permute_rope", heads)(memory.source(name)), grid)
+        check(apply("permute_rope", heads)(memory[name]), grid)
 
 
 def test_permute_rope_reads_each_row_about_once() -> None:
-    memory = Memory(x=numbers(512, 4))
-    apply("permute_rope", 4)(memory.source("x")).read(memory, 0, 512)
-    assert memory.rows_read == 512
+    memory = arrays(x=numbers(512, 4))
+    apply("permute_rope", 4)(memory["x"]).read(0, 512)
+    assert memory["x"].rows_read == 512
 
 
 def test_split_and_heads() -> None:
     x, bias = numbers(30, 4), numbers(30)
-    memory = Memory(x=x, bias=bias)
-    check(memory, apply("split", 1, 10, 8, 12)(memory.source("x")), x[10:18])
-    check(memory, apply("split", 2, 10, 8, 12)(memory.source("bias")), bias[18:])
+    memory = arrays(x=x, bias=bias)
+    check(apply("split", 1, 10, 8, 12)(memory["x"]), x[10:18])
+    check(apply("split", 2, 10, 8, 12)(memory["bias"]), bias[18:])
     grouped = x.reshape(3, 10, 4)
-    check(memory, apply("split_each", 3, 1, 4, 6)(memory.source("x")), grouped[:, 4:].reshape(-1, 4))
-    check(memory, apply("heads", 3, 0, 4, 6)(memory.source("x")), grouped[:, :4])
-    turned = apply("transpose")(apply("heads", 3, 0, 4, 6)(memory.source("x")))
-    check(memory, turned, grouped[:, :4].swapaxes(1, 2).copy())
+    check(apply("split_each", 3, 1, 4, 6)(memory["x"]), grouped[:, 4:].reshape(-1, 4))
+    check(apply("heads", 3, 0, 4, 6)(memory["x"]), grouped[:, :4])
+    turned = apply("transpose")(apply("heads", 3, 0, 4, 6)(memory["x"]))
+    check(turned, grouped[:, :4].swapaxes(1, 2).copy())
 
 
 def test_ungroup() -> None:
     x = numbers(36, 3)
-    memory = Memory(x=x)
+    memory = arrays(x=x)
     groups = x.reshape(2, 18, 3)
     q, k, v = groups[:, :8], groups[:, 8:12], groups[:, 12:16]
     expected = np.concatenate([part.reshape(-1, 3) for part in (q, k, v)])
-    check(memory, apply("ungroup", 2, 3, 8, 4, 4, 2)(memory.source("x")), expected)
+    check(apply("ungroup", 2, 3, 8, 4, 4, 2)(memory["x"]), expected)
 
 
 def test_group_qkv() -> None:
     x, bias = numbers(40, 6), numbers(40)
-    memory = Memory(x=x, bias=bias)
+    memory = arrays(x=x, bias=bias)
     for name, array in (("x", x), ("bias", bias)):
         groups = array.reshape(2, 5, 4, -1)  # three query heads, a key and a value of 4 rows each
         parts = [groups[:, :3], groups[:, 3:4], groups[:, 4:]]
         expected = np.concatenate([part.reshape(-1, groups.shape[-1]) for part in parts]).reshape(array.shape)
-        check(memory, apply("group_qkv", 6, 2)(memory.source(name)), expected)
+        check(apply("group_qkv", 6, 2)(memory[name]), expected)
 
 
 def test_swap_groups() -> None:
     x, bias = numbers(24, 4), numbers(24)
-    memory = Memory(x=x, bias=bias)
+    memory = arrays(x=x, bias=bias)
     swapped = x.reshape(2, 3, 4, 4).swapaxes(0, 1).reshape(24, 4)
-    check(memory, apply("swap_groups", 2, 3)(memory.source("x")), swapped)
-    check(memory, apply("swap_groups", 2, 3)(memory.source("bias")), bias.reshape(2, 3, 4).swapaxes(0, 1).reshape(-1))
+    check(apply("swap_groups", 2, 3)(memory["x"]), swapped)
+    check(apply("swap_groups", 2, 3)(memory["bias"]), bias.reshape(2, 3, 4).swapaxes(0, 1).reshape(-1))
     tail = x[6:].reshape(3, 2, 3, 4).swapaxes(0, 1).reshape(18, 4)
-    check(memory, apply("swap_groups_after", 6, 3, 2)(memory.source("x")), np.concatenate([x[:6], tail]))
+    check(apply("swap_groups_after", 6, 3, 2)(memory["x"]), np.concatenate([x[:6], tail]))
     turned = numbers(5, 24)
-    memory = Memory(x=turned)
+    memory = arrays(x=turned)
     expected = turned.reshape(5, 2, 3, 4).swapaxes(1, 2).reshape(5, 24)
-    check(memory, apply("swap_column_groups", 2, 3)(memory.source("x")), expected)
+    check(apply("swap_column_groups", 2, 3)(memory["x"]), expected)
 
 
 def test_halves_of_stacks() -> None:
     x = numbers(3, 8, 5)
-    memory = Memory(x=x)
+    memory = arrays(x=x)
     for index in (0, 1):
-        check(memory, apply("half", index)(memory.source("x")), x[:, 4 * index : 4 * index + 4].copy())
-        check(memory, apply("every_other", index)(memory.source("x")), x[:, index::2].copy())
+        check(apply("half", index)(memory["x"]), x[:, 4 * index : 4 * index + 4].copy())
+        check(apply("every_other", index)(memory["x"]), x[:, index::2].copy())
     bias = numbers(3, 8)
-    memory = Memory(x=bias)
-    check(memory, apply("every_other_column", 1)(memory.source("x")), bias[:, 1::2].copy())
+    memory = arrays(x=bias)
+    check(apply("every_other_column", 1)(memory["x"]), bias[:, 1::2].copy())
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (3, 4, 6), (2, 3, 1)])
 def test_transpose(shape: tuple[int, ...]) -> None:
     x = numbers(*shape, kind=np.uint16)
-    memory = Memory(x=x)
-    recipe = apply("transpose")(memory.source("x"))
-    assert recipe.held == shape[-1] * shape[-2] * 2
-    check(memory, recipe, x.swapaxes(-1, -2).copy())
+    memory = arrays(x=x)
+    tensor = apply("transpose")(memory["x"])
+    assert tensor.row_group == shape[-1]
+    check(tensor, x.swapaxes(-1, -2).copy())
 
 
 def test_reshapes() -> None:
     conv, vector = numbers(6, 1, 4), numbers(12)
-    memory = Memory(conv=conv, vector=vector)
-    check(memory, apply("squeeze")(memory.source("conv")), conv.reshape(6, 4))
+    memory = arrays(conv=conv, vector=vector)
+    check(apply("squeeze")(memory["conv"]), conv.reshape(6, 4))
 
 
 def test_combinations() -> None:
     a, b = numbers(2, 3, 4), numbers(2, 5, 4)
-    memory = Memory(a=a, b=b, u=numbers(3), v=numbers(4))
-    parts = [memory.source("a"), memory.source("b")]
-    check(memory, join("concat", parts, axis=1), np.concatenate([a, b], 1))
-    vectors = [memory.source("u"), memory.source("v")]
-    check(memory, join("concat", vectors, axis=0), np.concatenate([memory.arrays["u"], memory.arrays["v"]]))
+    memory = arrays(a=a, b=b, u=numbers(3), v=numbers(4))
+    parts = [memory["a"], memory["b"]]
+    check(join("concat", parts, axis=1), np.concatenate([a, b], 1))
+    vectors = [memory["u"], memory["v"]]
+    check(join("concat", vectors, axis=0), np.concatenate([memory["u"].array, memory["v"].array]))
     with pytest.raises(PlanError, match="does not fit"):
         apply("stack")(parts)
-    check(memory, apply("stack")([memory.source("a"), memory.source("a")]), np.stack([a, a]))
+    check(apply("stack")([memory["a"], memory["a"]]), np.stack([a, a]))
 
 
 def test_different_types_do_not_combine() -> None:
-    memory = Memory(a=numbers(2, 3), b=numbers(2, 3, kind=np.float16))
+    memory = arrays(a=numbers(2, 3), b=numbers(2, 3, kind=np.float16))
     with pytest.raises(PlanError, match="F16"):
-        apply("stack")([memory.source("a"), memory.source("b")])
+        apply("stack")([memory["a"], memory["b"]])
 
 
 def test_elementwise_is_float32() -> None:
     x = numbers(3, 4, kind=np.uint16)
-    memory = Memory(x=x)
+    memory = arrays(x=x)
     wide = as_float32(x, "BF16")
     assert np.array_equal(wide, (x.astype(np.uint32) << 16).view(np.float32))
-    check(memory, apply("add", 1)(memory.source("x")), wide + np.float32(1))
+    check(apply("add", 1)(memory["x"]), wide + np.float32(1))
 
 
 def test_mxfp4_moves_halves() -> None:
     packed = np.arange(16, dtype=np.uint8).reshape(1, 1, 16)  # weight 2i is i, weight 2i + 1 is 0
     packed |= np.uint8(0x50)
     scales = np.array([[121]], np.uint8)
-    memory = Memory(blocks=packed, scales=scales)
-    recipe = apply("mxfp4")([memory.source("blocks"), memory.source("scales")])
-    assert (recipe.dtype, recipe.shape) == ("MXFP4", (1, 32))
+    memory = arrays(blocks=packed, scales=scales)
+    tensor = apply("mxfp4")([memory["blocks"], memory["scales"]])
+    assert (tensor.dtype, tensor.shape) == ("MXFP4", (1, 32))
     weights = [n for i in range(16) for n in (i, 5)]
     expected = [121, *(weights[i] | weights[i + 16] << 4 for i in range(16))]
-    assert recipe.read(memory, 0, 1).tolist() == [expected]
+    assert tensor.read(0, 1).tolist() == [expected]
 
 
 def test_exponential_is_near_and_knows_the_ends() -> None:
@@ -251,14 +227,13 @@ def test_power_gives_torchs_bits() -> None:
     [("permute_rope", (5,)), ("permute_rope", (0,)), ("split", (0, 3, 3)), ("heads", (7, 0, 1, 1)), ("half", (0,))],
 )
 def test_what_does_not_fit_is_refused(name: str, arguments: tuple[int, ...]) -> None:
-    memory = Memory(x=numbers(7, 2))
+    memory = arrays(x=numbers(7, 2))
     with pytest.raises(PlanError, match="does not fit 7 x 2"):
-        apply(name, *arguments)(memory.source("x"))
+        apply(name, *arguments)(memory["x"])
 
 
 def test_what_float32_cannot_hold_becomes_infinite() -> None:
     """The encoder says so of a tensor; numpy's warnings are errors here."""
-    memory = Memory(x=np.array([[3e38, 1], [np.inf, -3e38]], np.float32))
-    source = Source(memory.tensors["x"])
-    scaled = registry.lookup("operation", "scale")(source, 2.0)
-    assert scaled.read(memory, 0, 2).tolist() == [[np.inf, 2], [np.inf, -np.inf]]
+    memory = arrays(x=np.array([[3e38, 1], [np.inf, -3e38]], np.float32))
+    scaled = registry.lookup("operation", "scale")(memory["x"], 2.0)
+    assert scaled.read(0, 2).tolist() == [[np.inf, 2], [np.inf, -np.inf]]

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from qconv.convert import Options, Part, finish, fit, journal, run, syncer
+from qconv.conversion import journal, journal_writer
 from qconv.errors import OutputError, UsageError
+from qconv.options import Part, RunOptions
+from qconv.pipeline import sizing
 from qconv.plan import Plan
-from tests.convert.fakes import Copy, MemoryReader, Sketch, Watcher, expected, left_over, plan, some
-from tests.convert.slow import BYTES, ENCODED, ROW_BLOCK, SECONDS, WEIGHTS, made
+from tests.conversion.fakes import Copy, Memory, Sketch, Watcher, expected, finish, left_over, plan, run, some
+from tests.conversion.slow import BYTES, ENCODED, ROW_BLOCK, SECONDS, WEIGHTS, made
 
 ROOT = Path(__file__).parents[2]
 RIGHT = expected(made(), ENCODED)
@@ -27,15 +29,15 @@ NAMES = [f.name for f in made().files]
 
 @pytest.fixture(autouse=True)
 def _in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "ROW_BLOCK", ROW_BLOCK)
-    monkeypatch.setattr(syncer, "BYTES", BYTES)
-    monkeypatch.setattr(syncer, "SECONDS", SECONDS)
+    monkeypatch.setattr(sizing, "ROW_BLOCK", ROW_BLOCK)
+    monkeypatch.setattr(journal_writer, "BYTES", BYTES)
+    monkeypatch.setattr(journal_writer, "SECONDS", SECONDS)
 
 
 @contextmanager
 def converting(directory: Path, seconds: float, *more: str) -> Iterator[subprocess.Popen[str]]:
     """A conversion in another process that has begun its work."""
-    command = [sys.executable, "-m", "tests.convert.slow", str(directory), str(seconds), *more]
+    command = [sys.executable, "-m", "tests.conversion.slow", str(directory), str(seconds), *more]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -63,7 +65,7 @@ def test_killed_at_fifty_moments(tmp_path: Path) -> None:
         child = os.fork()
         if child == 0:
             try:
-                run([made()], MemoryReader(WEIGHTS, before=lambda: time.sleep(0.001)), [directory], Options(threads=2))
+                run([made()], Memory(WEIGHTS, before=lambda: time.sleep(0.001)), [directory], RunOptions(threads=2))
             finally:
                 os._exit(0)
         time.sleep(moments.random() * 0.08)
@@ -73,7 +75,7 @@ def test_killed_at_fifty_moments(tmp_path: Path) -> None:
         for final, right in zip(finals, RIGHT, strict=True):
             assert not final.exists() or final.read_bytes() == right
         if left_over(directory) != NAMES:
-            (result,) = run([made()], MemoryReader(WEIGHTS), [directory])
+            (result,) = run([made()], Memory(WEIGHTS), [directory])
             resumed += 0 < result.resumed < made().size
         assert [f.read_bytes() for f in finals] == RIGHT
         assert left_over(directory) == NAMES
@@ -87,9 +89,9 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=300)
     assert process.returncode == 130
-    assert said == "stopped (what is done is kept; the same command goes on from there)\n"
+    assert said == "stopped (what is done is kept; the same command resumes it)\n"
     assert left_over(tmp_path) == [f"{NAMES[0]}.part", f"{NAMES[0]}.part.journal", f"{NAMES[1]}.part"]
-    (result,) = run([made()], MemoryReader(WEIGHTS), [tmp_path])
+    (result,) = run([made()], Memory(WEIGHTS), [tmp_path])
     assert result.resumed > 0
     assert [f.read_bytes() for f in result.files] == RIGHT
 
@@ -106,8 +108,8 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     with converting(tmp_path, 0.2):
         until(lambda: (tmp_path / f"{NAMES[0]}.part").exists())
         with pytest.raises(OutputError, match="another process is writing this output"):
-            run([made()], MemoryReader(WEIGHTS), [tmp_path])
-    (result,) = run([made()], MemoryReader(WEIGHTS), [tmp_path])
+            run([made()], Memory(WEIGHTS), [tmp_path])
+    (result,) = run([made()], Memory(WEIGHTS), [tmp_path])
     assert [f.read_bytes() for f in result.files] == RIGHT
 
 
@@ -117,21 +119,21 @@ def one(options: str = "a", bits: int = 0) -> Plan:
 
 def stop_half_way(directory: Path, made: Plan) -> None:
     """Leaves a part file with some rows recorded."""
-    reader = MemoryReader({"w": some(9, 400, 32)})
+    memory = Memory({"w": some(9, 400, 32)})
 
     def fail() -> None:
-        if reader.reads == 5:
+        if memory.reads == 5:
             raise OSError(5, "Input/output error")
 
-    reader.before = fail
+    memory.before = fail
     with pytest.raises(Exception, match="Input/output error"):
-        run([made], reader, [directory], Options(threads=1))
+        run([made], memory, [directory], RunOptions(threads=1))
 
 
 def test_an_interrupted_conversion_goes_on_where_it_stopped(tmp_path: Path) -> None:
     stop_half_way(tmp_path, one())
     watcher = Watcher()
-    (result,) = run([one()], MemoryReader({"w": some(9, 400, 32)}), [tmp_path], progress=watcher)
+    (result,) = run([one()], Memory({"w": some(9, 400, 32)}), [tmp_path], progress=watcher)
     assert watcher.resumed == result.resumed >= 4 * 1024 * 2
     assert watcher.done == watcher.size - watcher.resumed
     assert watcher.notes == []
@@ -140,7 +142,7 @@ def test_an_interrupted_conversion_goes_on_where_it_stopped(tmp_path: Path) -> N
 def test_no_resume_starts_afresh(tmp_path: Path) -> None:
     stop_half_way(tmp_path, one())
     watcher = Watcher()
-    (result,) = run([one()], MemoryReader({"w": some(9, 400, 32)}), [tmp_path], Options(resume=False), watcher)
+    (result,) = run([one()], Memory({"w": some(9, 400, 32)}), [tmp_path], RunOptions(resume=False), watcher)
     assert watcher.resumed == result.resumed == 0
     assert watcher.notes == ["the unfinished y.gguf.part is discarded"]
 
@@ -148,7 +150,7 @@ def test_no_resume_starts_afresh(tmp_path: Path) -> None:
 def test_a_part_of_other_options_is_discarded(tmp_path: Path) -> None:
     stop_half_way(tmp_path, one("a"))
     watcher = Watcher()
-    (result,) = run([one("b")], MemoryReader({"w": some(8, 400, 32)}), [tmp_path], progress=watcher)
+    (result,) = run([one("b")], Memory({"w": some(8, 400, 32)}), [tmp_path], progress=watcher)
     assert watcher.resumed == 0
     assert watcher.notes == ["the unfinished y.gguf.part, of other options or another source, is discarded"]
     assert result.files[0].read_bytes() == expected(one("b"), {"b": some(8, 400, 32).tobytes()})[0]
@@ -181,7 +183,7 @@ def test_what_is_unsure_is_encoded_again(tmp_path: Path, damage: str) -> None:
             f.seek(64)
             f.write(bytes(part.stat().st_size - 64))
         log.write_bytes(log.read_bytes()[: first if damage in ("torn", "flipped") else None])
-    (result,) = run([one()], MemoryReader({"w": some(9, 400, 32)}), [tmp_path])
+    (result,) = run([one()], Memory({"w": some(9, 400, 32)}), [tmp_path])
     assert result.files[0].read_bytes() == expected(one(), {"a": some(9, 400, 32).tobytes()})[0]
 
 
@@ -199,16 +201,16 @@ def test_a_record_appended_after_a_torn_one_counts(tmp_path: Path) -> None:
 
 def test_parts_in_several_processes_and_a_finish(tmp_path: Path) -> None:
     whole = made()
-    command = [sys.executable, "-m", "tests.convert.slow", str(tmp_path), "0.002"]
+    command = [sys.executable, "-m", "tests.conversion.slow", str(tmp_path), "0.002"]
     first = [subprocess.Popen([*command, f"{n}/5"], cwd=ROOT, stdout=subprocess.DEVNULL) for n in (1, 2, 4)]
     until(lambda: (tmp_path / f"{NAMES[0]}.part.journal.1of5").exists())
     with pytest.raises(OutputError, match="another process is writing this output"):
         finish([whole], [tmp_path])
     assert [p.wait(30) for p in first] == [0, 0, 0]
-    with pytest.raises(OutputError, match=r"'blk.2' and 3 more tensors are not done \(carry out every part first"):
+    with pytest.raises(OutputError, match=r"'blk.2' and 3 more tensors are not done \(do every part first"):
         finish([whole], [tmp_path])
     for n in (3, 5):
-        (result,) = run([whole], MemoryReader(WEIGHTS), [tmp_path], Options(part=Part(n, 5)))
+        (result,) = run([whole], Memory(WEIGHTS), [tmp_path], RunOptions(part=Part(n, 5)))
         assert not result.complete
     assert not any((tmp_path / n).exists() for n in NAMES)
     (result,) = finish([whole], [tmp_path])
@@ -217,8 +219,8 @@ def test_parts_in_several_processes_and_a_finish(tmp_path: Path) -> None:
 
 
 def test_a_whole_run_takes_over_what_parts_have_done(tmp_path: Path) -> None:
-    run([made()], MemoryReader(WEIGHTS), [tmp_path], Options(part=Part(2, 3)))
-    (result,) = run([made()], MemoryReader(WEIGHTS), [tmp_path])
+    run([made()], Memory(WEIGHTS), [tmp_path], RunOptions(part=Part(2, 3)))
+    (result,) = run([made()], Memory(WEIGHTS), [tmp_path])
     assert result.resumed > 0
     assert [f.read_bytes() for f in result.files] == RIGHT
     assert left_over(tmp_path) == NAMES
@@ -230,12 +232,12 @@ def files(directory: Path) -> dict[str, bytes]:
 
 def carry_out_parts(directory: Path, made: Plan) -> None:
     for number in (1, 2):
-        run([made], MemoryReader({"w": some(9, 400, 32)}), [directory], Options(part=Part(number, 2)))
+        run([made], Memory({"w": some(9, 400, 32)}), [directory], RunOptions(part=Part(number, 2)))
 
 
 def test_a_finish_without_parts_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"y.gguf.part: no part of this conversion is here \(carry out every part"):
-        finish([one()], [tmp_path], Options(force=True))
+    with pytest.raises(OutputError, match=r"y.gguf.part: no part of this conversion is here \(do every part"):
+        finish([one()], [tmp_path], RunOptions(force=True))
     assert left_over(tmp_path) == []
 
 
@@ -243,9 +245,9 @@ def test_a_finish_that_cannot_be_leaves_the_parts_as_they_are(tmp_path: Path) ->
     carry_out_parts(tmp_path, one("a"))
     before = files(tmp_path)
     with pytest.raises(OutputError, match="is of other options, another source or another version"):
-        finish([one("b")], [tmp_path], Options(force=True))
+        finish([one("b")], [tmp_path], RunOptions(force=True))
     with pytest.raises(UsageError, match="--finish and --no-resume do not go together"):
-        finish([one("a")], [tmp_path], Options(resume=False))
+        finish([one("a")], [tmp_path], RunOptions(resume=False))
     assert files(tmp_path) == before
     (result,) = finish([one("a")], [tmp_path])
     assert result.files[0].read_bytes() == expected(one("a"), {"a": some(9, 400, 32).tobytes()})[0]
@@ -255,7 +257,7 @@ def test_a_finish_after_the_part_file_is_gone(tmp_path: Path) -> None:
     """What only the journals of shares record must be in the file too."""
     carry_out_parts(tmp_path, one())
     (tmp_path / "y.gguf.part").unlink()
-    with pytest.raises(OutputError, match=r"has lost what its parts wrote \(carry the parts out again"):
+    with pytest.raises(OutputError, match=r"has lost what its parts wrote \(do the parts again"):
         finish([one()], [tmp_path])
     carry_out_parts(tmp_path, one())
     (result,) = finish([one()], [tmp_path])
@@ -265,21 +267,21 @@ def test_a_finish_after_the_part_file_is_gone(tmp_path: Path) -> None:
 def test_a_finish_completes_all_outputs_or_none(tmp_path: Path) -> None:
     carry_out_parts(tmp_path, one())
     other = made(shards=1)
-    run([other], MemoryReader(WEIGHTS), [tmp_path], Options(part=Part(1, 2)))
+    run([other], Memory(WEIGHTS), [tmp_path], RunOptions(part=Part(1, 2)))
     with pytest.raises(OutputError, match=r"x.gguf.part: .* not done"):
         finish([one(), other], [tmp_path, tmp_path])
     assert not (tmp_path / "y.gguf").exists()
 
 
-@pytest.mark.parametrize("again", [Options(), Options(part=Part(1, 2), resume=False)])
-def test_a_part_keeps_those_of_other_options(tmp_path: Path, again: Options) -> None:
+@pytest.mark.parametrize("again", [RunOptions(), RunOptions(part=Part(1, 2), resume=False)])
+def test_a_part_keeps_those_of_other_options(tmp_path: Path, again: RunOptions) -> None:
     """A whole run, or ``--no-resume``, starts afresh."""
     carry_out_parts(tmp_path, one("a"))
     before = files(tmp_path)
-    reader = MemoryReader({"w": some(9, 400, 32)})
+    memory = Memory({"w": some(9, 400, 32)})
     with pytest.raises(OutputError, match=r"holds finished parts of other options .*--no-resume discards them"):
-        run([one("b")], reader, [tmp_path], Options(part=Part(1, 2), force=True))
+        run([one("b")], memory, [tmp_path], RunOptions(part=Part(1, 2), force=True))
     assert files(tmp_path) == before
     watcher = Watcher()
-    run([one("b")], reader, [tmp_path], again, watcher)
+    run([one("b")], memory, [tmp_path], again, watcher)
     assert watcher.notes == ["the unfinished y.gguf.part, of other options or another source, is discarded"]

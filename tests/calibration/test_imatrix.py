@@ -9,8 +9,9 @@ import gguf
 import numpy as np
 import pytest
 
+from qconv.calibration import read_imatrix
 from qconv.errors import FormatError, InputError, UsageError
-from qconv.policy import Decision, read_imatrix
+from qconv.policy import Decision, select_importance
 from qconv.types import Value
 
 F32 = np.float32
@@ -134,13 +135,13 @@ def test_each_tensor_gets_a_row_a_matrix(tmp_path: Path) -> None:
         decision("f", (4, 1), "F16"),
     ]
     decisions += [Decision("same", (4, 5), "Q8_0", "Q8_0", "")]
-    found = imatrix.select(decisions)
+    found = select_importance(imatrix, decisions)
     assert list(found) == ["e"]
     np.testing.assert_array_equal(found["e"], [[1, 2], [3, 4], [5, 6]])
     with pytest.raises(
         FormatError, match=r"tensor 'f': has 1 values of importance for 1 x 2 columns \(it was made for another"
     ):
-        imatrix.select([decision("f", (4, 2))])
+        select_importance(imatrix, [decision("f", (4, 2))])
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import gguf
 import numpy as np
 import pytest
 
-from qconv.convert import Options, run
+from qconv.conversion import Disk
 from qconv.errors import InputError, OutputError, QconvError, UsageError, WeightError
+from qconv.options import RunOptions
 from qconv.plan import Plan
-from tests.convert.fakes import Copy, MemoryReader, Sketch, Watcher, bf16, expected, left_over, plan, some
+from qconv.storage import FileIdentity
+from tests.conversion.fakes import Copy, Memory, Sketch, Watcher, bf16, expected, left_over, plan, run, some
 
 WEIGHTS = {
     "a": some(1, 300, 96),
@@ -67,7 +69,7 @@ PLAIN = {**QUANTIZED, "a": wide(WEIGHTS["a"]).astype(np.float16).tobytes()}
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process counts as small, whatever the tests before this one left in it."""
-    monkeypatch.setattr("qconv.convert.memory.resident", lambda: 100_000_000)
+    monkeypatch.setattr("qconv.pipeline.memory.resident", lambda: 100_000_000)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -75,7 +77,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bytes_follow_from_the_plan_alone(tmp_path: Path, small: None, threads: int, memory: int | None) -> None:
     made = quantized()
     watcher = Watcher()
-    (result,) = run([made], MemoryReader(WEIGHTS), [tmp_path], Options(threads=threads, memory=memory), watcher)
+    (result,) = run([made], Memory(WEIGHTS), [tmp_path], RunOptions(threads=threads, memory=memory), watcher)
     assert result.complete
     assert result.files == (tmp_path / "model.Q8_0.gguf",)
     assert result.files[0].read_bytes() == expected(made, QUANTIZED)[0]
@@ -85,17 +87,17 @@ def test_bytes_follow_from_the_plan_alone(tmp_path: Path, small: None, threads: 
 
 
 def test_several_outputs_are_made_from_one_reading(tmp_path: Path) -> None:
-    reader = MemoryReader(WEIGHTS)
+    memory = Memory(WEIGHTS)
     plans = [quantized(), plain()]
-    run(plans, reader, [tmp_path, tmp_path])
-    assert reader.reads == len(WEIGHTS)
+    run(plans, memory, [tmp_path, tmp_path])
+    assert memory.reads == len(WEIGHTS)
     assert (tmp_path / "model.Q8_0.gguf").read_bytes() == expected(plans[0], QUANTIZED)[0]
     assert (tmp_path / "model.F16.gguf").read_bytes() == expected(plans[1], PLAIN)[0]
 
 
 def test_shards_are_written_and_renamed_together(tmp_path: Path) -> None:
     made = quantized(shards=3)
-    (result,) = run([made], MemoryReader(WEIGHTS), [tmp_path])
+    (result,) = run([made], Memory(WEIGHTS), [tmp_path])
     assert [p.read_bytes() for p in result.files] == expected(made, QUANTIZED)
     assert left_over(tmp_path) == [f.name for f in made.files]
 
@@ -110,7 +112,7 @@ def test_computed_values_are_rounded_to_the_stored_type_before_they_are_encoded(
         Sketch("bf16 then f32", third, "F32", "BF16"),
     ]
     made = plan("x.gguf", tensors)
-    (result,) = run([made], MemoryReader(WEIGHTS), [tmp_path])
+    (result,) = run([made], Memory(WEIGHTS), [tmp_path])
     halves = gguf.quants.quantize(computed, gguf.GGMLQuantizationType.BF16).view(np.uint16)
     encoded = {
         "f16 then q8_0": q8_0(computed.astype(np.float16).astype(np.float32)),
@@ -125,7 +127,7 @@ def test_not_a_number_stays_one_when_rounded_to_bf16(tmp_path: Path) -> None:
     bits = np.array([[0x7F800001, 0xFFFFFFFF, 0x7F800000, 0x3F808000, 0x3F818000]], np.uint32)
     weights = {"x": bits.view(np.float32)}
     made = plan("x.gguf", [Sketch("x", Copy("x", (1, 5), "F32"), "BF16", "BF16")])
-    (result,) = run([made], MemoryReader(weights), [tmp_path])
+    (result,) = run([made], Memory(weights), [tmp_path])
     # by hand: a NaN keeps its upper half with the quiet bit set; ties go to the even neighbour
     by_hand = np.array([0x7FC0, 0xFFFF, 0x7F80, 0x3F80, 0x3F82], np.uint16)
     assert result.files[0].read_bytes()[64:74] == by_hand.tobytes()
@@ -145,7 +147,7 @@ def test_rows_use_the_importance_of_their_matrix(tmp_path: Path, monkeypatch: py
     importance = np.repeat(np.arange(1, 5, dtype=np.float32), 32).reshape(4, 32)
     stacked = {"x": some(5, 4, 10, 32)}
     made = plan("x.gguf", [Sketch("x", Copy("x", (4, 10, 32), "BF16"), "Q8_0", importance=importance)])
-    (result,) = run([made], MemoryReader(stacked), [tmp_path], Options(threads=1))
+    (result,) = run([made], Memory(stacked), [tmp_path], RunOptions(threads=1))
     rows = np.frombuffer(result.files[0].read_bytes()[64 : 64 + 40 * 34], np.uint8).reshape(4, 10 * 34)
     assert [set(r.tolist()) for r in rows] == [{1}, {2}, {3}, {4}]
     assert seen[1:] == [(10, 1.0), (10, 2.0), (10, 3.0), (10, 4.0)]
@@ -158,7 +160,7 @@ def test_a_weight_that_is_no_number_is_named(tmp_path: Path, bad: float) -> None
     made = plan("x.gguf", [Sketch("blk.0.x", Copy("x", weights.shape, "F32"), "Q8_0")])
     said = r"tensor 'blk.0.x': row 20001, column 17 is NaN or infinite, made from 'x' \(the checkpoint is damaged"
     with pytest.raises(WeightError, match=said):
-        run([made], MemoryReader({"x": weights}), [tmp_path])
+        run([made], Memory({"x": weights}), [tmp_path])
     assert left_over(tmp_path) == ["x.gguf.part", "x.gguf.part.journal"]
 
 
@@ -166,7 +168,7 @@ def test_empty_tensors_and_scalars(tmp_path: Path) -> None:
     weights = {"none": np.zeros((0, 8), np.float32), "wide": np.zeros((3, 0), np.float32), "one": np.float32([[7]])}
     tensors = [Sketch(n, Copy(n, weights[n].shape if n != "one" else (), "F32"), "F32") for n in weights]
     made = plan("x.gguf", tensors)
-    (result,) = run([made], MemoryReader(weights), [tmp_path])
+    (result,) = run([made], Memory(weights), [tmp_path])
     assert result.files[0].read_bytes() == expected(made, {n: w.tobytes() for n, w in weights.items()})[0]
 
 
@@ -174,10 +176,10 @@ def test_an_output_that_exists_is_refused_unless_forced(tmp_path: Path) -> None:
     final = tmp_path / "model.Q8_0.gguf"
     final.write_bytes(b"precious")
     with pytest.raises(OutputError, match=r"exists already \(use --force"):
-        run([quantized()], MemoryReader(WEIGHTS), [tmp_path])
+        run([quantized()], Memory(WEIGHTS), [tmp_path])
     assert left_over(tmp_path) == [final.name]
     assert final.read_bytes() == b"precious"
-    run([quantized()], MemoryReader(WEIGHTS), [tmp_path], Options(force=True))
+    run([quantized()], Memory(WEIGHTS), [tmp_path], RunOptions(force=True))
     assert final.read_bytes() == expected(quantized(), QUANTIZED)[0]
 
 
@@ -186,9 +188,9 @@ def test_an_output_never_replaces_its_source(tmp_path: Path) -> None:
     source.write_bytes(b"source")
     facts = source.stat()
     tensors = [Sketch("a", copy("a"), "BF16")]
-    made = plan("x.gguf", tensors, sources=[(str(source), facts.st_size, facts.st_mtime_ns)])
+    made = plan("x.gguf", tensors, sources=[FileIdentity(str(source), facts.st_size, str(facts.st_mtime_ns))])
     with pytest.raises(UsageError, match="is a source of this conversion"):
-        run([made], MemoryReader(WEIGHTS), [tmp_path], Options(force=True))
+        run([made], Memory(WEIGHTS), [tmp_path], RunOptions(force=True))
     assert source.read_bytes() == b"source"
 
 
@@ -196,21 +198,23 @@ def test_a_source_that_changes_is_noticed(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"one")
     facts = source.stat()
-    made = plan("x.gguf", [Sketch("a", copy("a"), "BF16")], sources=[(str(source), 3, facts.st_mtime_ns)])
-    reader = MemoryReader(WEIGHTS, before=lambda: source.write_bytes(b"other") and None)
+    made = plan(
+        "x.gguf", [Sketch("a", copy("a"), "BF16")], sources=[FileIdentity(str(source), 3, str(facts.st_mtime_ns))]
+    )
+    memory = Memory(WEIGHTS, before=lambda: source.write_bytes(b"other") and None)
     with pytest.raises(InputError, match="has changed since"):
-        run([made], reader, [tmp_path])
+        run([made], memory, [tmp_path])
     assert not (tmp_path / "x.gguf").exists()
 
 
 def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two outputs have this name"):
-        run([quantized(), quantized()], MemoryReader(WEIGHTS), [tmp_path, tmp_path])
+        run([quantized(), quantized()], Memory(WEIGHTS), [tmp_path, tmp_path])
 
 
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"nowhere.*No such file or directory \(make the directory first\)"):
-        run([quantized()], MemoryReader(WEIGHTS), [tmp_path / "nowhere"])
+        run([quantized()], Memory(WEIGHTS), [tmp_path / "nowhere"])
 
 
 def test_a_read_that_fails_names_the_tensor(tmp_path: Path) -> None:
@@ -218,7 +222,7 @@ def test_a_read_that_fails_names_the_tensor(tmp_path: Path) -> None:
         raise OSError(5, "Input/output error")
 
     with pytest.raises(InputError, match=r"tensor 'a': cannot be read: Input/output error"):
-        run([plain()], MemoryReader(WEIGHTS, before=fail), [tmp_path], Options(threads=1))
+        run([plain()], Memory(WEIGHTS, before=fail), [tmp_path], RunOptions(threads=1))
 
 
 def test_memory_that_runs_out_is_an_answer(tmp_path: Path) -> None:
@@ -226,12 +230,12 @@ def test_memory_that_runs_out_is_an_answer(tmp_path: Path) -> None:
         raise MemoryError
 
     with pytest.raises(QconvError, match="not enough memory"):
-        run([plain()], MemoryReader(WEIGHTS, before=fail), [tmp_path])
+        run([plain()], Memory(WEIGHTS, before=fail), [tmp_path])
 
 
 def test_too_little_memory_is_refused_with_what_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"too little here \(give at least \d+MB\)"):
-        run([plain()], MemoryReader(WEIGHTS), [tmp_path], Options(memory=1_000_000))
+        run([plain()], Memory(WEIGHTS), [tmp_path], RunOptions(memory=1_000_000))
 
 
 def test_threads_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,29 +253,27 @@ def test_threads_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(threading.Thread, "start", limited)
     made = quantized()
-    (result,) = run([made], MemoryReader(WEIGHTS), [tmp_path], Options(threads=8))
+    (result,) = run([made], Memory(WEIGHTS), [tmp_path], RunOptions(threads=8))
     assert result.files[0].read_bytes() == expected(made, QUANTIZED)[0]
 
     (tmp_path / "again").mkdir()
     with pytest.raises(QconvError, match="no thread can be started"):
-        run([made], MemoryReader(WEIGHTS), [tmp_path / "again"], Options(threads=8))
+        run([made], Memory(WEIGHTS), [tmp_path / "again"], RunOptions(threads=8))
 
 
 @pytest.mark.parametrize("threads", [0, -4])
 def test_threads_that_are_none(threads: int) -> None:
     with pytest.raises(UsageError, match=f"{threads} threads cannot convert anything"):
-        Options(threads=threads)
+        RunOptions(threads=threads)
 
 
 def test_a_disk_too_small_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    from qconv.convert.disk import Disk
-
     class Full(Disk):
         def free(self, path: Path) -> int:
             return 1000
 
     with pytest.raises(OutputError, match=r"bytes are needed and 1,000 are free"):
-        run([quantized()], MemoryReader(WEIGHTS), [tmp_path], disk=Full())
+        run([quantized()], Memory(WEIGHTS), [tmp_path], disk=Full())
     assert left_over(tmp_path) == []
 
 
@@ -282,12 +284,12 @@ def test_values_used_here_are_exact_in_bf16() -> None:
 def test_a_tensor_that_is_held_is_read_in_wide_blocks(
     tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qconv.convert import fit
+    from qconv.pipeline import sizing
 
-    monkeypatch.setattr(fit, "ROW_BLOCK", 4096)
+    monkeypatch.setattr(sizing, "ROW_BLOCK", 4096)
     shape = WEIGHTS["a"].shape
-    made = plan("x.gguf", [Sketch("a", Copy("a", shape, "BF16", held=WEIGHTS["a"].nbytes), "BF16")])
-    reader = MemoryReader(WEIGHTS)
-    (result,) = run([made], reader, [tmp_path])
-    assert reader.reads == 1
+    made = plan("x.gguf", [Sketch("a", Copy("a", shape, "BF16", row_group=300), "BF16")])
+    memory = Memory(WEIGHTS)
+    (result,) = run([made], memory, [tmp_path])
+    assert memory.reads == 1
     assert result.files[0].read_bytes() == expected(made, QUANTIZED | {"a": WEIGHTS["a"].tobytes()})[0]

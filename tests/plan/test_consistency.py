@@ -10,7 +10,8 @@ import pytest
 
 from qconv import architectures, checkpoints
 from qconv.errors import PlanError
-from qconv.plan import agreement
+from qconv.plan import consistency
+from qconv.storage import LocalFolder
 from tests.architectures import tiny
 
 GOLDENS = sorted((Path(__file__).parents[1] / "architectures" / "goldens").glob("*.json"))
@@ -23,7 +24,7 @@ def doubts(folder: Path, golden: Path, tensors: dict[str, list[int]] | None = No
     tiny.write(folder, recorded["config"] | config, shapes)
     with checkpoints.open(folder) as opened:
         found = architectures.resolve(opened)
-    return agreement.check(folder, found)
+    return consistency.check(LocalFolder(folder), found)
 
 
 @pytest.mark.parametrize("golden", GOLDENS, ids=lambda path: path.stem)
@@ -49,7 +50,7 @@ def test_another_width_is_refused(tmp_path: Path) -> None:
     ("name", "shape", "said"),
     [
         ("model.embed_tokens.weight", [256], "is 256, but by config.json the model is 256 wide"),
-        ("model.norm.weight", [], "is a single value, but"),
+        ("model.norm.weight", [], "is scalar, but"),
         ("model.layers.1.mlp.down_proj.weight", [2, 2, 192, 256], "is 2 x 2 x 192 x 256, but"),
     ],
 )

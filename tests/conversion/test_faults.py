@@ -13,12 +13,23 @@ from pathlib import Path
 
 import pytest
 
-from qconv.convert import Options, finish, run, syncer
-from qconv.convert.disk import Disk
-from qconv.convert.options import Part
+from qconv.conversion import Disk, journal_writer
 from qconv.errors import InputError, OutputError, QconvError
+from qconv.options import Part, RunOptions
 from qconv.plan import Plan
-from tests.convert.fakes import CALLS, Copy, FaultyDisk, MemoryReader, Sketch, expected, left_over, plan, some
+from tests.conversion.fakes import (
+    CALLS,
+    Copy,
+    FaultyDisk,
+    Memory,
+    Sketch,
+    expected,
+    finish,
+    left_over,
+    plan,
+    run,
+    some,
+)
 
 WEIGHTS = {f"blk.{i}": some(i, 400, 32) for i in range(6)}
 ENCODED = {n: w.tobytes() for n, w in WEIGHTS.items()}
@@ -30,10 +41,10 @@ def made(shards: int = 1) -> Plan:
 
 @pytest.fixture(autouse=True)
 def _many_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    from qconv.convert import fit
+    from qconv.pipeline import sizing
 
-    monkeypatch.setattr(fit, "ROW_BLOCK", 4096)
-    monkeypatch.setattr(syncer, "BYTES", 20_000)
+    monkeypatch.setattr(sizing, "ROW_BLOCK", 4096)
+    monkeypatch.setattr(journal_writer, "BYTES", 20_000)
 
 
 def faults(call: str, tmp_path: Path, error: int = errno.EIO) -> Iterator[tuple[FaultyDisk, Path]]:
@@ -76,12 +87,12 @@ def test_any_call_may_fail(tmp_path: Path, call: str, shards: int) -> None:
         finals = [directory / f.name for f in made(shards).files]
         for final in finals:
             final.write_bytes(b"old")
-        options = Options(threads=2, force=True)
-        error = outcome(run, [made(shards)], MemoryReader(WEIGHTS), [directory], options, disk=disk)
+        options = RunOptions(threads=2, force=True)
+        error = outcome(run, [made(shards)], Memory(WEIGHTS), [directory], options, disk=disk)
         check_answer(error, disk, call)
         for final, new in zip(finals, right, strict=True):
             assert final.read_bytes() in (b"old", new)
-        run([made(shards)], MemoryReader(WEIGHTS), [directory], Options(threads=2, force=True))
+        run([made(shards)], Memory(WEIGHTS), [directory], RunOptions(threads=2, force=True))
         assert [f.read_bytes() for f in finals] == right
         assert left_over(directory) == [f.name for f in finals]
 
@@ -92,17 +103,17 @@ def test_any_call_may_fail_while_going_on(tmp_path: Path, call: str) -> None:
     right = expected(made(), ENCODED)
     for disk, directory in faults(call, tmp_path):
         for number in (1, 3):
-            run([made()], MemoryReader(WEIGHTS), [directory], Options(part=Part(number, 4)))
-        check_answer(outcome(run, [made()], MemoryReader(WEIGHTS), [directory], disk=disk), disk, call)
+            run([made()], Memory(WEIGHTS), [directory], RunOptions(part=Part(number, 4)))
+        check_answer(outcome(run, [made()], Memory(WEIGHTS), [directory], disk=disk), disk, call)
         if left_over(directory) != ["x.gguf"]:
-            run([made()], MemoryReader(WEIGHTS), [directory])
+            run([made()], Memory(WEIGHTS), [directory])
         assert left_over(directory) == ["x.gguf"]
         assert (directory / "x.gguf").read_bytes() == right[0]
 
 
 def attempt(directory: Path, disk: Disk) -> None:
     for number in (1, 2):
-        run([made()], MemoryReader(WEIGHTS), [directory], Options(part=Part(number, 2)), disk=disk)
+        run([made()], Memory(WEIGHTS), [directory], RunOptions(part=Part(number, 2)), disk=disk)
     finish([made()], [directory], disk=disk)
 
 
@@ -122,41 +133,41 @@ def test_any_read_may_fail(tmp_path: Path) -> None:
     for at in range(1000):
         directory = tmp_path / str(at)
         directory.mkdir()
-        reader = MemoryReader(WEIGHTS)
+        memory = Memory(WEIGHTS)
 
-        def fail(reader: MemoryReader = reader, at: int = at) -> None:
-            if reader.reads == at:
+        def fail(memory: Memory = memory, at: int = at) -> None:
+            if memory.reads == at:
                 raise OSError(errno.EIO, "Input/output error")
 
-        reader.before = fail
-        error = outcome(run, [made()], reader, [directory], Options(threads=1))
+        memory.before = fail
+        error = outcome(run, [made()], memory, [directory], RunOptions(threads=1))
         if error is None:
             break
         assert isinstance(error, InputError)
         assert error.tensor in WEIGHTS
         assert "Input/output error" in str(error)
         assert left_over(directory) == ["x.gguf.part", "x.gguf.part.journal"]
-        again = MemoryReader(WEIGHTS)
+        again = Memory(WEIGHTS)
         run([made()], again, [directory])
-        assert 24 <= reader.reads + again.reads <= 25  # the other worker's block may be dropped
+        assert 24 <= memory.reads + again.reads <= 25  # the other worker's block may be dropped
         assert (directory / "x.gguf").read_bytes() == expected(made(), ENCODED)[0]
     assert at > 10
 
 
 def test_what_was_done_before_an_error_is_not_done_again(tmp_path: Path) -> None:
-    reader = MemoryReader(WEIGHTS)
+    memory = Memory(WEIGHTS)
 
     def fail() -> None:
-        if reader.reads == 10:
+        if memory.reads == 10:
             raise OSError(errno.EIO, "Input/output error")
 
-    reader.before = fail
+    memory.before = fail
     with pytest.raises(InputError):
-        run([made()], reader, [tmp_path], Options(threads=1))
-    again = MemoryReader(WEIGHTS)
-    (result,) = run([made()], again, [tmp_path], Options(threads=1))
+        run([made()], memory, [tmp_path], RunOptions(threads=1))
+    again = Memory(WEIGHTS)
+    (result,) = run([made()], again, [tmp_path], RunOptions(threads=1))
     assert result.resumed > 0
-    assert 24 <= reader.reads + again.reads <= 25
+    assert 24 <= memory.reads + again.reads <= 25
 
 
 def test_after_a_failed_sync_nothing_since_the_last_one_counts(tmp_path: Path) -> None:
@@ -169,10 +180,10 @@ def test_after_a_failed_sync_nothing_since_the_last_one_counts(tmp_path: Path) -
             super().fdatasync(fd)
 
     with pytest.raises(OutputError, match=r"part, tensor 'blk.\d': cannot be synced to disk: Input/output error"):
-        run([made()], MemoryReader(WEIGHTS), [tmp_path], Options(threads=1), disk=Broken())
+        run([made()], Memory(WEIGHTS), [tmp_path], RunOptions(threads=1), disk=Broken())
     journal = (tmp_path / "x.gguf.part.journal").read_text()
     assert "5:" not in journal
-    run([made()], MemoryReader(WEIGHTS), [tmp_path])
+    run([made()], Memory(WEIGHTS), [tmp_path])
     assert (tmp_path / "x.gguf").read_bytes() == expected(made(), ENCODED)[0]
 
 
@@ -182,12 +193,12 @@ def test_a_full_disk_mid_way(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from tests.convert.fakes import MemoryReader
-from tests.convert.test_faults import WEIGHTS, made
-from qconv.convert import Options, run
+from tests.conversion.fakes import Memory, run
+from tests.conversion.test_faults import WEIGHTS, made
+from qconv.options import RunOptions
 from qconv.errors import QconvError
 try:
-    run([made()], MemoryReader(WEIGHTS), [Path(sys.argv[2])], Options(threads=1))
+    run([made()], Memory(WEIGHTS), [Path(sys.argv[2])], RunOptions(threads=1))
 except QconvError as e:
     print(e)
     sys.exit(e.exit_code)
@@ -203,9 +214,9 @@ except QconvError as e:
     assert done.returncode == 1
     # Steps are in flight together: any tensor with an end past the limit may be the first to fail.
     assert re.search(r"x\.gguf\.part, tensor 'blk\.[345]': cannot be written: File too large", done.stdout)
-    assert "the same command goes on from there" in done.stdout
+    assert "the same command resumes it" in done.stdout
     assert left_over(tmp_path) == ["x.gguf.part", "x.gguf.part.journal"]
-    reader = MemoryReader(WEIGHTS)
-    (result,) = run([made()], reader, [tmp_path])
+    memory = Memory(WEIGHTS)
+    (result,) = run([made()], memory, [tmp_path])
     assert result.resumed > 50_000
     assert (tmp_path / "x.gguf").read_bytes() == expected(made(), ENCODED)[0]

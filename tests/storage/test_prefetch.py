@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from qconv.checkpoints import bring_near
+from qconv.checkpoints import prefetch
+from qconv.storage import LocalFile
 
 
 @pytest.fixture
@@ -23,17 +24,17 @@ def hints(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
     return given
 
 
-def files(folder: Path, *sizes: int) -> list[Path]:
+def files(folder: Path, *sizes: int) -> list[LocalFile]:
     paths = [folder / f"{number}" for number in range(len(sizes))]
     for path, size in zip(paths, sizes, strict=True):
         with path.open("wb") as file:
             file.truncate(size)
-    return paths
+    return [LocalFile(path) for path in paths]
 
 
 def test_files_are_hinted_at_in_order_up_to_the_size(tmp_path: Path, hints: list[tuple[int, int, int]]) -> None:
     megabyte = 1 << 20
-    bring_near(files(tmp_path, megabyte + 5, 0, 3 * megabyte, 7), 2 * megabyte)
+    prefetch(files(tmp_path, megabyte + 5, 0, 3 * megabyte, 7), 2 * megabyte)
     assert hints == [
         (megabyte + 5, 0, megabyte),
         (megabyte + 5, megabyte, 5),
@@ -41,11 +42,15 @@ def test_files_are_hinted_at_in_order_up_to_the_size(tmp_path: Path, hints: list
     ]
 
 
-def test_a_file_that_is_gone_is_left_to_those_who_read_it(tmp_path: Path, hints: list[tuple[int, int, int]]) -> None:
-    bring_near([tmp_path / "gone", *files(tmp_path, 9)])
-    assert hints == [(9, 0, 9)]
+def test_a_system_that_refuses_the_hint_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "posix_fadvise", refuse, raising=False)
+    monkeypatch.setattr(os, "POSIX_FADV_WILLNEED", 3, raising=False)
+    prefetch(files(tmp_path, 9))
 
 
 def test_systems_that_take_no_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "posix_fadvise", raising=False)
-    bring_near(files(tmp_path, 9))
+    prefetch(files(tmp_path, 9))

@@ -8,17 +8,23 @@ from __future__ import annotations
 import errno
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.convert.disk import Disk
+from qconv import conversion
+from qconv.conversion import Disk, Result
+from qconv.options import RunOptions
+from qconv.pipeline import Progress
 from qconv.plan import OutputFile, Plan, TensorPlan
-from qconv.types import Recipe, Rows, TensorInfo, TensorReader
+from qconv.storage import FileIdentity, LocalFile
+from qconv.tensors import LazyTensor
+from qconv.types import Rows
 
 BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 NUMPY = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
@@ -26,17 +32,12 @@ Q8_0_BLOCK, Q8_0_BYTES = 32, 34
 
 
 @dataclass
-class MemoryReader:
+class Memory:
     """Tensors by name: arrays of float32, float16 or uint16 (bfloat16 bits).  ``before`` is called before each read."""
 
-    arrays: dict[str, NDArray[Any]]
+    arrays: Mapping[str, NDArray[Any]]
     before: Callable[[], None] = lambda: None
     reads: int = 0
-
-    @property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        names = {np.dtype(np.float32): "F32", np.dtype(np.float16): "F16", np.dtype(np.uint16): "BF16"}
-        return {n: TensorInfo(n, names[a.dtype], a.shape) for n, a in self.arrays.items()}
 
     def read(self, name: str, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         self.before()
@@ -51,22 +52,36 @@ class MemoryReader:
 
 @dataclass(frozen=True)
 class Copy:
-    """A recipe: the rows of one tensor as they are; ``factor`` makes it a computation in float32."""
+    """A lazy tensor: the rows of one array of ``memory``; ``factor`` makes it a computation in float32."""
 
     source: str
     shape: tuple[int, ...]
     dtype: str
     factor: float | None = None
-    held: int = 0
+    row_group: int = 1
+    resident_bytes: int = 0
+    memory_of_a_row: int = 0
+    arrays: Memory | None = field(default=None, compare=False, repr=False)
 
     @property
     def sources(self) -> tuple[str, ...]:
         return (self.source,)
 
-    def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+    @property
+    def key(self) -> tuple[object, ...]:
+        return ("Copy", self.source, self.shape, self.dtype, self.factor)
+
+    def memory(self, rows: int) -> int:
+        return rows * self.memory_of_a_row
+
+    def prepare(self) -> LazyTensor:
+        return self
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        assert self.arrays is not None
         if self.factor is None:
-            return reader.read(self.source, start, stop, out)
-        rows = reader.read(self.source, start, stop)
+            return self.arrays.read(self.source, start, stop, out)
+        rows = self.arrays.read(self.source, start, stop)
         wide = (rows.astype(np.uint32) << 16).view(np.float32) if rows.dtype == np.uint16 else rows.astype(np.float32)
         return wide * np.float32(self.factor)
 
@@ -76,32 +91,70 @@ class Copy:
 
 @dataclass
 class Sketch:
-    """A tensor of a plan to be: its recipe, and the type it is wanted in."""
+    """A tensor of a plan to be: where its rows come from, and the type it is wanted in."""
 
     name: str
-    recipe: Recipe
+    tensor: LazyTensor
     block_type: str
-    stored: str | None = None
+    intermediate_type: str | None = None
     importance: NDArray[np.float32] | None = None
 
 
-def plan(
-    name: str, sketches: Sequence[Sketch], *, shards: int = 1, sources: Sequence[tuple[str, int, int]] = ()
-) -> Plan:
+def plan(name: str, sketches: Sequence[Sketch], *, shards: int = 1, sources: Sequence[FileIdentity] = ()) -> Plan:
     """A plan of files with headers of 64 made-up bytes; tensors go round the files, each padded to 32 bytes."""
     ends = [64] * shards
     tensors = []
     for number, s in enumerate(sketches):
         file = number % shards
-        weights = math.prod(s.recipe.shape)
+        weights = math.prod(s.tensor.shape)
         size = weights * BYTES[s.block_type] if s.block_type in BYTES else weights // Q8_0_BLOCK * Q8_0_BYTES
-        stored = s.stored or s.recipe.dtype
-        fields = (s.name, s.recipe.shape, s.recipe, stored, s.block_type, "sketched", None, file, ends[file], size)
+        between = s.intermediate_type or s.tensor.dtype
+        fields = (s.name, s.tensor.shape, s.tensor, between, s.block_type, "sketched", None, file, ends[file], size)
         tensors.append(TensorPlan(*fields, s.importance))
         ends[file] += -(-size // 32) * 32
     names = [name] if shards == 1 else [f"{name}-{i + 1}" for i in range(shards)]
     files = tuple(OutputFile(n, f"{n:64}".encode(), end) for n, end in zip(names, ends, strict=True))
     return Plan("sketch", "reference", files, tuple(tensors), tuple(sources))
+
+
+def bound(made: Plan, memory: Memory) -> Plan:
+    """The plan with its tensors read from ``memory``."""
+    tensors = tuple(
+        replace(t, tensor=replace(t.tensor, arrays=memory) if isinstance(t.tensor, Copy) else t.tensor)
+        for t in made.tensors
+    )
+    return replace(made, tensors=tensors)
+
+
+def run(
+    plans: Sequence[Plan],
+    memory: Memory,
+    directories: Sequence[Path],
+    options: RunOptions | None = None,
+    progress: Progress | None = None,
+    *,
+    record: Mapping[str, object] | None = None,
+    disk: Disk | None = None,
+) -> list[Result]:
+    """``conversion.run`` of plans whose tensors are in memory."""
+    plans = [bound(made, memory) for made in plans]
+    with _sources(plans) as sources:
+        return conversion.run(plans, sources, directories, options, progress, record=record, disk=disk)
+
+
+def finish(
+    plans: Sequence[Plan], directories: Sequence[Path], options: RunOptions | None = None, *, disk: Disk | None = None
+) -> list[Result]:
+    """``conversion.finish``."""
+    with _sources(plans) as sources:
+        return conversion.finish(plans, sources, directories, options, disk=disk)
+
+
+@contextmanager
+def _sources(plans: Sequence[Plan]) -> Iterator[list[LocalFile]]:
+    with ExitStack() as stack:
+        paths = dict.fromkeys(Path(source.location) for made in plans for source in made.sources)
+        yield [stack.enter_context(closing(LocalFile(path))) for path in paths]
 
 
 def expected(made: Plan, encoded: Mapping[str, bytes]) -> list[bytes]:
@@ -126,7 +179,7 @@ def some(seed: int, *shape: int) -> NDArray[np.uint16]:
 
 CALLS = (
     *("open", "close", "read", "pread", "pwrite", "fdatasync", "fsync", "truncate"),
-    *("rename", "unlink", "lock", "fstat", "stat", "free", "beginning_with"),
+    *("rename", "unlink", "lock", "fstat", "stat", "free", "kind", "beginning_with"),
 )
 
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from qconv import blocks
-from qconv.convert import Options, fit, pool, run, values
-from qconv.convert.output import Output
-from qconv.convert.pool import Stop
+from qconv.conversion.part_files import PartFiles
 from qconv.errors import Interrupted
-from tests.convert.fakes import Copy, MemoryReader, Sketch, plan, some
+from qconv.options import RunOptions
+from qconv.pipeline import Cancellation, encoding, run_workers, sizing, workers
+from tests.conversion.fakes import Copy, Memory, Sketch, plan, run, some
 
 THREADS, WORKERS = 2, 3
 """One worker more than threads, to read and write while the others encode."""
@@ -36,7 +36,7 @@ class Steps:
         """How many steps had begun when the workers were told to stop."""
         self._at, self._now, self._lock = at, threading.Event(), threading.Lock()
         self._count(monkeypatch, blocks, "encode")
-        self._count(monkeypatch, Output, "write")
+        self._count(monkeypatch, PartFiles, "write")
         when_told(monkeypatch, self._tell)
 
     def _tell(self) -> None:
@@ -64,15 +64,15 @@ class Steps:
 
 def when_told(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Calls ``act`` once, when the workers have been told to stop."""
-    real, told = Stop.because, threading.Event()
+    real, told = Cancellation.because, threading.Event()
 
-    def because(stop: Stop, error: BaseException) -> None:
+    def because(stop: Cancellation, error: BaseException) -> None:
         real(stop, error)
         if not told.is_set():
             told.set()
             act()
 
-    monkeypatch.setattr(Stop, "because", because)
+    monkeypatch.setattr(Cancellation, "because", because)
 
 
 def press_ctrl_c() -> None:
@@ -84,15 +84,17 @@ def press_ctrl_c() -> None:
 def convert(directory: Path, before: Callable[[], None]) -> None:
     weights = {f"blk.{i}": some(i, ROWS, COLUMNS) for i in range(6)}
     made = plan("x.gguf", [Sketch(n, Copy(n, w.shape, "BF16"), "Q8_0") for n, w in weights.items()])
-    run([made], MemoryReader(weights, before=before), [directory], Options(threads=THREADS))
+    run([made], Memory(weights, before=before), [directory], RunOptions(threads=THREADS))
 
 
 @pytest.mark.parametrize("at", ["read", "encode", "write"])
 def test_each_worker_ends_the_step_it_is_at_and_begins_at_most_one(
     at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "ROW_BLOCK", COLUMNS * 16)
-    monkeypatch.setattr(values, "SLICE", COLUMNS * 2)  # eight slices a row block: a stop need not wait for all of them
+    monkeypatch.setattr(sizing, "ROW_BLOCK", COLUMNS * 16)
+    monkeypatch.setattr(
+        encoding, "SLICE", COLUMNS * 2
+    )  # eight slices a row block: a stop need not wait for all of them
     steps = Steps(monkeypatch, at)
     with pytest.raises(Interrupted, match="stopped"):
         convert(tmp_path, lambda: steps.step("read"))
@@ -120,8 +122,8 @@ def test_threads_that_hang_are_waited_for_less_than_a_second(tmp_path: Path, mon
 
     when_told(monkeypatch, told.set)
     monkeypatch.setattr(threading, "Event", Clocked)
-    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(fit, "ROW_BLOCK", COLUMNS * 16)
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(sizing, "ROW_BLOCK", COLUMNS * 16)
     try:
         with pytest.raises(Interrupted, match="stopped"):
             convert(tmp_path, hang)
@@ -156,7 +158,7 @@ def test_ctrl_c_does_not_wait_for_the_compiler(tmp_path: Path, monkeypatch: pyte
 
 def test_files_of_a_thread_that_hangs_are_not_closed_under_it() -> None:
     """The thread that is being waited for when Ctrl-C comes."""
-    awake, abandoned = threading.Event(), threading.Event()
+    awake, cancellation = threading.Event(), Cancellation()
 
     def hang(task: int, space: None) -> None:
         press_ctrl_c()
@@ -164,7 +166,7 @@ def test_files_of_a_thread_that_hangs_are_not_closed_under_it() -> None:
 
     try:
         with pytest.raises(KeyboardInterrupt):
-            pool.carry_out(iter([1]), hang, [None], Stop(), abandoned.set)
-        assert abandoned.is_set()
+            run_workers([1], hang, [None], cancellation)
+        assert cancellation.abandoned
     finally:
         awake.set()
