@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +15,12 @@ from qconv.errors import FormatError, InputError
 
 LARGEST_JSON = 256 << 20
 """Bytes; the largest tokenizer.json known is 34 MB."""
+
+DEEPEST = 64
+"""Lists and objects in one another; those of real files lie under ten deep."""
+
+_BRACKETS = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\\n]++|\\.)*+"?+)*+([\[{]++|[\]}]++)?+')
+"""The next brackets of one direction, after anything else; texts in double quotes, within a line, are anything else."""
 
 
 def read_bytes(path: Path, limit: int = LARGEST_JSON) -> bytes:
@@ -51,8 +58,13 @@ def open_regular(path: Path) -> int:
 
 
 def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
-    """The file's JSON value, as plain Python objects; ``NaN`` and ``Infinity``, which Python writes, are read too."""
+    """The file's JSON value, as plain Python objects; ``NaN`` and ``Infinity``, which Python writes, are read too.
+
+    Lists and objects more than ``DEEPEST`` deep are refused, whatever the decoders would take.
+    """
     data = read_bytes(path, limit)
+    if nests_deeper(data, DEEPEST):
+        raise FormatError(f"is not read: its lists and objects lie more than {DEEPEST} deep", file=path)
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
@@ -65,6 +77,23 @@ def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
                 pass  # the first error says where
         refuse_disguise(path, data)
         raise FormatError(f"is not valid JSON: {e}", file=path, hint="download or copy it again") from e
+
+
+def nests_deeper(text: bytes, limit: int) -> bool:
+    """Whether brackets, square or curly ones outside double quotes, lie more than ``limit`` deep.
+
+    For what is read by a library that calls itself for each, or has a bound of its own.  Exact for JSON, up to the byte
+    where it stops being JSON.
+    """
+    if text.count(b"[") + text.count(b"{") <= limit:  # as in most files, and quicker
+        return False
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        brackets = match[1] or b""
+        depth = depth + len(brackets) if brackets[:1] in b"[{" else max(0, depth - len(brackets))
+        if depth > limit:
+            return True
+    return False
 
 
 def refuse_disguise(path: Path, first: bytes) -> None:

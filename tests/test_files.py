@@ -1,10 +1,20 @@
+import errno
+import json
 import math
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qconv.errors import FormatError, InputError
-from qconv.files import beside, inside, read_bytes, read_json
+from qconv.files import beside, inside, nests_deeper, read_bytes, read_json
+
+_TEXTS = st.text(alphabet='[]{}"\\\na,:')
+VALUES = st.recursive(
+    st.integers() | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+)
 
 
 def test_json_as_python_writes_it(tmp_path):
@@ -16,13 +26,45 @@ def test_json_as_python_writes_it(tmp_path):
     assert value[5] == -math.inf
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"{'a': 1}", b'"\xff"', b"[" * 200_000, b"[NaN", b'{"a":' * 200_000, b'["\\ud800", NaN]']
-)
+@pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b'"\xff"', b"[NaN", b'["\\ud800", NaN]', b"[" * 64])
 def test_json_that_is_none(tmp_path, content):
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(FormatError, match="is not valid JSON"):
+        read_json(path)
+
+
+def test_json_of_the_deepest_that_is_read(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(b'{"[": "\\"[{", "a": [%s]}' % b", ".join([b"[" * 62 + b"]" * 62] * 2))
+    assert len(read_json(path)["a"]) == 2
+
+
+def depth(value):
+    if not isinstance(value, list | dict):
+        return 0
+    return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
+
+
+@given(VALUES, st.integers(0, 6))
+def test_depth_is_that_of_the_value(value, limit):
+    assert nests_deeper(json.dumps(value).encode(), limit) == (depth(value) > limit)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 65 + b"]" * 65,
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+        b'{"a": [' * 33 + b"NaN" + b"]}" * 33,
+        b"[" + b'["]"], ' * 100 + b'{"\\"": ' * 64 + b"1" + b"}" * 64 + b"]",
+    ],
+)
+def test_json_that_nests_deeper_is_refused(tmp_path, content):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="lie more than 64 deep"):
         read_json(path)
 
 
@@ -53,7 +95,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(InputError, match="is not a regular file"):
             read_json(path)
-    with pytest.raises(InputError, match="cannot be opened: No such file"):
+    with pytest.raises(InputError, match=f"cannot be opened: {os.strerror(errno.ENOENT)}"):
         read_json(tmp_path / "none")
 
 

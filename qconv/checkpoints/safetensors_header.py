@@ -68,7 +68,7 @@ def _records(path: Path, data: bytes) -> dict[str, _Record]:
         value: Any = msgspec.json.decode(data)
         if not isinstance(value, dict):
             raise FormatError("has a header that is no JSON object", file=path, offset=8)
-        value.pop("__metadata__", None)
+        msgspec.convert(value.pop("__metadata__", None), dict[str, str] | None)
         return msgspec.convert(value, dict[str, _Record])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise FormatError(f"has a malformed header: {e}", file=path, offset=8) from e
