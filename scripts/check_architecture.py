@@ -20,12 +20,12 @@ from gguf import GGUFReader, GGUFValueType
 from qconv import architectures, checkpoints
 from qconv.architectures.operations.base import as_float32
 from qconv.errors import QconvError
-from qconv.types import Value
+from qconv.types import Rows, Value
 
 SHOWN = 12
 
 
-def round_to(rows: np.ndarray, dtype: str, stored: str) -> np.ndarray:
+def round_to(rows: Rows, dtype: str, stored: str) -> Rows:
     """Rows of ``dtype`` as the bytes of the stored type."""
     if dtype == stored or rows.dtype == np.uint8:
         return rows

@@ -2,6 +2,7 @@ import errno
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ VALUES = st.recursive(
 )
 
 
-def test_json_as_python_writes_it(tmp_path):
+def test_json_as_python_writes_it(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"a": [1, 2.5, null, true, NaN, -Infinity]}')
     value = read_json(path)["a"]
@@ -27,27 +28,27 @@ def test_json_as_python_writes_it(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b'"\xff"', b"[NaN", b'["\\ud800", NaN]', b"[" * 64])
-def test_json_that_is_none(tmp_path, content):
+def test_json_that_is_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(FormatError, match="is not valid JSON"):
         read_json(path)
 
 
-def test_json_of_the_deepest_that_is_read(tmp_path):
+def test_json_of_the_deepest_that_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b'{"[": "\\"[{", "a": [%s]}' % b", ".join([b"[" * 62 + b"]" * 62] * 2))
     assert len(read_json(path)["a"]) == 2
 
 
-def depth(value):
+def depth(value: object) -> int:
     if not isinstance(value, list | dict):
         return 0
     return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
 
 
 @given(VALUES, st.integers(0, 6))
-def test_depth_is_that_of_the_value(value, limit):
+def test_depth_is_that_of_the_value(value: object, limit: int) -> None:
     assert nests_deeper(json.dumps(value).encode(), limit) == (depth(value) > limit)
 
 
@@ -61,7 +62,7 @@ def test_depth_is_that_of_the_value(value, limit):
         b"[" + b'["]"], ' * 100 + b'{"\\"": ' * 64 + b"1" + b"}" * 64 + b"]",
     ],
 )
-def test_json_that_nests_deeper_is_refused(tmp_path, content):
+def test_json_that_nests_deeper_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
     with pytest.raises(FormatError, match="lie more than 64 deep"):
@@ -75,14 +76,14 @@ def test_json_that_nests_deeper_is_refused(tmp_path, content):
         (b"<!DOCTYPE html>\n<html><title>Sign in</title>", r"is a web page.*download it again"),
     ],
 )
-def test_what_a_failed_download_leaves_is_told(tmp_path, content, said):
+def test_what_a_failed_download_leaves_is_told(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=said):
         read_json(path)
 
 
-def test_the_size_is_bounded(tmp_path):
+def test_the_size_is_bounded(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b"[1, 2, 3]")
     assert read_bytes(path, 9) == b"[1, 2, 3]"
@@ -90,7 +91,7 @@ def test_the_size_is_bounded(tmp_path):
         read_bytes(path, 8)
 
 
-def test_a_file_that_cannot_be_read(tmp_path):
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(InputError, match="is not a regular file"):
@@ -99,7 +100,7 @@ def test_a_file_that_cannot_be_read(tmp_path):
         read_json(tmp_path / "none")
 
 
-def test_names_inside_a_folder(tmp_path):
+def test_names_inside_a_folder(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "b").write_text("b")
     (tmp_path / "link").symlink_to("sub/b")
@@ -108,13 +109,13 @@ def test_names_inside_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "/a", "..", "../a", "a/../../b", "a\0b"])
-def test_names_outside_a_folder(tmp_path, name):
+def test_names_outside_a_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(FormatError, match="names a file outside its folder"):
         inside(tmp_path, name)
 
 
 @pytest.mark.parametrize("target", ["/etc/hostname", "../other/file", "blobs/../../file"])
-def test_links_outside_a_folder(tmp_path, target):
+def test_links_outside_a_folder(tmp_path: Path, target: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "link").symlink_to(target)
@@ -122,14 +123,14 @@ def test_links_outside_a_folder(tmp_path, target):
         inside(home, "link")
 
 
-def test_links_into_the_blobs_of_a_hub_cache(tmp_path):
+def test_links_into_the_blobs_of_a_hub_cache(tmp_path: Path) -> None:
     snapshot = tmp_path / "models--a--b" / "snapshots" / "1"
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").symlink_to("../../blobs/0123")
     assert inside(snapshot, "config.json") == snapshot / "config.json"
 
 
-def test_a_file_beside_others(tmp_path):
+def test_a_file_beside_others(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "a").write_text("a")
     (tmp_path / "secret").write_text("secret")
