@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
 
 from qconv.errors import FormatError
 from qconv.storage import LARGEST_SMALL_FILE, Folder
+
+DEEPEST = 64
+"""Lists and objects in one another; those of real files lie under ten deep."""
+
+_BRACKETS = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\\n]++|\\.)*+"?+)*+([\[{]++|[\]}]++)?+')
+"""The next brackets of one direction, after anything else; texts in double quotes, within a line, are anything else."""
 
 
 def read_json(folder: Folder, name: str, limit: int = LARGEST_SMALL_FILE) -> Any:
@@ -29,7 +36,12 @@ def read_object(folder: Folder, name: str, limit: int = LARGEST_SMALL_FILE) -> d
 
 
 def decode_json(data: bytes, location: str) -> Any:
-    """The JSON value ``data``, the contents of the file that messages call ``location``."""
+    """The JSON value ``data``, the contents of the file that messages call ``location``.
+
+    Lists and objects more than ``DEEPEST`` deep are refused, whatever the decoders would take.
+    """
+    if nests_deeper(data, DEEPEST):
+        raise FormatError(f"is not read: its lists and objects lie more than {DEEPEST} deep", file=location)
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
@@ -42,6 +54,23 @@ def decode_json(data: bytes, location: str) -> Any:
                 pass  # the first error says where
         refuse_disguise(location, data)
         raise FormatError(f"is not valid JSON: {e}", file=location, hint="download or copy it again") from e
+
+
+def nests_deeper(text: bytes, limit: int) -> bool:
+    """Whether brackets, square or curly ones outside double quotes, lie more than ``limit`` deep.
+
+    For what is read by a library that calls itself for each, or has a bound of its own.  Exact for JSON, up to the byte
+    where it stops being JSON.
+    """
+    if text.count(b"[") + text.count(b"{") <= limit:  # as in most files, and quicker
+        return False
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        brackets = match[1] or b""
+        depth = depth + len(brackets) if brackets[:1] in b"[{" else max(0, depth - len(brackets))
+        if depth > limit:
+            return True
+    return False
 
 
 def refuse_disguise(location: str, first: bytes) -> None:

@@ -42,9 +42,9 @@ def record(value: Any, kind: str, element: str | None) -> dict[str, Any]:
 
 def main() -> None:
     sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]) / "gguf-py")]
-    import conversion  # type: ignore[import-not-found]
+    import conversion  # type: ignore[import-not-found]  # llama.cpp's own, from its checkout
     import gguf
-    from conversion.base import ModelBase, TextModel  # type: ignore[import-not-found]
+    from conversion.base import ModelBase, TextModel  # type: ignore[import-not-found]  # the same
 
     for name in sys.argv[2:] or CASES:
         kind, options, files = CASES[name]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 
 import qconv
 from qconv.errors import OutputError, UsageError, WeightError
@@ -35,12 +36,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda a: str(a.dtype),
 )
-def test_quantize_takes_arrays_of_any_shape_and_type(ones: np.ndarray) -> None:
+def test_quantize_takes_arrays_of_any_shape_and_type(ones: NDArray[np.number]) -> None:
     blocks = qconv.quantize(ones, "q8_0")
-    assert (blocks.dtype, blocks.shape) == (np.uint8, (2, 3, 34))
+    assert blocks.dtype == np.uint8
+    assert blocks.shape == (2, 3, 34)
     assert blocks.tobytes() == ONES * 6
     again = qconv.dequantize(blocks, "Q8_0")
-    assert (again.dtype, again.shape) == (np.float32, (2, 3, 32))
+    assert again.dtype == np.float32
+    assert again.shape == (2, 3, 32)
     assert again.ravel() == pytest.approx(1, abs=1e-3)
 
 
@@ -72,7 +75,7 @@ def test_a_search_that_looks_longer_errs_less() -> None:
     ("array", "block_type", "says"),
     [(np.ones(31), "Q8_0", "multiple"), (np.ones(32), "Q9", "Q9"), (np.float32(1), "Q8_0", "single number")],
 )
-def test_what_cannot_be_quantized(array: np.ndarray, block_type: str, says: str) -> None:
+def test_what_cannot_be_quantized(array: ArrayLike, block_type: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         qconv.quantize(array, block_type)
 
@@ -137,7 +140,7 @@ def test_it_is_typed(tmp_path: Path) -> None:
         "reveal_type(qconv.convert('x', 'q8_0'))\n"
         "qconv.convert(1)\n"
     )
-    command = [sys.executable, "-m", "mypy", "--cache-dir", tmp_path / "cache", script]
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), str(script)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert re.search(r"numpy\.dtype\[.*8Bit", run.stdout)
     assert "list[pathlib.Path]" in run.stdout

@@ -66,7 +66,7 @@ def _records(location: str, data: bytes) -> dict[str, _Record]:
         value: Any = msgspec.json.decode(data)
         if not isinstance(value, dict):
             raise FormatError("has a header that is no JSON object", file=location, offset=8)
-        value.pop("__metadata__", None)
+        msgspec.convert(value.pop("__metadata__", None), dict[str, str] | None)
         return msgspec.convert(value, dict[str, _Record])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise FormatError(f"has a malformed header: {e}", file=location, offset=8) from e

@@ -63,7 +63,7 @@ def architectures(
         screen.result(json.dumps(rows))
         return
     screen.table(
-        [screen.Column("class", cut=1), screen.Column("table"), screen.Column("GGUF architecture")],
+        [screen.Column("class", cut=True), screen.Column("table"), screen.Column("GGUF architecture")],
         [(cls, of.name, of.gguf_name) for cls, of in known.items()],
     )
 

@@ -85,7 +85,7 @@ def show(found: Comparison, every: bool) -> None:
         _names(title, names, every)
     if found.keys.changed:
         rows = [[key, value_text(a), value_text(b)] for key, a, b in found.keys.changed]
-        screen.table([screen.Column("key"), screen.Column("A", cut=1), screen.Column("B", cut=1)], rows)
+        screen.table([screen.Column("key"), screen.Column("A", cut=True), screen.Column("B", cut=True)], rows)
         screen.lines("")
     if found.reshaped:
         rows = [[name, shape_text(a), shape_text(b)] for name, a, b in found.reshaped]
@@ -143,7 +143,7 @@ def _errors(heading: str, rows: list[tuple[str, str, Error]], second: str = "typ
     from qconv.cli import screen
     from qconv.cli.screen import Column
 
-    columns = [Column(heading, cut=1), Column(second, right=second == "tensors")]
+    columns = [Column(heading, cut=True), Column(second, right=second == "tensors")]
     columns += [Column(name, right=True) for name in ("RMSE", "relative", "worst", "dB", "cosine")]
     screen.table(
         columns,

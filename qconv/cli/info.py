@@ -146,7 +146,7 @@ def show_tensors(checkpoint: Checkpoint) -> None:
     screen.lines("")
     screen.table(
         [
-            screen.Column("tensor", cut=1),
+            screen.Column("tensor", cut=True),
             screen.Column("type"),
             screen.Column("shape", right=True),
             screen.Column("bytes", right=True),
@@ -163,7 +163,7 @@ def show_metadata(checkpoint: Checkpoint) -> None:
         screen.lines("no metadata: not a GGUF file")
         return
     screen.table(
-        [screen.Column("key"), screen.Column("type"), screen.Column("value", cut=1)],
+        [screen.Column("key"), screen.Column("type"), screen.Column("value", cut=True)],
         [(key, type_text(value), value_text(value)) for key, value in checkpoint.metadata.items()],
     )
 

@@ -18,11 +18,11 @@ def show_plan(plan: Plan) -> None:
     """The table of ``--dry-run`` on standard output."""
     screen.table(
         [
-            screen.Column("tensor", cut=1),
+            screen.Column("tensor", cut=True),
             screen.Column("shape", right=True),
             screen.Column("from"),
             screen.Column("to"),
-            screen.Column("why", cut=2),
+            screen.Column("why", cut=True),
             screen.Column("bytes", right=True),
         ],
         [(t.name, shape_text(t.shape), t.source_type, t.block_type, t.reason, f"{t.size:,}") for t in plan.tensors],

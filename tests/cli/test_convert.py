@@ -267,7 +267,8 @@ def test_a_reader_that_leaves_is_no_error(checkpoint: Path, reader: str) -> None
 
 
 def test_a_dry_run_imports_nothing_it_has_no_use_for(checkpoint: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "qconv", "convert", checkpoint, "-t", "q4_k_m", "--dry-run"]
+    options = ["convert", str(checkpoint), "-t", "q4_k_m", "--dry-run"]
+    command = [sys.executable, "-X", "importtime", "-m", "qconv", *options]
     run = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
     for module in ("numba", "llvmlite", "pydantic", "rich"):
         assert f" {module}\n" not in run.stderr, module

@@ -60,10 +60,10 @@ def test_every_option_of_convert_is_explained(qconv: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["convret"], "no such command 'convret'"),
-        (["info"], "missing argument 'PATH'"),
-        (["info", "--colour", "x"], "no such option: --colour"),
-        (["convert", "x", "--threads", "many"], "'--threads'"),
+        (["convret"], "convret"),
+        (["info"], "PATH"),
+        (["info", "--colour", "x"], "--colour"),
+        (["convert", "x", "--threads", "many"], "--threads"),
         (["convert", "x"], "no type is named"),
         (["convert", "x", "--type", "q8_0", "--memory", "lots"], "'lots' is not a size"),
         (["convert", "x", "--type", "q8_0", "--memory", "9" * 400], "is not a size"),

@@ -13,14 +13,15 @@ from qconv import __version__
 from qconv.conversion import manifest
 from qconv.errors import FormatError, OutputError
 from qconv.options import RunOptions
+from qconv.plan import Plan
 from qconv.storage import FileIdentity
-from tests.conversion.fakes import Copy, Memory, Sketch, expected, left_over, plan, run, some
-from tests.conversion.test_faults import CALLS, faults, outcome
+from tests.conversion.fakes import CALLS, Copy, Memory, Sketch, expected, left_over, plan, run, some
+from tests.conversion.test_faults import faults, outcome
 
 WEIGHTS = {"a": some(1, 40, 32), "b": some(2, 30, 32)}
 
 
-def made(directory: Path, shards: int = 1):  # type: ignore[no-untyped-def]
+def made(directory: Path, shards: int = 1) -> Plan:
     source = directory / "source.safetensors"
     source.write_bytes(b"weights")
     facts = source.stat()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,22 +36,22 @@ def convert(source: Path, output: Path, *more: str) -> int:
         "-m",
         "qconv",
         "convert",
-        source,
+        str(source),
         "--type",
         "q4_k_m",
         "--output",
-        output,
+        str(output),
         "--quiet",
         *more,
     ]
     return subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120).returncode
 
 
-def check_parts(source: Path, carry_out: Callable[[Path], object]) -> None:
+def check_parts(source: Path, do_parts: Callable[[Path], object]) -> None:
     """Parts and a finish give the bytes of one run."""
     whole, output = source.with_name("whole.gguf"), source.with_name("shared.gguf")
     convert(source, whole)
-    carry_out(output)
+    do_parts(output)
     assert not output.exists()
     convert(source, output, "--finish")
     assert output.read_bytes() == whole.read_bytes()
@@ -70,22 +71,24 @@ def test_a_finish_with_another_option_changes_nothing(source: Path) -> None:
 
 
 def test_parts_side_by_side(source: Path) -> None:
-    def carry_out(output: Path) -> None:
-        command = [sys.executable, "-m", "qconv", "convert", source, "-t", "q4_k_m", "-o", output, "--quiet", "--part"]
-        running = [subprocess.Popen([*command, f"{n}/{PARTS}"]) for n in range(1, PARTS + 1)]
+    def do_parts(output: Path) -> None:
+        command = [sys.executable, "-m", "qconv", "convert", str(source), "-t", "q4_k_m", "-o", str(output), "--quiet"]
+        running = [subprocess.Popen([*command, "--part", f"{n}/{PARTS}"]) for n in range(1, PARTS + 1)]
         assert [process.wait(120) for process in running] == [0] * PARTS
 
-    check_parts(source, carry_out)
+    check_parts(source, do_parts)
 
 
 @pytest.mark.filterwarnings("default")
 def test_parts_under_dask(source: Path) -> None:
     from distributed import Client, LocalCluster
 
-    def carry_out(output: Path) -> None:
-        cluster = LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
-        with cluster, Client(cluster) as client:
+    def do_parts(output: Path) -> None:
+        cluster: Any = LocalCluster(  # type: ignore[no-untyped-call]  # distributed has no types
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        )
+        with cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]  # distributed has no types
             parts = client.map(lambda n: convert(source, output, "--part", f"{n}/{PARTS}"), range(1, PARTS + 1))
             assert client.gather(parts) == [0] * PARTS
 
-    check_parts(source, carry_out)
+    check_parts(source, do_parts)

@@ -15,7 +15,9 @@ PAIRS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), max_size=12)
 
 
 @given(st.dictionaries(st.integers(0, 10**9 - 1), PAIRS.filter(bool), max_size=4), st.binary(max_size=40), st.data())
-def test_a_journal_is_read_up_to_where_it_is_whole(done: dict[int, list], torn: bytes, data: st.DataObject) -> None:
+def test_a_journal_is_read_up_to_where_it_is_whole(
+    done: dict[int, list[tuple[int, int]]], torn: bytes, data: st.DataObject
+) -> None:
     ranges: dict[int, Ranges] = {}
     for tensor, pairs in done.items():
         for a, b in pairs:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,9 +47,9 @@ def converting(directory: Path, seconds: float, *more: str) -> Iterator[subproce
             process.kill()
 
 
-def until(true: object, seconds: float = 120) -> None:
+def until(true: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.002)
 

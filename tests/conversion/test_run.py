@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from qconv.conversion import Disk
 from qconv.errors import InputError, OutputError, QconvError, UsageError, WeightError
@@ -138,7 +140,14 @@ def test_rows_use_the_importance_of_their_matrix(tmp_path: Path, monkeypatch: py
 
     seen: list[tuple[int, float]] = []
 
-    def encode(block_type, rows, importance, *, out=None, search):  # type: ignore[no-untyped-def]
+    def encode(
+        block_type: str,
+        rows: NDArray[Any],
+        importance: NDArray[np.float32],
+        *,
+        out: NDArray[np.uint8] | None = None,
+        search: str,
+    ) -> None:
         seen.append((len(rows), float(importance[0])))
         if out is not None:
             out[:] = int(importance[0])
@@ -165,7 +174,8 @@ def test_a_weight_that_is_no_number_is_named(tmp_path: Path, bad: float) -> None
 
 
 def test_empty_tensors_and_scalars(tmp_path: Path) -> None:
-    weights = {"none": np.zeros((0, 8), np.float32), "wide": np.zeros((3, 0), np.float32), "one": np.float32([[7]])}
+    weights = {"none": np.zeros((0, 8), np.float32), "wide": np.zeros((3, 0), np.float32)}
+    weights["one"] = np.array([[7]], np.float32)
     tensors = [Sketch(n, Copy(n, weights[n].shape if n != "one" else (), "F32"), "F32") for n in weights]
     made = plan("x.gguf", tensors)
     (result,) = run([made], Memory(weights), [tmp_path])
@@ -201,7 +211,11 @@ def test_a_source_that_changes_is_noticed(tmp_path: Path) -> None:
     made = plan(
         "x.gguf", [Sketch("a", copy("a"), "BF16")], sources=[FileIdentity(str(source), 3, str(facts.st_mtime_ns))]
     )
-    memory = Memory(WEIGHTS, before=lambda: source.write_bytes(b"other") and None)
+
+    def change() -> None:
+        source.write_bytes(b"other")
+
+    memory = Memory(WEIGHTS, before=change)
     with pytest.raises(InputError, match="has changed since"):
         run([made], memory, [tmp_path])
     assert not (tmp_path / "x.gguf").exists()
@@ -278,7 +292,7 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(tmp_path: Path) 
 
 
 def test_values_used_here_are_exact_in_bf16() -> None:
-    assert bf16(np.float32([1.0, -2.5])).tolist() == [0x3F80, 0xC020]
+    assert bf16(np.array([1.0, -2.5], np.float32)).tolist() == [0x3F80, 0xC020]
 
 
 def test_a_tensor_that_is_held_is_read_in_wide_blocks(

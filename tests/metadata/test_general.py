@@ -102,6 +102,9 @@ def test_repetition_penalty_counts(tmp_path: Path) -> None:
         ("---\na: " + "[" * 200_000 + "\n---\n", "more than 64 deep"),
         ("---\n" + "- " * 200_000 + "a\n---\n", "more than 64 deep"),
         ("---\na: " + "[" * 64 + "]" * 64 + "\n---\n", "more than 64 deep"),
+        ("---\na: {b: " + "[{c: " * 32 + "}]" * 32 + "}\n---\n", "more than 64 deep"),
+        ("---\n- " + "[" * 32 + "\n  - " * 32 + "a\n---\n", "no YAML"),
+        ("---\n" + "".join(" " * n + "a:\n" for n in range(65)) + "---\n", "more than 64 deep"),
         ("---\na: " + "[" * 63 + "\n---\n", "no YAML"),
         ("---\nd: 2024-99-99\n---\n", "no YAML"),
         ("---\n" + "a: b\n" * 300_000 + "---\n", "too long"),
@@ -115,6 +118,14 @@ def test_a_malformed_card_is_told_and_left_aside(tmp_path: Path, card: str | byt
     assert note in general.notes[0]
     assert "\n" not in general.notes[0]
     assert general.texts["name"]
+
+
+def test_brackets_in_texts_are_not_depth(tmp_path: Path) -> None:
+    texts = ['  - "' + "[" * 100 + '"', "  - a[0] = {x}", '  - 6" [MASK]', "  - [[deep], [er]]", "  - ':]'"] * 100
+    (tmp_path / "README.md").write_text("\n".join(["---", "license: mit", "widget:", *texts, "---\n"]))
+    general = gather(LocalFolder(tmp_path), WEIGHTS)
+    assert general.notes == []
+    assert general.texts["license"] == "mit"
 
 
 def test_scalars_of_other_types_become_text(tmp_path: Path) -> None:

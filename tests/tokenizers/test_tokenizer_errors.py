@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import operator
 import random
 import shutil
 from collections.abc import Callable
@@ -129,11 +130,8 @@ def test_known_expressions_are_recognized_with_unknown_tokens(copy: Callable[[st
             for step in row.steps[:-1]
         ]
         inner.append({"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False})
-        edit(
-            folder,
-            "tokenizer.json",
-            lambda v, i=inner: v.update(pre_tokenizer={"type": "Sequence", "pretokenizers": i}),
-        )
+        steps = {"type": "Sequence", "pretokenizers": inner}
+        edit(folder, "tokenizer.json", operator.methodcaller("update", {"pre_tokenizer": steps}))
         assert convert(folder)["tokenizer.ggml.pre"].data == row.name
 
 

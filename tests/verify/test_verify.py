@@ -11,6 +11,7 @@ from qconv import gguf, verify
 from qconv.errors import FormatError
 from qconv.options import RunOptions
 from qconv.plan import OutputFile, Plan, TensorPlan
+from qconv.storage import FileIdentity
 from qconv.types import Metadata, TensorInfo, Value, ValueType
 from tests.conversion.fakes import Copy, Memory, Watcher, bound, run, some
 
@@ -18,7 +19,12 @@ WEIGHTS = {"a": some(1, 40, 32), "b": some(2, 3, 64)}
 KEYS: Metadata = {"general.architecture": Value.string("llama")}
 
 
-def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), sources: tuple = (), split: int = 0) -> Plan:
+def made(
+    keys: Metadata = KEYS,
+    types: tuple[str, str] = ("BF16", "F32"),
+    sources: tuple[FileIdentity, ...] = (),
+    split: int = 0,
+) -> Plan:
     """``split``: 1 or 2, the number of shards."""
     infos = [TensorInfo(n, t, w.shape) for (n, w), t in zip(WEIGHTS.items(), types, strict=True)]
     shards = [infos] if split < 2 else [[info] for info in infos]
@@ -44,11 +50,11 @@ def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), source
         for i in infos
     )
     files = tuple(OutputFile(name, layout.header, layout.size) for name, layout in zip(names, layouts, strict=True))
-    return Plan("sketch", "reference", files, tensors, sources)
+    return Plan("sketch", "reference", files, tensors, ())
 
 
-def convert(directory: Path, plan: Plan | None = None, **options: bool) -> Path:
-    (result,) = run([plan or made()], Memory(WEIGHTS), [directory], RunOptions(**options))
+def convert(directory: Path, plan: Plan | None = None, manifest: bool = False) -> Path:
+    (result,) = run([plan or made()], Memory(WEIGHTS), [directory], RunOptions(manifest=manifest))
     return result.files[0]
 
 
