@@ -18,7 +18,7 @@ def show_plan(plan: Plan) -> None:
     """The table of ``--dry-run`` on standard output."""
     screen.table(
         [
-            screen.Column("tensor", cut=True),
+            screen.Column("tensor"),
             screen.Column("shape", right=True),
             screen.Column("from"),
             screen.Column("to"),
