@@ -73,6 +73,12 @@ class Context:
         for _ in self._batches(chunks, everything):
             self._library.llama_synchronize(self.address)
 
+    def probe(self, count: int) -> None:
+        """Computes ``count`` tokens, an output for each, so that the graph is shown to observers."""
+        self._library.llama_memory_clear(self._library.llama_get_memory(self.address), True)
+        self._decode(np.zeros((1, count), np.int32), 0, np.ones(count, np.int8))
+        self._library.llama_synchronize(self.address)
+
     def logits(self, chunk: NDArray[np.int32], first: int) -> Iterator[tuple[range, NDArray[np.float32]]]:
         """Computes one chunk ``(context,)``; its positions from ``first`` on, but the last, and their logits.
 

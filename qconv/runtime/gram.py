@@ -3,9 +3,8 @@
 Matrices that read one input (queries, keys and values; gate and up) share one H.  Which they are is seen in the graph:
 the same tensor, chosen by the same experts.
 
-H is summed in float32, a batch's product by BLAS at a time, of which only the lower triangle is made and kept, in
-panels of rows.  So an input of n columns takes little more than 2 n² bytes.  Each batch's product is exact to about
-1e-6 of the diagonal, and a text of 1,000 batches adds about as much: far below the damping GPTQ needs.
+H is summed in float32, by BLAS, a few hundred tokens at a time.  Only the lower triangle is made and kept, in panels
+of rows: an input of n columns takes little more than 2 n² bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ from qconv.runtime.tensor import Tensors, rows_of
 
 PANEL = 512
 """Rows of H made at once."""
+_FEWEST = 256
+"""Rows of x multiplied at once: with fewer, as experts see them, reading and writing H would take the time."""
 
 
 class Triangle:
@@ -31,17 +32,36 @@ class Triangle:
     def __init__(self, columns: int) -> None:
         self.columns = columns
         self.count = 0
-        self.panels = [
+        self._waiting: list[NDArray[np.float32]] = []
+        self._panels = [
             np.zeros((min(PANEL, columns - start), min(start + PANEL, columns)), np.float32)
             for start in range(0, columns, PANEL)
         ]
 
     def add(self, x: NDArray[np.float32]) -> None:
         """Adds x xᵀ of every row of ``x`` ``(n, columns)``."""
-        for i, panel in enumerate(self.panels):
+        self.count += len(x)
+        if len(x) >= _FEWEST:
+            self._multiply(x)
+            return
+        self._waiting.append(x.copy())
+        if sum(map(len, self._waiting)) >= _FEWEST:
+            self._flush()
+
+    def panels(self) -> list[NDArray[np.float32]]:
+        """Rows of the triangle, from the top: float32 ``(rows, columns up to the last of these rows)``."""
+        self._flush()
+        return self._panels
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._multiply(np.concatenate(self._waiting))
+            self._waiting.clear()
+
+    def _multiply(self, x: NDArray[np.float32]) -> None:
+        for i, panel in enumerate(self._panels):
             height, width = panel.shape
             panel += x[:, i * PANEL : i * PANEL + height].T @ x[:, :width]
-        self.count += len(x)
 
 
 @dataclass(slots=True)

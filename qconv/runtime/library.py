@@ -84,6 +84,7 @@ _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "ggml_build_forward_expand": (None, (_ptr, _ptr)),
     "ggml_tensor_overhead": (_size, ()),
     "ggml_graph_overhead": (_size, ()),
+    "ggml_quantize_requires_imatrix": (_bool, (_i32,)),
     "ggml_quantize_chunk": (_size, (_i32, _ptr, _ptr, _i64, _i64, _i64, _ptr)),
     "ggml_backend_buffer_is_host": (_bool, (_ptr,)),
     "ggml_backend_buffer_get_type": (_ptr, (_ptr,)),

@@ -106,13 +106,18 @@ class Tensors:
         """The last dimension but one, ``ne[1]``."""
         return int(self._at(tensor).ne[1])
 
+    def root(self, tensor: int) -> int:
+        """The tensor whose data it is: itself, or what it is a view of."""
+        return self._at(tensor).view_src or tensor
+
+    def buffer(self, tensor: int) -> int:
+        """The address of the buffer its data is in, 0 where it has none yet."""
+        return self._at(tensor).buffer or 0
+
     def buffer_type(self, tensor: int) -> str:
-        """The name of the kind of memory its data is in; empty when it has none yet."""
-        buffer = self._at(tensor).buffer
-        if not buffer:
-            return ""
-        kind = self._library.ggml_backend_buft_name(self._library.ggml_backend_buffer_get_type(buffer))
-        return bytes(kind or b"").decode("utf-8", "replace")
+        """The name of the kind of memory its data is in."""
+        kind = self._library.ggml_backend_buffer_get_type(self.buffer(tensor))
+        return bytes(self._library.ggml_backend_buft_name(kind)).decode("utf-8", "replace")
 
     def array(self, tensor: int) -> NDArray[Any]:
         """The data of an F32, F16 or I32 tensor, with its four dimensions and its strides.
