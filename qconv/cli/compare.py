@@ -56,7 +56,7 @@ def compare(
     from qconv.compare import compare as run
     from qconv.compare import open_side
     from qconv.compare.plot import check_plot, draw
-    from qconv.convert.cores import usable
+    from qconv.cores import usable
 
     if plot is not None:
         check_plot(plot)

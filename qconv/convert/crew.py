@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from qconv.convert import cores, memory, pool, schedule
+from qconv import cores
+from qconv.convert import memory, pool, schedule
 from qconv.convert.fit import fit
 from qconv.convert.options import Options
 from qconv.convert.pool import Stop

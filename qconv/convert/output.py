@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from qconv import __version__
-from qconv.convert import cores, journal, left, manifest
+from qconv import __version__, cores
+from qconv.convert import journal, left, manifest
 from qconv.convert.disk import Disk
 from qconv.convert.failing import failing
 from qconv.convert.journal import Journal

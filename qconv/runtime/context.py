@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,14 +95,20 @@ class Context:
             size = shape[0] * shape[1]
             # waits until all is computed
             address = self._library.llama_get_logits(self.address)
-            view = np.frombuffer((ctypes.c_float * size).from_address(address), np.float32).reshape(shape)
+            memory: Any = (ctypes.c_float * size).from_address(address)
+            view = np.ndarray(shape, np.float32, memory)
             yield range(int(rows[0]), int(rows[-1]) + 1), view
 
-    def _batches(self, chunks: NDArray[np.int32], outputs: NDArray[np.int8]) -> Iterator[tuple[int, int]]:
-        """Sends chunks in batches; after each, where in the chunks it began and how many tokens of each it held."""
+    def with_bos(self, chunks: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Chunks ``(n, context)`` as the model sees them."""
         tokens = chunks.copy()
         if self._info.bos >= 0:
             tokens[:, 0] = self._info.bos
+        return tokens
+
+    def _batches(self, chunks: NDArray[np.int32], outputs: NDArray[np.int8]) -> Iterator[tuple[int, int]]:
+        """Sends chunks in batches; after each, where in the chunks it began and how many tokens of each it held."""
+        tokens = self.with_bos(chunks)
         self._library.llama_memory_clear(self._library.llama_get_memory(self.address), True)
         for start in range(0, self.context, self.batch):
             stop = min(start + self.batch, self.context)

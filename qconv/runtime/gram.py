@@ -88,7 +88,7 @@ class GramObserver:
             group.added = None
 
     def wants(self, node: Node) -> bool:
-        if node.op == self._tensors.get_rows or node.name not in self._names or not node.is_float:
+        if node.name not in self._names or not node.is_float:
             return False
         return bool(node.ids) or self._tensors.rows(node.inputs) >= FEWEST_ROWS
 

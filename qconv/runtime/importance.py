@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qconv.errors import WeightError
 from qconv.runtime.observe import Node
-from qconv.runtime.results import Importance, Sums
+from qconv.runtime.results import Sums
 from qconv.runtime.tensor import Tensors, rows_of
 
 FEWEST_ROWS = 16
@@ -29,17 +29,14 @@ _BLOCK = 256
 class ImportanceObserver:
     """Sums up the inputs of every layer's matrices; with ``output``, of the output matrix too.
 
-    Lookups are counted row by row: how often each token's embedding was used.
-
     Matrices that share an input (queries, keys and values) share its sums.  A sum is a new array after each
     evaluation: while two matrices have had the same sum before, and see the same input now, they have the same after.
     """
 
-    def __init__(self, tensors: Tensors, output: bool, start: Importance | None = None) -> None:
+    def __init__(self, tensors: Tensors, output: bool, start: dict[str, Sums]) -> None:
         self._tensors = tensors
         self._output = output
-        self._sums: dict[str, Sums] = dict(start.sums) if start else {}
-        self._lookups: dict[str, NDArray[np.int64]] = dict(start.lookups) if start else {}
+        self._sums = dict(start)
         self._shared: dict[tuple[int, int, int, int], tuple[Sums | None, Sums]] = {}
 
     def begin(self) -> None:
@@ -47,18 +44,13 @@ class ImportanceObserver:
 
     def wants(self, node: Node) -> bool:
         t = self._tensors
-        if node.op == t.get_rows:
-            return t.op(node.weights) == t.none and node.name.endswith(".weight")
-        if node.op == t.mul_mat_id:
+        if node.ids:
             return True
         if t.rows(node.inputs) < FEWEST_ROWS or not node.is_float:
             return False
         return node.name.startswith("blk.") or (self._output and node.name in OUTPUTS)
 
     def observe(self, node: Node) -> None:
-        if node.op == self._tensors.get_rows:
-            self._count(node)
-            return
         shape = self._tensors.shape(node.weights)
         matrices = shape[0] * shape[1]
         before = self._sums.get(node.name)
@@ -71,15 +63,9 @@ class ImportanceObserver:
             self._shared[key] = (before, after)  # before is kept, so that its id stays its own
         self._sums[node.name] = self._shared[key][1]
 
-    def _count(self, node: Node) -> None:
-        rows = self._tensors.rows(node.weights)
-        counts = np.bincount(node.x.reshape(-1), minlength=rows).astype(np.int64)
-        before = self._lookups.get(node.name)
-        self._lookups[node.name] = counts if before is None else before + counts
-
-    def result(self) -> Importance:
+    def sums(self) -> dict[str, Sums]:
         """The sums so far; summing goes on without changing them."""
-        return Importance(dict(self._sums), dict(self._lookups))
+        return dict(self._sums)
 
 
 def _checked(before: Sums | None, node: Node, matrices: int) -> Sums:
@@ -89,7 +75,9 @@ def _checked(before: Sums | None, node: Node, matrices: int) -> Sums:
         counts = np.zeros(matrices if node.ids else 1, np.int64)
         return Sums(np.zeros(shape, np.float32), np.zeros(shape, np.float32), counts)
     if before.squares.shape != (matrices, node.columns):
-        raise WeightError(f"has an input of {node.columns} columns, before of {before.squares.shape[1]}", tensor=node.name)
+        raise WeightError(
+            f"has an input of {node.columns} columns, before of {before.squares.shape[1]}", tensor=node.name
+        )
     if node.ids and len(before.counts) != matrices:
         return replace(before, counts=np.repeat(before.counts, matrices))
     return before
@@ -122,7 +110,7 @@ def chosen_rows(node: Node) -> list[tuple[int, NDArray[np.float32]]]:
     Ordered as llama-imatrix takes them: all tokens' first choices, then all their second ones, and so on.
     """
     x, chosen = node.x[0], node.chosen  # (tokens, chosen or 1, columns), (tokens, chosen)
-    tokens, choices = chosen.shape
+    tokens = len(chosen)
     experts = chosen.T.reshape(-1)
     order = np.argsort(experts, kind="stable")
     present, starts = np.unique(experts[order], return_index=True)

@@ -19,6 +19,8 @@ import msgspec
 from qconv.errors import LlamaCppError
 from qconv.formats import ROOT, load
 
+INSTALL: Final = "pip install 'qconv[runtime]'"
+
 CType = Literal["bool", "i32", "u32", "i64", "f32", "size", "pointer", "char"]
 
 _CTYPES: Final[dict[CType, Any]] = {
@@ -100,8 +102,5 @@ def find_build(model_defaults: Space, context_defaults: Space) -> int:
 
 def known() -> str:
     """Which llama.cpp qconv works with, as a hint."""
-    builds = table().builds
-    return (
-        f"known are builds b{table().numbers[0]} to b{table().numbers[-1]}, as in xllamacpp {builds[0]} to {builds[-1]}: "
-        f"pip install 'xllamacpp=={builds[-1]}'"
-    )
+    first, last = table().builds[0], table().builds[-1]
+    return f"known are those of xllamacpp {first} to {last}, the last number being llama.cpp's build: {INSTALL}"

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from qconv.errors import LlamaCppError
-from qconv.runtime.layout import Space, fields, find_build, known, structure
+from qconv.runtime.layout import INSTALL, Space, fields, find_build, known, structure
 
 VARIABLE: Final = "QCONV_LLAMA_LIBRARY"
-INSTALL: Final = "pip install 'qconv[runtime]'"
 
 _WHEEL: Final = "xllamacpp"
 _SUFFIXES: Final = (".so", ".pyd", ".dylib", ".dll")
@@ -122,6 +121,15 @@ def library_path() -> Path:
     raise LlamaCppError("running a model takes llama.cpp, which is not installed", hint=INSTALL)
 
 
+def available() -> bool:
+    """Whether there is a llama.cpp to use; whether qconv knows its build shows when a session begins."""
+    try:
+        library_path()
+    except LlamaCppError:
+        return False
+    return True
+
+
 def _companions(path: Path) -> Iterator[Path]:
     """ggml's libraries beside libllama, in the order in which they need each other; backends are not among them."""
     names = {p.name.removeprefix("lib"): p for p in sorted(path.parent.iterdir()) if p.suffix in _SUFFIXES}
@@ -159,9 +167,13 @@ class Library:
         paths = [path] if path.name.startswith(_WHEEL) else [*_companions(path), path]
         try:
             for each in paths:
-                handles.append(ctypes.CDLL(str(each), mode=ctypes.RTLD_GLOBAL if len(paths) > 1 else ctypes.DEFAULT_MODE))
+                handles.append(
+                    ctypes.CDLL(str(each), mode=ctypes.RTLD_GLOBAL if len(paths) > 1 else ctypes.DEFAULT_MODE)
+                )
         except OSError as e:
-            raise LlamaCppError(f"cannot be opened: {e}", file=path, hint=f"another llama.cpp is taken with {INSTALL}") from e
+            raise LlamaCppError(
+                f"cannot be opened: {e}", file=path, hint=f"another llama.cpp is taken with {INSTALL}"
+            ) from e
         return handles[::-1]
 
     def _function(self, name: str) -> Any:

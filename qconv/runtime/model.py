@@ -54,7 +54,9 @@ class Model:
             values["devices"] = ctypes.addressof(no_devices)
         if writable:
             values |= {"use_extra_bufts": False}
-            values |= {"load_mode": _LOAD_NONE} if library.has_param("model_params", "load_mode") else {"use_mmap": False}
+            values |= (
+                {"load_mode": _LOAD_NONE} if library.has_param("model_params", "load_mode") else {"use_mmap": False}
+            )
         log.forget()
         self.address = library.llama_model_load_from_file(os.fsencode(path), library.model_params(values))
         if not self.address:
@@ -84,9 +86,7 @@ class Model:
         room = len(text) + 2  # no token is less than a byte; one before, one after
         while True:
             tokens = np.empty(room, np.int32)
-            count = self._library.llama_tokenize(
-                self.vocab, text, len(text), tokens.ctypes.data, room, True, special
-            )
+            count = self._library.llama_tokenize(self.vocab, text, len(text), tokens.ctypes.data, room, True, special)
             if count >= 0:
                 return tokens[:count].copy()
             if -count <= room:

@@ -1,7 +1,7 @@
 """The evaluation callback: hands what a graph computes to whoever asked for it.
 
 llama.cpp asks about every node before it computes it, and calls again once those that were wanted are computed.  A
-wanted node splits the graph, so observers ask for few: products with weights and lookups in them.
+wanted node splits the graph, so observers are asked about products only, and should want few.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from qconv.runtime.tensor import Tensors
 
 
 class Node:
-    """A product or a lookup that llama.cpp computes.
+    """A product with a matrix that llama.cpp computes.
 
-    ``op``: its number.  ``name``: of the weights.  ``weights``, ``inputs``, ``ids``: addresses of its operands: the
-    weights; the activations, or in a lookup the rows looked up; the experts chosen, or 0.
+    ``name``: of the matrix.  ``weights``, ``inputs``, ``ids``: addresses of its operands: the matrix, the activations,
+    and the experts chosen where there are experts, else 0.
     """
 
     def __init__(self, tensors: Tensors, tensor: int, op: int) -> None:
         self._tensors = tensors
         self.tensor = tensor
-        self.op = op
         self.weights = tensors.source(tensor, 0)
         self.inputs = tensors.source(tensor, 1)
         self.ids = tensors.source(tensor, 2) if op == tensors.mul_mat_id else 0
@@ -48,16 +47,14 @@ class Node:
 
     @cached_property
     def x(self) -> NDArray[Any]:
-        """The activations, float32: ``(n3, n2, tokens, columns)``, for experts ``(1, tokens, chosen or 1, columns)``.
-
-        Of a lookup the numbers of the rows, int32.
-        """
+        """Activations, float32: ``(n3, n2, tokens, columns)``, for experts ``(1, tokens, chosen or 1, columns)``."""
         return self._tensors.array(self.inputs)
 
     @cached_property
     def chosen(self) -> NDArray[Any]:
         """The experts of each token, int32: ``(tokens, chosen)``."""
-        return self._tensors.array(self.ids)[0, 0]
+        ids: NDArray[Any] = self._tensors.array(self.ids)[0, 0]
+        return ids
 
     @property
     def result(self) -> NDArray[Any]:
@@ -72,7 +69,7 @@ def weight_name(name: str) -> str:
 
 
 class Observer(Protocol):
-    """Asked about every product with a first operand and every lookup, in the order in which they are computed."""
+    """Asked about every product, in the order in which they are computed."""
 
     def begin(self) -> None:
         """A graph is about to be evaluated: what was seen of the last one has passed."""
@@ -93,7 +90,7 @@ class Observation:
 
     def __init__(self, tensors: Tensors) -> None:
         self._tensors = tensors
-        self._ops = {tensors.mul_mat, tensors.mul_mat_id, tensors.get_rows}
+        self._ops = {tensors.mul_mat, tensors.mul_mat_id}
         self.observers: tuple[Observer, ...] = ()
         self.witness: Callable[[int], None] | None = None
         self._asked: set[int] = set()

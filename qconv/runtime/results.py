@@ -24,13 +24,13 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """``sums`` of every weight tensor, and in ``lookups`` how often each row of a table was looked up, by their names.
+    """``sums`` by the weight tensors' names, those llama-imatrix writes; ``tokens``: how often each token was seen.
 
-    Names are those llama-imatrix writes.  ``lookups`` has ``token_embd.weight``: int64 ``(vocabulary,)``.
+    ``tokens``: int64 ``(vocabulary,)``, the rows of the embeddings that were looked up.
     """
 
     sums: dict[str, Sums]
-    lookups: dict[str, NDArray[np.int64]]
+    tokens: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,8 @@ def _log_sum(logits: Logits) -> NDArray[np.float64]:
     terms = logits - largest
     np.exp(terms, out=terms)
     # along the last axis numpy sums pairwise, which float32 is good enough for
-    return largest[:, 0] + np.log(terms.sum(1).astype(np.float64))
+    sums: NDArray[np.float64] = largest[:, 0] + np.log(terms.sum(1).astype(np.float64))
+    return sums
 
 
 def _divergence(base: Logits, base_sums: NDArray[np.float64], logits: Logits) -> NDArray[np.float64]:
@@ -82,4 +83,4 @@ def _divergence(base: Logits, base_sums: NDArray[np.float64], logits: Logits) ->
     np.exp(p, out=p)
     p *= likely
     p *= base - logits
-    return p.sum(1).astype(np.float64)
+    return np.asarray(p.sum(1), np.float64)

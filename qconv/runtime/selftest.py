@@ -17,7 +17,6 @@ from qconv.errors import LlamaCppError
 from qconv.runtime.engine import Engine, Runtime
 from qconv.runtime.layout import known
 from qconv.runtime.observe import Node
-from qconv.runtime.tensor import Tensors
 from qconv.runtime.tiny import EPSILON, VOCABULARY, tiny_weights, write_tiny
 
 _CONTEXT: Final = 256
@@ -29,15 +28,14 @@ _QUERY: Final = "blk.0.attn_q.weight"
 class _Recorder:
     """Keeps the last inputs of the first layer's queries and of the output matrix."""
 
-    def __init__(self, tensors: Tensors) -> None:
-        self._tensors = tensors
+    def __init__(self) -> None:
         self.inputs: dict[str, NDArray[np.float32]] = {}
 
     def begin(self) -> None:
         pass
 
     def wants(self, node: Node) -> bool:
-        return node.op == self._tensors.mul_mat and node.name in (_QUERY, _OUTPUT)
+        return node.name in (_QUERY, _OUTPUT)
 
     def observe(self, node: Node) -> None:
         self.inputs[node.name] = node.x[0, 0].copy()
@@ -68,11 +66,13 @@ def _failures(runtime: Runtime, engine: Engine, weights: dict[str, NDArray[np.fl
     if (lib.llama_n_threads(address), lib.llama_n_threads_batch(address)) != (1, 1):
         return "other numbers of threads"
     chunk = np.arange(_CONTEXT, dtype=np.int32) * 7 % VOCABULARY
-    recorder = _Recorder(runtime.tensors)
+    recorder = _Recorder()
     logits = _logits(engine, chunk, recorder)
     if recorder.inputs.keys() != {_QUERY, _OUTPUT}:
         return "products are not seen"
-    if not _near(recorder.inputs[_QUERY], _normed(weights["token_embd.weight"][chunk], weights["blk.0.attn_norm.weight"])):
+    if not _near(
+        recorder.inputs[_QUERY], _normed(weights["token_embd.weight"][chunk], weights["blk.0.attn_norm.weight"])
+    ):
         return "the input of the first layer"
     states = recorder.inputs[_OUTPUT]
     if not _near(logits, states @ weights[_OUTPUT].T):
@@ -96,7 +96,7 @@ def _logits(engine: Engine, chunk: NDArray[np.int32], recorder: _Recorder) -> ND
 
 
 def _normed(x: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    return (x / np.sqrt((x * x).mean(1, keepdims=True) + np.float32(EPSILON)) * weight).astype(np.float32)
+    return np.asarray(x / np.sqrt((x * x).mean(1, keepdims=True) + EPSILON) * weight, np.float32)
 
 
 def _near(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> bool:

@@ -16,7 +16,11 @@ from qconv.formats import block_types, block_types_by_id
 from qconv.runtime.layout import known, structure
 from qconv.runtime.library import Library
 
-_DTYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "I32": np.dtype(np.int32)}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "I32": np.dtype(np.int32),
+}
 
 
 class Tensors:
@@ -84,7 +88,7 @@ class Tensors:
         return ctypes.c_void_p.from_address(tensor + self._src + 8 * index).value or 0
 
     def name(self, tensor: int) -> str:
-        return ctypes.string_at(tensor + self._name).decode("utf-8", "surrogateescape")
+        return ctypes.string_at(tensor + self._name).decode("utf-8", "backslashreplace")
 
     def type(self, tensor: int) -> str:
         """Its storage type (``qconv.types``)."""

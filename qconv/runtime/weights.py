@@ -20,12 +20,16 @@ _SOURCES = 10
 
 
 class Census:
-    """Learns of a model's weights from the nodes of its graph: what each reads, and which read the same input."""
+    """Learns of a model's weights from the nodes of its graph.
+
+    ``addresses``: of every weight tensor some node reads.  ``tables``: those in which rows are looked up.
+    """
 
     def __init__(self, library: Library, tensors: Tensors) -> None:
         self._library = library
         self._tensors = tensors
         self.addresses: dict[str, int] = {}
+        self.tables: list[str] = []
         self._inputs: dict[tuple[int, int], list[tuple[str, int, int]]] = {}
 
     def witness(self, node: int) -> None:
@@ -44,6 +48,11 @@ class Census:
                 readers = self._inputs.setdefault((product.inputs, product.ids), [])
                 if reader not in readers:
                     readers.append(reader)
+        elif op == self._tensors.get_rows:
+            table = self._tensors.root(self._tensors.source(node, 0))
+            name = self._tensors.name(table)
+            if self._is_weight(table) and name not in self.tables:
+                self.tables.append(name)
 
     def _is_weight(self, tensor: int) -> bool:
         buffer = self._tensors.buffer(tensor)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qconv import gguf
-from qconv.convert import cores, manifest
+from qconv import cores, gguf
+from qconv.convert import manifest
 from qconv.convert.options import Options, Progress, Silent
 from qconv.plan import Plan
 from qconv.types import TensorReader

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qconv.convert import cores, journal, pool, schedule, values
+from qconv import cores
+from qconv.convert import journal, pool, schedule, values
 from qconv.convert.options import Part
 from qconv.convert.ranges import Ranges
 from qconv.errors import PlanError, UsageError
