@@ -136,7 +136,8 @@ _scratch = _Scratch(np.empty(0, np.float32))
 def accumulate(squares: NDArray[np.float32], sums: NDArray[np.float32], rows: NDArray[np.float32]) -> None:
     """Adds rows ``(n, columns)`` and their squares, one row after the other in float32, in place.
 
-    numpy reduces along the first axis of a C-contiguous array row by row; the sum so far goes in as the first row.
+    numpy reduces along the first axis of a C-contiguous array row by row, if there is more than one column; the sum so
+    far goes in as the first row.
     """
     for start in range(0, len(rows), _BLOCK):
         part = rows[start : start + _BLOCK]

@@ -41,7 +41,7 @@ class Scorer:
         base_sums, sums = self.log_sums(base), self.log_sums(logits)
 
         def block(rows: slice) -> NDArray[np.float64]:
-            return _divergence(base[rows], base_sums[rows], logits[rows]) + sums[rows] - base_sums[rows]
+            return _divergence(base[rows], base_sums[rows], logits[rows], sums[rows])
 
         return Divergence(
             kl=self._rowwise(block, logits),
@@ -76,11 +76,15 @@ def _log_sum(logits: Logits) -> NDArray[np.float64]:
     return sums
 
 
-def _divergence(base: Logits, base_sums: NDArray[np.float64], logits: Logits) -> NDArray[np.float64]:
-    """Σ p (b - l) over the base's probabilities p; b and l are logits, of which the sums are still to be taken off."""
+def _divergence(
+    base: Logits, base_sums: NDArray[np.float64], logits: Logits, sums: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Σ p (log p - log q): the sum of differences of logits, and the difference of what is taken off them all."""
     p = base - base_sums[:, None].astype(np.float32)
     likely = p > _LEAST_LOG_PROBABILITY
     np.exp(p, out=p)
     p *= likely
-    p *= base - logits
-    return np.asarray(p.sum(1), np.float64)
+    differences = base - logits
+    differences *= p
+    by_logits: NDArray[np.float64] = differences.sum(1).astype(np.float64)
+    return by_logits + (sums - base_sums) * p.sum(1)

@@ -157,12 +157,12 @@ class Session:
         return self._fetch("tokenize", np.frombuffer(data, np.uint8), special=special)
 
     def chunks(self, tokens: ArrayLike) -> NDArray[np.int32]:
-        """Tokens as ``(chunks, context)``; raises ``UsageError`` when they fill none."""
+        """A copy of the tokens as ``(chunks, context)``; raises ``UsageError`` when they fill none."""
         array = np.asarray(tokens, np.int32)
         count = len(array) // self.context
         if array.ndim != 1 or not count:
             raise UsageError(f"{array.size} tokens do not fill a context of {self.context}: give more text")
-        return np.ascontiguousarray(array[: count * self.context]).reshape(count, self.context)
+        return array[: count * self.context].reshape(count, self.context).copy()
 
     # what the model consists of
 

@@ -192,6 +192,8 @@ class Worker:
         """Compares with what was kept, or with logits or hidden states that come with the request."""
         self.engine.check(chunk)
         if key is not None:
+            if key not in self._kept:
+                raise UsageError("the base is not kept any more")
             logits = self._kept[key]
         elif not states:
             (logits,) = base
