@@ -35,14 +35,14 @@ class Child:
 
     def __init__(self, threads: int, log: Callable[[str], None] | None) -> None:
         # -P: modules come from where this process has them, not from the working directory
-        command = [sys.executable, "-P", "-m", "qconv.runtime.worker", str(os.getpid())]
+        command = [sys.executable, "-P", "-m", "qconv.runtime.worker", str(os.getpid()), str(threads)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env=_environment(threads),
+            env=_environment(),
         )
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._lock = threading.Lock()
@@ -104,14 +104,15 @@ def _ended(code: int | None) -> str:
         return f"was ended by signal {-code}"
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     paths = [str(Path(qconv.__file__).parents[1]), *(p for p in sys.path if p and Path(p).is_absolute())]
-    limits = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     return {
         **os.environ,
-        **limits,
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),
-        "VECLIB_MAXIMUM_THREADS": str(threads),
+        # the worker has threads of its own, in each of which numpy's BLAS runs alone
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "VECLIB_MAXIMUM_THREADS": "1",
         # threads that wait give their core away: llama.cpp's and numpy's take turns, and others may be at work too
         "OMP_WAIT_POLICY": "PASSIVE",
         # a failed assertion shall end the process at once, not run a debugger for a backtrace

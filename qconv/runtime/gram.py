@@ -4,12 +4,13 @@ Matrices that read one input (queries, keys and values; gate and up) share one H
 the same tensor, chosen by the same experts.
 
 H is summed in float32, by BLAS, a few hundred tokens at a time.  Only the lower triangle is made and kept, in panels
-of rows: an input of n columns takes little more than 2 n² bytes.
+of rows: an input of n columns takes little more than 2 n² bytes.  Threads share the panels; BLAS has one in each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +21,7 @@ from qconv.runtime.importance import FEWEST_ROWS, chosen_rows
 from qconv.runtime.observe import Node
 from qconv.runtime.tensor import Tensors, rows_of
 
-PANEL = 512
+PANEL = 256
 """Rows of H made at once."""
 _FEWEST = 256
 """Rows of x multiplied at once: with fewer, as experts see them, reading and writing H would take the time."""
@@ -29,8 +30,9 @@ _FEWEST = 256
 class Triangle:
     """The lower triangle of a symmetric sum of products, in panels of ``PANEL`` rows; ``count`` rows were added."""
 
-    def __init__(self, columns: int) -> None:
+    def __init__(self, columns: int, pool: ThreadPoolExecutor) -> None:
         self.columns = columns
+        self._pool = pool
         self.count = 0
         self._waiting: list[NDArray[np.float32]] = []
         self._panels = [
@@ -59,9 +61,12 @@ class Triangle:
             self._waiting.clear()
 
     def _multiply(self, x: NDArray[np.float32]) -> None:
-        for i, panel in enumerate(self._panels):
+        def add(start: int, panel: NDArray[np.float32]) -> None:
             height, width = panel.shape
-            panel += x[:, i * PANEL : i * PANEL + height].T @ x[:, :width]
+            panel += x[:, start : start + height].T @ x[:, :width]
+
+        # the largest first
+        list(self._pool.map(add, range(0, self.columns, PANEL)[::-1], self._panels[::-1]))
 
 
 @dataclass(slots=True)
@@ -76,8 +81,9 @@ class _Input:
 class GramObserver:
     """Sums H for the tensors named; raises ``UsageError`` afterwards (``check``) when one of them was never seen."""
 
-    def __init__(self, tensors: Tensors, names: Iterable[str]) -> None:
+    def __init__(self, tensors: Tensors, names: Iterable[str], pool: ThreadPoolExecutor) -> None:
         self._tensors = tensors
+        self._pool = pool
         self._names = frozenset(names)
         self._by_name: dict[str, _Input] = {}
         self._by_input: dict[tuple[int, int], _Input] = {}
@@ -109,7 +115,7 @@ class GramObserver:
 
     def _triangles(self, node: Node) -> list[Triangle]:
         experts, matrices = self._tensors.shape(node.weights)[:2]
-        return [Triangle(node.columns) for _ in range(experts * matrices)]
+        return [Triangle(node.columns, self._pool) for _ in range(experts * matrices)]
 
     def _add(self, group: _Input, node: Node) -> None:
         if not np.isfinite(node.x).all():

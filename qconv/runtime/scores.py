@@ -23,10 +23,10 @@ Logits = NDArray[np.float32]
 
 
 class Scorer:
-    """Scores rows of logits with ``threads`` threads; ``close`` ends them."""
+    """Scores rows of logits, several at once."""
 
-    def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads)
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
 
     def log_sums(self, logits: Logits) -> NDArray[np.float64]:
         """log Σ exp of every row: float64 ``(positions,)``."""
@@ -52,9 +52,6 @@ class Scorer:
 
     def _rowwise(self, block: Callable[[slice], NDArray[np.float64]], logits: Logits) -> NDArray[np.float64]:
         return np.concatenate(list(self._pool.map(block, _blocks(logits))))
-
-    def close(self) -> None:
-        self._pool.shutdown()
 
 
 def _blocks(logits: Logits) -> Iterator[slice]:
@@ -87,4 +84,5 @@ def _divergence(
     differences = base - logits
     differences *= p
     by_logits: NDArray[np.float64] = differences.sum(1).astype(np.float64)
-    return by_logits + (sums - base_sums) * p.sum(1)
+    by_logits += (sums - base_sums) * p.sum(1)
+    return by_logits

@@ -112,7 +112,6 @@ class Session:
             info = self._ask(
                 "open",
                 path=os.fsencode(self.path.resolve()),
-                threads=self.threads,
                 context=context,
                 batch=batch,
                 writable=writable,

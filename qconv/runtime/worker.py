@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from io import RawIOBase
 from pathlib import Path
 from typing import Any, cast
@@ -55,11 +56,12 @@ class Collection:
 class Worker:
     """Answers requests: each public method is one, with the values and arrays of the message."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         self._runtime: Runtime | None = None
         self._engine: Engine | None = None
-        self._scorer: Scorer | None = None
-        self._threads = 1
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads)
+        self._scorer = Scorer(self._pool)
         self._collection: Collection | None = None
         self._head: HeadProduct | None = None
         self._kept: dict[int, Array] = {}
@@ -71,22 +73,15 @@ class Worker:
         return self._engine
 
     @property
-    def scorer(self) -> Scorer:
-        if self._scorer is None:
-            self._scorer = Scorer(self._threads)
-        return self._scorer
-
-    @property
     def collection(self) -> Collection:
         if self._collection is None:
             raise UsageError("nothing is being collected")
         return self._collection
 
-    def open(self, path: bytes, threads: int, **options: Any) -> Answer:
+    def open(self, path: bytes, **options: Any) -> Answer:
         runtime = self._runtime = Runtime(library_path())
         prove(runtime)
-        self._threads = threads
-        self._engine = Engine(runtime, Path(os.fsdecode(path)), threads=threads, **options)
+        self._engine = Engine(runtime, Path(os.fsdecode(path)), threads=self._threads, **options)
         return msgspec.to_builtins(self._engine.info) | {"library": str(runtime.library.path)}, ()
 
     def tokenize(self, text: Array, special: bool) -> Answer:
@@ -105,7 +100,7 @@ class Worker:
         self._collection = Collection(
             self.engine,
             ImportanceObserver(tensors, output, sums) if importance else None,
-            GramObserver(tensors, gram) if gram else None,
+            GramObserver(tensors, gram, self._pool) if gram else None,
         )
         if tokens is not None:
             self._collection.tokens += tokens
@@ -147,7 +142,7 @@ class Worker:
     def likelihoods(self, chunk: Array, first: int) -> Answer:
         self.engine.check(chunk)
         parts = [
-            self.scorer.likelihoods(rows, chunk[at.start + 1 : at.stop + 1])
+            self._scorer.likelihoods(rows, chunk[at.start + 1 : at.stop + 1])
             for at, rows in self.engine.logits(chunk, first)
         ]
         return {}, [np.concatenate(parts)]
@@ -205,7 +200,7 @@ class Worker:
         if logits.shape != shape:
             raise UsageError(f"the base has logits of {logits.shape} for a chunk that has {shape}")
         parts = [
-            self.scorer.divergence(logits[at.start - first : at.stop - first], rows, chunk[at.start + 1 : at.stop + 1])
+            self._scorer.divergence(logits[at.start - first : at.stop - first], rows, chunk[at.start + 1 : at.stop + 1])
             for at, rows in self.engine.logits(chunk, first)
         ]
         d = joined(parts)
@@ -224,17 +219,16 @@ class Worker:
 
     def close(self) -> None:
         self._drop_head()
-        if self._scorer is not None:
-            self._scorer.close()
+        self._pool.shutdown()
         if self._engine is not None:
             self._engine.close()
         if self._runtime is not None:
             self._runtime.close()
 
 
-def serve(requests: RawIOBase, answers: RawIOBase) -> None:
+def serve(requests: RawIOBase, answers: RawIOBase, threads: int) -> None:
     """Answers requests until their writer has gone."""
-    worker = Worker()
+    worker = Worker(threads)
     try:
         while True:
             message, arrays = receive(requests)
@@ -265,13 +259,13 @@ def _follow(parent: int) -> None:
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
-def main(parent: int) -> None:
+def main(parent: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    serve(cast(RawIOBase, os.fdopen(0, "rb", buffering=0)), cast(RawIOBase, answers))
+    serve(cast(RawIOBase, os.fdopen(0, "rb", buffering=0)), cast(RawIOBase, answers), threads)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,12 @@ def session(plain: Path) -> Iterator[Session]:
     """Of the plain model, writable, two chunks of 64 a batch."""
     with Session(plain, context=CONTEXT, batch=2 * CONTEXT, writable=True, threads=2) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -74,9 +75,9 @@ def test_its_diagonal_is_the_importance(session: Session, tokens: Tokens) -> Non
 
 @pytest.mark.parametrize("columns", [1, PANEL - 1, PANEL, PANEL + 1, 2 * PANEL + 3])
 @pytest.mark.parametrize("steps", [[1], [300], [3, 100, 200, 1, 400, 5]])
-def test_the_triangle_of_any_size(columns: int, steps: list[int]) -> None:
+def test_the_triangle_of_any_size(columns: int, steps: list[int], pool: ThreadPoolExecutor) -> None:
     random = np.random.default_rng(columns)
-    triangle, rows = Triangle(columns), []
+    triangle, rows = Triangle(columns, pool), []
     for step in steps:
         rows.append(random.standard_normal((step, columns)).astype(np.float32))
         triangle.add(rows[-1])
@@ -91,10 +92,10 @@ def test_the_triangle_of_any_size(columns: int, steps: list[int]) -> None:
     assert start == columns
 
 
-def test_float32_is_enough_for_a_long_text() -> None:
+def test_float32_is_enough_for_a_long_text(pool: ThreadPoolExecutor) -> None:
     # a large mean, as activations have, and a thousand batches
     random = np.random.default_rng(0)
-    triangle, exact = Triangle(16), np.zeros((16, 16))
+    triangle, exact = Triangle(16, pool), np.zeros((16, 16))
     for _ in range(1000):
         x = (random.standard_normal((256, 16)) + 3).astype(np.float32)
         triangle.add(x)

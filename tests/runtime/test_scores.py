@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +68,12 @@ def test_kl_divergence_is_llama_perplexity_s(session: Session, other: Path, toke
 
 
 @pytest.mark.parametrize("vocabulary", [2, 259, 50_000])
-def test_scores_are_numpy_s_in_float64(vocabulary: int) -> None:
+def test_scores_are_numpy_s_in_float64(vocabulary: int, pool: ThreadPoolExecutor) -> None:
     random = np.random.default_rng(vocabulary)
     base = (random.standard_normal((17, vocabulary)) * 3).astype(np.float32)
     logits = base + (random.standard_normal(base.shape) / 10).astype(np.float32)
     targets = random.integers(0, vocabulary, 17, np.int32)
-    scorer = Scorer(2)
+    scorer = Scorer(pool)
     d = scorer.divergence(base, logits, targets)
     p, q = log_softmax(base), log_softmax(logits)
     rows = np.arange(17)
@@ -82,7 +83,6 @@ def test_scores_are_numpy_s_in_float64(vocabulary: int) -> None:
     likely = p > -16
     assert np.allclose(d.kl, np.where(likely, np.exp(p) * (p - q), 0).sum(1), atol=2e-6)
     assert np.array_equal(d.same_top, p.argmax(1) == q.argmax(1))
-    scorer.close()
 
 
 def test_a_base_s_hidden_states_stand_for_its_logits(session: Session, other: Path, tokens: Tokens) -> None:
