@@ -51,6 +51,11 @@ class Child:
         self._end = weakref.finalize(self, _end, self._process)
 
     @property
+    def alive(self) -> bool:
+        """Whether it can still be asked."""
+        return self._end.alive
+
+    @property
     def lines(self) -> tuple[str, ...]:
         """The last lines of llama.cpp's log."""
         return tuple(self._lines)
@@ -62,7 +67,7 @@ class Child:
 
         Raises what the child raised, or ``LlamaCppError`` with the end of llama.cpp's log when the child has ended.
         """
-        if not self._end.alive:
+        if not self.alive:
             raise LlamaCppError("the session is closed")
         with self._lock:
             try:

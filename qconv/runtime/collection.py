@@ -50,7 +50,7 @@ class Collection:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
+        if self._child.alive:
             self._child.call("end_collection", {})
 
     def run(self, tokens: ArrayLike, *, progress: Callable[[int], None] | None = None) -> None:

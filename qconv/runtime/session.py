@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qconv.cores import usable
-from qconv.errors import QconvError, UsageError
+from qconv.errors import UsageError
 from qconv.files import open_regular
 from qconv.runtime.child import Child
 from qconv.runtime.collection import Collection
@@ -69,8 +69,9 @@ class Session:
 
     ``context``: tokens in a chunk.  ``batch``: tokens sent at once, 2048 in llama.cpp's tools; sums are bit for bit
     theirs only with the same.  ``threads``: of llama.cpp and of the sums; default: every core this process may use.
-    ``writable``: weights can be replaced; the file is then read into memory instead of being mapped.  ``gpu_layers``:
-    layers given to a GPU, where the library has one; -1: all.  ``log``: called with every line of llama.cpp's log, from
+    ``writable``: weights can be replaced; the file is then read into memory instead of being mapped, and no type is
+    repacked for the processor, which makes some slower and rounds their products otherwise.  ``gpu_layers``: layers
+    given to a GPU, where the library has one; -1: all.  ``log``: called with every line of llama.cpp's log, from
     another thread; nothing of it is printed.
 
     The model is loaded here.  Raises ``LlamaCppError`` when llama.cpp is not installed, is no build that qconv knows,
@@ -212,6 +213,8 @@ class Session:
     ) -> Importance:
         """Sums of squares over a text, those of llama-imatrix; arguments as in ``collect``.
 
+        They are bit for bit its own with the same build, context and batch, in a session that is not writable.
+
         Raises ``WeightError`` when activations are not finite.
         """
         with self.collect(output=output, start=start) as collection:
@@ -349,9 +352,5 @@ class Session:
                 first += len(block)
             yield
         finally:
-            if first:
-                try:
-                    self._ask("restore", name=name)
-                except QconvError:
-                    self.close()  # weights that cannot be restored must not be used
-                    raise
+            if first and self._child.alive:
+                self._ask("restore", name=name)

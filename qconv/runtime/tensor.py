@@ -91,12 +91,10 @@ class Tensors:
         return ctypes.string_at(tensor + self._name).decode("utf-8", "backslashreplace")
 
     def type(self, tensor: int) -> str:
-        """Its storage type (``qconv.types``)."""
+        """Its storage type (``qconv.types``); ggml's number where ``formats/blocks.toml`` has no name for it."""
         number = self._at(tensor).type
-        known_type = block_types_by_id().get(number)
-        if known_type is None:
-            raise LlamaCppError(f"has ggml's type {number}, which qconv does not know", tensor=self.name(tensor))
-        return known_type.name
+        block_type = block_types_by_id().get(number)
+        return str(number) if block_type is None else block_type.name
 
     def shape(self, tensor: int) -> tuple[int, int, int, int]:
         """All four dimensions, row-major: the last one is the columns."""

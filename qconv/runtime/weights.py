@@ -122,6 +122,8 @@ class Weights:
             self._library.ggml_backend_tensor_set(address, original.ctypes.data, offset, original.size)
 
     def _check(self, name: str, address: int, type_name: str) -> None:
+        if type_name not in block_types():
+            raise UsageError(f"has ggml's type {type_name}, which qconv does not know", tensor=name)
         if not self._writable:
             raise UsageError("cannot be replaced in a session that is not writable", tensor=name)
         kind = self._tensors.buffer_type(address)

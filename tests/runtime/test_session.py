@@ -25,8 +25,12 @@ ROOT = Path(__file__).parents[2]
 
 def alive(process: int) -> bool:
     """Whether it runs; one that has ended but nobody has asked about does not."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True).stdout.strip()
-    return bool(state) and not state.startswith("Z")
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/status")
+    return not status.exists() or "State:\tZ" not in status.read_text()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> float:
