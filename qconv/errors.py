@@ -135,6 +135,12 @@ class OutputError(QconvError):
     code = "output"
 
 
+class LlamaCppError(QconvError):
+    """llama.cpp is not installed, is a build qconv does not know, or failed while it ran a model."""
+
+    code = "runtime"
+
+
 class Interrupted(QconvError):
     """Stopped by Ctrl-C; what was done is kept."""
 

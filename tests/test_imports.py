@@ -19,6 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER = [
     "errors",
     "platform",
+    "cores",
     "types",
     "formats",
     "storage",
@@ -35,6 +36,7 @@ ORDER = [
     "options",
     "plan",
     "pipeline",
+    "runtime",
     "conversion",
     "verify",
     "compare",

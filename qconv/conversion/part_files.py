@@ -13,14 +13,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from qconv import __version__, platform
+from qconv import __version__, cores, platform
 from qconv.conversion import journal, manifest, resume
 from qconv.conversion.disk import Disk
 from qconv.conversion.journal import JournalFile
 from qconv.conversion.os_errors import os_errors
 from qconv.errors import OutputError
 from qconv.options import Part, RunOptions
-from qconv.pipeline import Ranges, usable_cores
+from qconv.pipeline import Ranges
 from qconv.plan import Plan
 from qconv.storage import StoredFile
 from qconv.types import Rows
@@ -136,7 +136,7 @@ class PartFiles:
         with os_errors("synced to disk", self.directory):
             self.disk.sync_directory(self.directory)
         if options.manifest:
-            threads = options.threads or usable_cores()
+            threads = options.threads or cores.usable()
             manifest.write(self.disk, self.manifest, manifest.make(self.plan, self.directory, record, sources, threads))
         with os_errors("removed", self._journal_path):
             for path in [*self._shares(), self._journal_path]:

@@ -4,7 +4,6 @@ It knows no files.  ``works_of`` makes work of plans, ``as_read`` of any lazy te
 which rows of it; ``run`` does it.  Memory is bounded by what tensors and encodings declare.
 """
 
-from qconv.pipeline.cores import usable as usable_cores
 from qconv.pipeline.progress import Progress, Silent
 from qconv.pipeline.ranges import Ranges
 from qconv.pipeline.run import run
@@ -28,6 +27,5 @@ __all__ = [
     "run_workers",
     "segments",
     "share",
-    "usable_cores",
     "works_of",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from qconv.pipeline import cores, memory, processor, schedule
+from qconv import cores
+from qconv.pipeline import memory, processor, schedule
 from qconv.pipeline.processor import Buffers, Processor
 from qconv.pipeline.progress import Counter, Progress, Silent
 from qconv.pipeline.schedule import Block, TensorWork

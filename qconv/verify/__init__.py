@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from qconv import conversion, gguf
+from qconv import conversion, cores, gguf
 from qconv.options import RunOptions
-from qconv.pipeline import Progress, Silent, usable_cores
+from qconv.pipeline import Progress, Silent
 from qconv.plan import Plan
 from qconv.storage import LocalFolder, StoredFile
 from qconv.verify import against_manifest, against_source, structure, weights
@@ -33,7 +33,7 @@ def check(path: Path, options: RunOptions | None = None, progress: Progress | No
         beside = conversion.manifest_path(headers[0].path)
         has_manifest = beside.exists()
         if has_manifest:
-            threads = options.threads or usable_cores()
+            threads = options.threads or cores.usable()
             problems += against_manifest.problems(conversion.read_manifest(beside), shards, threads)
         problems += weights.problems(shards, options, progress or Silent())
     return _report(headers, problems, beside if has_manifest else None)

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qconv import cores
 from qconv.errors import PlanError
-from qconv.pipeline import Cancellation, Ranges, cores, run_workers, share, works_of
+from qconv.pipeline import Cancellation, Ranges, run_workers, share, works_of
 from qconv.tensors import from_float32
 from tests.conversion.fakes import Copy, Sketch, plan
 
