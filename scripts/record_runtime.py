@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from qconv.runtime.library import library_path  # noqa: E402  # the path comes first
-from tests.runtime import models  # noqa: E402  # the path is set above
+from tests.runtime import models  # noqa: E402  # the path comes first
 
 GOLDENS = ROOT / "tests" / "runtime" / "goldens"
 CONTEXT = "64"
@@ -61,6 +61,13 @@ def run(tool: str, library: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+def number(pattern: str, said: str) -> float:
+    match = re.search(pattern, said)
+    if match is None:
+        raise SystemExit(f"nothing matches {pattern} in\n{said}")
+    return float(match[1])
+
+
 def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
@@ -80,7 +87,7 @@ def main() -> None:
         other = models.llama(folder / "other.gguf", changed=models.disturbed())
         common += ["--kl-divergence-base", "base.bin"]
         said = run("perplexity", perplexity, "-m", base.name, *common)
-        figures = {"perplexity": float(re.search(r"PPL = ([\d.]+)", said)[1])}  # type: ignore[index]
+        figures = {"perplexity": number(r"PPL = ([\d.]+)", said)}
         said = run(
             "perplexity", perplexity, "-m", other.name, *common, "--kl-divergence-base", "base.bin", "--kl-divergence"
         )
@@ -92,7 +99,7 @@ def main() -> None:
             "other's perplexity": r"Mean PPL\(Q\)  ",
             "same top": "Same top p",
         }.items():
-            figures[key] = float(re.search(rf"{label} *: +(-?[\d.]+)", said)[1])  # type: ignore[index]
+            figures[key] = number(rf"{label} *: +(-?[\d.]+)", said)
         (GOLDENS / "perplexity.json").write_text(json.dumps(figures, indent=2) + "\n")
 
 
