@@ -19,6 +19,7 @@ from qconv.errors import UsageError
 from qconv.files import open_regular
 from qconv.runtime.child import Child
 from qconv.runtime.collection import Collection
+from qconv.runtime.importance import FEWEST_ROWS
 from qconv.runtime.model import ModelInfo
 from qconv.runtime.results import Divergence, Gram, Head, Importance, MatrixInput, WeightTensor, joined
 
@@ -97,7 +98,7 @@ class Session:
         gpu_layers: int = 0,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        if context < 2 or batch < 1:
+        if context < 2 or batch < FEWEST_ROWS:
             raise UsageError(f"a context of {context} tokens and batches of {batch} are too small")
         cores = usable()
         self.threads = cores if threads is None else max(1, min(threads, cores))
