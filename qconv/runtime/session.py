@@ -113,7 +113,7 @@ class Session:
         try:
             info = self._ask(
                 "open",
-                path=os.fsencode(self.path.resolve()),
+                path=os.fsencode(self.path.absolute()),  # not resolved: shards are found by their names
                 context=context,
                 batch=batch,
                 writable=writable,
