@@ -35,7 +35,7 @@ class Child:
 
     def __init__(self, threads: int, log: Callable[[str], None] | None) -> None:
         # -P: modules come from where this process has them, not from the working directory
-        command = [sys.executable, "-P", "-m", "qconv.runtime.worker", str(os.getpid()), str(threads)]
+        command = [sys.executable, "-P", "-m", "qconv.runtime.worker", str(threads)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -131,7 +131,8 @@ def _drain(stream: IO[bytes], lines: deque[str], log: Callable[[str], None] | No
             line = raw.decode("utf-8", "replace").rstrip("\r\n")
             lines.append(line)
             if log is not None:
-                log(line)
+                with suppress(Exception):  # the child would wait for ever if nobody read on
+                    log(line)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

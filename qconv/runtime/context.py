@@ -74,7 +74,8 @@ class Context:
             self._library.llama_synchronize(self.address)
 
     def probe(self, count: int) -> None:
-        """Computes ``count`` tokens, an output for each, so that the graph is shown to observers."""
+        """Computes ``count`` tokens, or as many as a batch holds, so that the graph is shown to observers."""
+        count = min(count, self.batch)
         self._library.llama_memory_clear(self._library.llama_get_memory(self.address), True)
         self._decode(np.zeros((1, count), np.int32), 0, np.ones(count, np.int8))
         self._library.llama_synchronize(self.address)

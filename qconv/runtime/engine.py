@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from qconv.errors import UsageError
 from qconv.runtime.context import Context
+from qconv.runtime.importance import FEWEST_ROWS
 from qconv.runtime.library import Library
 from qconv.runtime.log import Log
 from qconv.runtime.model import Model
 from qconv.runtime.observe import Observation, Observer
 from qconv.runtime.tensor import Tensors
 from qconv.runtime.weights import Census, Weights
-
-_PROBE = 16
-"""Tokens that show what a model's graph holds: llama-imatrix's least."""
 
 
 class Runtime:
@@ -99,7 +97,7 @@ class Engine:
             census = Census(self.runtime.library, self.runtime.tensors)
             self._observation.witness = census.witness
             try:
-                self.context.probe(min(_PROBE, self.context.batch))
+                self.context.probe(FEWEST_ROWS)
             finally:
                 self._observation.witness = None
             self._census = census

@@ -23,7 +23,7 @@ _WHEEL: Final = "xllamacpp"
 _SUFFIXES: Final = (".so", ".pyd", ".dylib", ".dll")
 
 _i32, _u32, _i64, _size, _ptr = ctypes.c_int32, ctypes.c_uint32, ctypes.c_int64, ctypes.c_size_t, ctypes.c_void_p
-_bool, _text, _f32 = ctypes.c_bool, ctypes.c_char_p, ctypes.c_float
+_bool, _text = ctypes.c_bool, ctypes.c_char_p
 
 LOG_CALLBACK: Final = ctypes.CFUNCTYPE(None, _i32, _text, _ptr)
 """``ggml_log_callback``: level, text, user data."""
@@ -36,7 +36,6 @@ _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "llama_context_default_params": (Space, ()),
     "llama_backend_init": (None, ()),
     "llama_log_set": (None, (_ptr, _ptr)),
-    "llama_print_system_info": (_text, ()),
     "llama_model_load_from_file": (_ptr, (_text, Space)),
     "llama_model_free": (None, (_ptr,)),
     "llama_model_get_vocab": (_ptr, (_ptr,)),
@@ -45,18 +44,15 @@ _FUNCTIONS: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "llama_model_n_embd": (_i32, (_ptr,)),
     "llama_model_n_layer": (_i32, (_ptr,)),
     "llama_model_has_encoder": (_bool, (_ptr,)),
-    "llama_model_has_decoder": (_bool, (_ptr,)),
     "llama_vocab_n_tokens": (_i32, (_ptr,)),
     "llama_vocab_type": (_i32, (_ptr,)),
     "llama_vocab_bos": (_i32, (_ptr,)),
     "llama_vocab_get_add_bos": (_bool, (_ptr,)),
-    "llama_vocab_get_add_eos": (_bool, (_ptr,)),
     "llama_tokenize": (_i32, (_ptr, _text, _i32, _ptr, _i32, _bool, _bool)),
     "llama_init_from_model": (_ptr, (_ptr, Space)),
     "llama_free": (None, (_ptr,)),
     "llama_n_ctx": (_u32, (_ptr,)),
     "llama_n_batch": (_u32, (_ptr,)),
-    "llama_n_ubatch": (_u32, (_ptr,)),
     "llama_n_seq_max": (_u32, (_ptr,)),
     "llama_n_threads": (_i32, (_ptr,)),
     "llama_n_threads_batch": (_i32, (_ptr,)),
@@ -163,18 +159,14 @@ class Library:
         raise AttributeError(name)
 
     def _open(self, path: Path) -> list[ctypes.CDLL]:
-        handles = []
-        paths = [path] if path.name.startswith(_WHEEL) else [*_companions(path), path]
+        # the wheel holds everything in one file; elsewhere later libraries find their symbols in earlier ones
+        paths, mode = [path], ctypes.DEFAULT_MODE
+        if not path.name.startswith(_WHEEL):
+            paths, mode = [*_companions(path), path], ctypes.RTLD_GLOBAL
         try:
-            for each in paths:
-                handles.append(
-                    ctypes.CDLL(str(each), mode=ctypes.RTLD_GLOBAL if len(paths) > 1 else ctypes.DEFAULT_MODE)
-                )
+            return [ctypes.CDLL(str(each), mode=mode) for each in paths][::-1]
         except OSError as e:
-            raise LlamaCppError(
-                f"cannot be opened: {e}", file=path, hint=f"another llama.cpp is taken with {INSTALL}"
-            ) from e
-        return handles[::-1]
+            raise LlamaCppError(f"cannot be opened: {e}", file=path, hint=known()) from e
 
     def _function(self, name: str) -> Any:
         for handle in self._handles:

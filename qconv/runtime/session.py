@@ -18,6 +18,7 @@ from qconv.cores import usable
 from qconv.errors import UsageError
 from qconv.runtime.child import Child
 from qconv.runtime.collection import Collection
+from qconv.runtime.importance import FEWEST_ROWS
 from qconv.runtime.model import ModelInfo
 from qconv.runtime.results import Divergence, Gram, Head, Importance, MatrixInput, WeightTensor, joined
 from qconv.storage import open_regular
@@ -97,7 +98,7 @@ class Session:
         gpu_layers: int = 0,
         log: Callable[[str], None] | None = None,
     ) -> None:
-        if context < 2 or batch < 1:
+        if context < 2 or batch < FEWEST_ROWS:
             raise UsageError(f"a context of {context} tokens and batches of {batch} are too small")
         cores = usable()
         self.threads = cores if threads is None else max(1, min(threads, cores))
@@ -112,7 +113,7 @@ class Session:
         try:
             info = self._ask(
                 "open",
-                path=os.fsencode(self.path.resolve()),
+                path=os.fsencode(self.path.absolute()),  # not resolved: shards are found by their names
                 context=context,
                 batch=batch,
                 writable=writable,

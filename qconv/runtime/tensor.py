@@ -26,8 +26,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 class Tensors:
     """Reads the tensors of one library.
 
-    ``mul_mat``, ``mul_mat_id`` and ``get_rows`` are the numbers of these operations, ``none`` that of what no operation
-    made: weights and inputs.  Raises ``LlamaCppError`` when the library's tensors are laid out in another way.
+    ``mul_mat``, ``mul_mat_id`` and ``get_rows`` are the numbers of these operations.  Raises ``LlamaCppError`` when the
+    library's tensors are laid out in another way than ``formats/llama_cpp.toml`` says.
     """
 
     def __init__(self, library: Library) -> None:
@@ -42,26 +42,24 @@ class Tensors:
         """Makes a few tensors and looks whether every field qconv reads is where it should be."""
         lib = self._library
         init = structure("ggml_init_params")
-        with_room = lib.ggml_init(init(mem_size=1 << 20, mem_buffer=None, no_alloc=False))
+        arena = lib.ggml_init(init(mem_size=1 << 20, mem_buffer=None, no_alloc=False))
         try:
             f32, i32 = block_types()["F32"].id, block_types()["I32"].id
-            weights = lib.ggml_new_tensor_3d(with_room, f32, 7, 5, 3)
-            rows = lib.ggml_new_tensor_3d(with_room, f32, 7, 1, 2)
-            ids = lib.ggml_new_tensor_2d(with_room, i32, 2, 2)
-            view = lib.ggml_view_1d(with_room, weights, 4, 8)
+            weights = lib.ggml_new_tensor_3d(arena, f32, 7, 5, 3)
+            rows = lib.ggml_new_tensor_3d(arena, f32, 7, 1, 2)
+            ids = lib.ggml_new_tensor_2d(arena, i32, 2, 2)
+            view = lib.ggml_view_1d(arena, weights, 4, 8)
             lib.ggml_set_name(weights, b"blk.0.weight")
-            product = lib.ggml_mul_mat(with_room, lib.ggml_new_tensor_2d(with_room, f32, 7, 5), rows)
-            chosen = lib.ggml_mul_mat_id(with_room, weights, rows, ids)
+            product = lib.ggml_mul_mat(arena, lib.ggml_new_tensor_2d(arena, f32, 7, 5), rows)
+            chosen = lib.ggml_mul_mat_id(arena, weights, rows, ids)
             lookup = lib.ggml_get_rows(
-                with_room, lib.ggml_new_tensor_2d(with_room, f32, 7, 5), lib.ggml_new_tensor_1d(with_room, i32, 4)
+                arena, lib.ggml_new_tensor_2d(arena, f32, 7, 5), lib.ggml_new_tensor_1d(arena, i32, 4)
             )
-            self.none, self.mul_mat, self.mul_mat_id, self.get_rows = (
-                self.op(t) for t in (weights, product, chosen, lookup)
-            )
-            ops = [lib.ggml_op_name(op) for op in (self.none, self.mul_mat, self.mul_mat_id, self.get_rows)]
+            self.mul_mat, self.mul_mat_id, self.get_rows = (self.op(t) for t in (product, chosen, lookup))
+            ops = [lib.ggml_op_name(op) for op in (self.mul_mat, self.mul_mat_id, self.get_rows)]
             of_weights, of_view = self._at(weights), self._at(view)
             proven = (
-                ops == [b"NONE", b"MUL_MAT", b"MUL_MAT_ID", b"GET_ROWS"]
+                ops == [b"MUL_MAT", b"MUL_MAT_ID", b"GET_ROWS"]
                 and (of_weights.type, self._at(ids).type) == (f32, i32)
                 and tuple(of_weights.ne) == (7, 5, 3, 1)
                 and tuple(of_weights.nb) == (4, 28, 140, 420)
@@ -73,7 +71,7 @@ class Tensors:
                 and of_view.data == of_weights.data + 8
             )
         finally:
-            lib.ggml_free(with_room)
+            lib.ggml_free(arena)
         if not proven:
             raise LlamaCppError("lays out its tensors in a way qconv does not know", file=lib.path, hint=known())
 

@@ -252,20 +252,21 @@ def serve(requests: RawIOBase, answers: RawIOBase, threads: int) -> None:
         worker.close()
 
 
-def _follow(parent: int) -> None:
+def _follow() -> None:
     """Ends this process when its parent has gone, whatever it is computing."""
+    parent = os.getppid()
     while os.getppid() == parent:
         time.sleep(0.2)
     os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
 
-def main(parent: int, threads: int) -> None:
+def main(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=_follow, daemon=True).start()
     serve(cast(RawIOBase, os.fdopen(0, "rb", buffering=0)), cast(RawIOBase, answers), threads)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

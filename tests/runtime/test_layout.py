@@ -26,9 +26,9 @@ def defaults(name: str, build: int, behind: int = 0) -> Space:
 @pytest.mark.parametrize("build", table().numbers)
 @pytest.mark.parametrize("behind", [0, 1, 255])
 def test_a_build_is_known_by_its_defaults(build: int, behind: int) -> None:
-    found = find_build(defaults(MODEL, build, behind), defaults(CONTEXT, build, behind))
+    same = find_build(defaults(MODEL, build, behind), defaults(CONTEXT, build, behind))
     for name in (MODEL, CONTEXT):
-        assert [f.name for f in fields(name, found)] == [f.name for f in fields(name, build)]
+        assert [f.name for f in fields(name, same)] == [f.name for f in fields(name, build)]
 
 
 def test_offsets_are_those_of_the_header() -> None:
@@ -45,10 +45,10 @@ def test_offsets_are_those_of_the_header() -> None:
 
 @pytest.mark.parametrize(("struct", "field", "value"), [(CONTEXT, "n_batch", 4096), (MODEL, "split_mode", 7)])
 def test_an_unknown_layout_is_refused_naming_those_that_work(struct: str, field: str, value: int) -> None:
-    found = {name: defaults(name, 11549) for name in (MODEL, CONTEXT)}
-    setattr(structure(struct, 11549).from_buffer(found[struct]), field, value)
+    returned = {name: defaults(name, 11549) for name in (MODEL, CONTEXT)}
+    setattr(structure(struct, 11549).from_buffer(returned[struct]), field, value)
     with pytest.raises(LlamaCppError, match=r"xllamacpp 2026\.4\.8672 to 2026\.10\.11549"):
-        find_build(found[MODEL], found[CONTEXT])
+        find_build(returned[MODEL], returned[CONTEXT])
 
 
 def test_a_field_put_between_others_is_noticed() -> None:

@@ -36,7 +36,7 @@ def test_the_variable_names_another(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_what_is_no_library_is_refused(tmp_path: Path) -> None:
     (tmp_path / "libllama.so").write_text("nothing")
-    with pytest.raises(LlamaCppError, match=r"cannot be opened.*pip install"):
+    with pytest.raises(LlamaCppError, match=r"cannot be opened.*xllamacpp 2026"):
         Library(tmp_path / "libllama.so")
 
 

@@ -47,6 +47,8 @@ def test_logits_of_a_context_longer_than_a_batch(plain: Path, session: Session, 
             for a, b in zip(short.logits(tokens, first=first), session.logits(tokens, first=first), strict=True):
                 assert a.shape == b.shape
                 assert np.abs(a - b).mean() < 5e-3, "attention is computed in float16, in another order"
+        kept = short.kl_divergence(Reference(tokens, list(short.hidden(tokens, first=30)), short.head(), first=30))
+        assert np.abs(kept.kl).max() < 1e-5, "hidden states are in the order of the logits"
         assert short.importance(tokens).sums["blk.0.attn_q.weight"].counts.tolist() == [len(tokens) // 64 * 64]
 
 
