@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from check_kernels import DECODERS, ENCODERS, count, same_nan
+from check_kernels import count, same_nan
 from numpy.typing import NDArray
 from reference import generators, ggml
 
@@ -67,11 +67,10 @@ class Contest:
     ) -> None:
         self.block_type, self.rows, self.importance = block_type, rows, importance
         self.decode = decode
-        self.theirs = ggml.encode(block_type, rows, importance)
-        self.coded = self.theirs.copy()
-        self.ours: NDArray[Any] = np.empty(rows.shape, np.float32) if decode else np.empty_like(self.theirs)
-        if decode:
-            self.theirs = np.empty(rows.shape, np.float32)
+        self.coded = ggml.encode(block_type, rows, importance)
+        shape, dtype = (rows.shape, np.float32) if decode else (self.coded.shape, np.uint8)
+        self.theirs: NDArray[Any] = np.empty(shape, dtype)
+        self.ours: NDArray[Any] = np.empty(shape, dtype)
 
     def run_ours(self, start: int = 0, stop: int | None = None) -> None:
         """qconv's turn."""
@@ -129,7 +128,7 @@ def processor() -> str:
 
 def machine() -> str:
     """Processor, vector width and versions in one line."""
-    from qconv.blocks.machine import lanes, target
+    from qconv.blocks.lanes.machine import lanes, target
 
     return (
         f"{processor()}, {os.cpu_count()} cores, compiled for {target()[1]} with {lanes()} lanes; "
@@ -143,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=count, default=count("4M"), help="weights a round, such as 16M")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--types", nargs="+", choices=DECODERS, metavar="TYPE")
+    parser.add_argument("--types", nargs="+", choices=blocks.decodable(), metavar="TYPE")
     parser.add_argument("--decode", action="store_true", help="decoders instead of encoders")
     options = parser.parse_args()
     print(machine(), end="\n\n")
@@ -152,7 +151,7 @@ def main() -> int:
     rows = generators.rows("gaussian 0.02", (max(2, options.weights // _COLUMNS), _COLUMNS))
     vector = generators.importance("activations", _COLUMNS)
     all_same = True
-    for block_type in options.types or (DECODERS if options.decode else ENCODERS):
+    for block_type in options.types or (blocks.decodable() if options.decode else blocks.encodable()):
         for way, importance in [("", None)] if options.decode else [("", None), ("with", vector)]:
             line, same = Contest(block_type, rows, importance, options.decode).table_row(way, options.rounds)
             all_same = all_same and same

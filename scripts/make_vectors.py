@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from check_kernels import DECODERS
 from numpy.typing import NDArray
 from reference import generators, ggml
 from safetensors.numpy import save_file
 
+from qconv import blocks
 from qconv.formats import block_types
 
 FOLDER = Path(__file__).parent.parent / "formats" / "vectors"
@@ -47,8 +47,8 @@ def main() -> int:
     metadata = {"made by": f"scripts/make_vectors: {build}"}  # one key: their order is not kept
     FOLDER.mkdir(exist_ok=True)
     save_file({**rows, **vectors}, FOLDER / "rows.safetensors", metadata)
-    for block_type in DECODERS:
-        known: dict[str, NDArray[np.generic]] = {}
+    for block_type in blocks.decodable():
+        known: dict[str, NDArray[Any]] = {}
         for kind, values in rows.items():
             known[kind] = ggml.encode(block_type, values)
             known[f"{kind}, decoded"] = ggml.decode(block_type, known[kind][:1])
