@@ -56,6 +56,11 @@ class Codec(Protocol):
         ...
 
 
+def flat(rows: NDArray[Any]) -> NDArray[Any]:
+    """Rows as the 1-D memory kernels read: binary16 as int16, which tells it from bfloat16's uint16."""
+    return (rows.view(np.int16) if rows.dtype == np.float16 else rows).reshape(-1)
+
+
 class Decoder:
     """The codec of a type that can only be decoded, and the base of those that can be encoded too.
 
@@ -73,3 +78,19 @@ class Decoder:
 
     def decode(self, blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
         self._decode(blocks.reshape(-1), out.reshape(-1))
+
+
+class RoundingCodec(Decoder):
+    """The codec of a type without a search, whose blocks are rounded one by one.
+
+    ``encode(rows, out)``: a kernel over both as 1-D memory; False when a weight is not finite.
+    """
+
+    searches = SEARCHES[:1]
+
+    def __init__(self, block_type: str, encode: Any, decode: Any) -> None:
+        super().__init__(block_type, decode)
+        self._encode = encode
+
+    def encode(self, rows: NDArray[Any], context: EncodeContext, out: NDArray[np.uint8]) -> bool:
+        return bool(self._encode(flat(rows), out.reshape(-1)))

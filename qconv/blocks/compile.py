@@ -3,7 +3,7 @@
 Compiled code lies in ``__pycache__`` beside this package, or in the user's cache directory where that is not writable;
 ``NUMBA_CACHE_DIR`` names another place.  It is found again by the block type, the types of the arguments, the
 processor, the number of lanes, and the digest of all a kernel is compiled from: this package's sources, whose helpers
-it calls, and ``formats/blocks.toml``, whose offsets it holds.
+it calls, and the tables whose offsets and codebooks it holds.
 """
 
 # mypy: disallow-untyped-calls=False, disallow-untyped-decorators=False
@@ -16,17 +16,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
 from numba import config, njit
 from numba.core import caching
 from numba.core.runtime import rtsys
-from numpy.typing import NDArray
 
 from qconv import formats
 from qconv.blocks.lanes import machine
 
 _PACKAGE = Path(__file__).parent
+_TABLES = ("blocks.toml", "codebooks.toml")
 
 
 def kernel(owner: str) -> Callable[[Callable[..., Any]], Any]:
@@ -52,7 +51,7 @@ def kernel(owner: str) -> Callable[[Callable[..., Any]], Any]:
 def _digest() -> str:
     """Of what kernels are compiled from."""
     digest = hashlib.sha256()
-    for path in (*sorted(_PACKAGE.rglob("*.py")), formats.ROOT / "blocks.toml"):
+    for path in (*sorted(_PACKAGE.rglob("*.py")), *(formats.ROOT / name for name in _TABLES)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -107,8 +106,3 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         """Numba's key without the hash of code and closure, which the digest and the file's name stand for."""
         return sig, codegen.magic_tuple()
-
-
-def flat(rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows as the 1-D memory kernels read: binary16 as int16, which tells it from bfloat16's uint16."""
-    return (rows.view(np.int16) if rows.dtype == np.float16 else rows).reshape(-1)

@@ -16,8 +16,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext
-from qconv.blocks.compile import flat
+from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext, flat
 from qconv.blocks.lanes import LANES, inline, load, splat
 
 INDEX = types.int64

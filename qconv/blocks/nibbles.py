@@ -14,14 +14,14 @@ import numpy as np
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext
-from qconv.blocks.compile import flat, kernel
+from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext, flat
+from qconv.blocks.compile import kernel
 from qconv.blocks.groups import INDEX, encode_groups
 from qconv.blocks.lanes import LANES, at, f32, inline, join, load, narrow, part, scratch, splat, store, u8, u16, widen
 from qconv.blocks.lanes.vectors import Vector, vector_type
 from qconv.blocks.round_to_nearest import GROUP
 from qconv.blocks.tiles import finite, gather, gather_lanes, largest_magnitude, put_uint16, scatter_bytes, weigh
-from qconv.blocks.unpack import fifth_bits
+from qconv.blocks.unpack import spread_bits
 
 TILE = 32 * LANES
 _HALF_TILE = 16 * LANES
@@ -115,7 +115,7 @@ def unpack(block, qs, qh):
     both = load(block, qs, 16)
     q = join(both & 15, both >> 4)
     if qh is not None:
-        q = q | fifth_bits(block, qh)
+        q = q | spread_bits(block, qh, 16)
     return widen(q)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks import lanes
-from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext
-from qconv.blocks.compile import flat, kernel
+from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext, flat
+from qconv.blocks.compile import kernel
 from qconv.blocks.groups import INDEX, find_importance, find_super_blocks
 from qconv.blocks.lanes import (
     LANES,

@@ -12,7 +12,6 @@ from qconv.blocks.groups import GroupCodec
 from qconv.blocks.lanes import (
     as_float,
     at,
-    bits,
     f32,
     floats,
     inline,
@@ -23,26 +22,14 @@ from qconv.blocks.lanes import (
     store,
     to_float,
     to_half,
-    to_int,
     u16,
 )
 from qconv.blocks.layout import offsets
 from qconv.blocks.round_to_nearest import FACTORS, GROUP, encode_blocks
-from qconv.blocks.tiles import SIGN, finite, put_uint16
+from qconv.blocks.tiles import finite, put_uint16, round_half_away
 from qconv.blocks.unpack import half, signed
 
 _FIELDS = offsets("Q8_0")
-_BELOW_HALF = 0x3EFFFFFF
-"""Bits of 0.49999997."""
-
-
-@inline
-def _rounded(v):
-    """Lanes rounded half away from zero, as C's ``roundf``: the number below 1/2 is added away from zero, the rest cut.
-
-    With 1/2 itself the largest number below it would come to 1.
-    """
-    return to_int(v + floats(bits(v) & SIGN | _BELOW_HALF))
 
 
 @kernel("Q8_0")
@@ -70,7 +57,7 @@ def _write(x, start, out, begin, top, slot, factors):
     inverses, halves = factors
     block = at(out, begin)
     put_uint16(block, _FIELDS.d, halves[slot])
-    store(block, _FIELDS.qs, narrow(_rounded(as_float(load(x, start, 32)) * inverses[slot])))
+    store(block, _FIELDS.qs, narrow(round_half_away(as_float(load(x, start, 32)) * inverses[slot])))
 
 
 @kernel("Q8_0")

@@ -17,6 +17,7 @@ from qconv.blocks.lanes import (
     floats,
     inline,
     load,
+    part,
     prefetch,
     rint,
     select,
@@ -24,6 +25,7 @@ from qconv.blocks.lanes import (
     store,
     store_transposed,
     to_float,
+    to_int,
 )
 
 FLT_MAX = np.finfo(np.float32).max
@@ -31,6 +33,8 @@ INFINITY = 0x7F800000
 """The bits of infinity; the magnitude of a finite number has lesser ones, that of a NaN greater ones."""
 SIGN = -0x80000000
 """The sign bit: the bits of -0.0."""
+_BELOW_HALF = 0x3EFFFFFF
+"""The bits of 0.49999997."""
 EPSILON = 1e-15
 """What ggml's searches take for zero: its GROUP_MAX_EPS."""
 FAST_ROUNDING = 4.0e6
@@ -50,6 +54,15 @@ def to_nearest(v):
 def nearest(v, exact):
     """Nearest integers, as floats; ``exact``: those of ``nearest_int`` whatever the magnitude."""
     return to_float(to_nearest(v)) if exact else rint(v)
+
+
+@inline
+def round_half_away(v):
+    """Nearest integers, halves away from zero, as int32: C's ``roundf`` and ``lroundf``.
+
+    The number below 1/2 is added away from zero and the rest cut; with 1/2 itself, that number would come to 1.
+    """
+    return to_int(v + floats(bits(v) & SIGN | _BELOW_HALF))
 
 
 @inline
@@ -168,6 +181,15 @@ def extreme(tile, steps):
     for i in range(steps):
         largest, value = larger(load(tile, i * LANES, LANES), largest, value)
     return largest, value
+
+
+@inline
+def max_lane(v):
+    """The maximum of 16 lanes, as one."""
+    v = lanes.max(part(v, 0, 8), part(v, 8, 8))
+    v = lanes.max(part(v, 0, 4), part(v, 4, 4))
+    v = lanes.max(part(v, 0, 2), part(v, 2, 2))
+    return lanes.max(part(v, 0, 1), part(v, 1, 1))
 
 
 @inline

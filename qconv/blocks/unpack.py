@@ -19,16 +19,32 @@ def half(blocks, at):
 
 
 @inline
+def nibble(blocks, at, k):
+    """The ``k``-th 4 bits from ``blocks[at]`` on, the low ones of a byte first."""
+    return blocks[at + k // 2] >> 4 * (k % 2) & 15
+
+
+@inline
+def uint16(blocks, at):
+    return blocks[at] | blocks[at + 1] << 8
+
+
+@inline
+def uint32(blocks, at):
+    return uint16(blocks, at) | uint16(blocks, at + 2) << 16
+
+
+@inline
 def signed(v):
     """Bytes in two's complement as int32."""
     return (widen(v) ^ 128) - 128
 
 
 @inline
-def fifth_bits(blocks, at):
-    """The 32 bits of 4 bytes, least significant first, as bytes of 0 or 16."""
+def spread_bits(blocks, at, value):
+    """The 32 bits of 4 bytes, least significant first, as bytes of 0 or ``value``."""
     spread = repeat_each(load(blocks, at, 4), 8)
-    return select((spread & load(_BIT_OF_BYTE, 0, 32)) != 0, 16, spread & 0)
+    return select((spread & load(_BIT_OF_BYTE, 0, 32)) != 0, value, spread & 0)
 
 
 @inline

@@ -13,7 +13,7 @@ _TYPES = ("Q4_K", "Q5_K")
 
 
 def _errors(rows: NDArray[np.float32], decoded: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Each super-block's squared error, weighted as the search does: root mean square of the sub-block plus magnitude."""
+    """Each super-block's squared error, weighted as the search does: RMS of the sub-block plus magnitude."""
     x = rows.reshape(-1, 32).astype(np.float64)
     weights = np.sqrt((x * x).mean(axis=1, keepdims=True)) + np.abs(x)
     off = weights * (x - decoded.reshape(-1, 32)) ** 2

@@ -66,7 +66,11 @@ def test_encode_with_importance(block_type: str, vector: str) -> None:
 
 @pytest.mark.parametrize("block_type", DECODED)
 def test_decode(block_type: str) -> None:
-    for kind in kinds():
+    kinds = [name.removesuffix(", decoded") for name in vectors(block_type) if name.endswith(", decoded")]
+    assert kinds
+    for kind in kinds:
         expected = vectors(block_type)[f"{kind}, decoded"]
-        ours = blocks.decode(block_type, vectors(block_type)[kind][:1])
-        np.testing.assert_array_equal(ours.view(np.uint32), expected.view(np.uint32), kind)
+        ours = blocks.decode(block_type, vectors(block_type)[kind][: len(expected)])
+        number = ~np.isnan(expected)  # of random scales one may be NaN
+        np.testing.assert_array_equal(np.isnan(ours), ~number, kind)
+        np.testing.assert_array_equal(ours[number].view(np.uint32), expected[number].view(np.uint32), kind)
