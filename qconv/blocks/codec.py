@@ -19,9 +19,8 @@ SEARCHES = ("reference", "thorough")
 class EncodeContext:
     """What an encoder is told of a tensor besides its rows.
 
-    ``search``: one of SEARCHES; a codec without it searches as ggml does.  ``importance``: float32 ``(columns,)``, the
-    weight of each column's errors; a codec without a search ignores it, and a search other than ``"reference"`` gives
-    way to it.
+    ``search``: one of SEARCHES; a codec without it searches as ggml does.  ``importance``: float32 ``(columns,)``, how
+    much each column's errors count; codecs without a search ignore it, the others then search as ggml does.
     """
 
     search: str = SEARCHES[0]

@@ -29,10 +29,10 @@ _TABLES = ("blocks.toml", "codebooks.toml")
 
 
 def kernel(owner: str) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator of an outermost kernel of a block type (or of a module): compiled on its first call with arrays of some
-    types, then cached under its own name and its owner's.
+    """Decorator of an outermost kernel, compiled when first called with arrays of some types, then cached.
 
-    What it takes from around it, a closure's variables or a module's, must follow from its owner and the sources alone.
+    ``owner``: the block type or module it is cached under, along with its own name: with the sources they decide all
+    that it takes from around it, a closure's variables included.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:

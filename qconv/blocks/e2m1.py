@@ -21,11 +21,11 @@ _TABLE = tuple(value + 12 for value in _VALUES)
 
 @inline
 def quantize(v, scale):
-    """Quants, int32, of the values times ``scale`` nearest to ``v``: of two the lesser magnitude; 0, not -0."""
-    size = lanes.abs(v)
-    q, error = bits(v) & 0, size
+    """Quants, int32, of the values times ``scale`` nearest to ``v``, the lesser of two equally near."""
+    magnitude = lanes.abs(v)
+    q, error = bits(v) & 0, magnitude
     for k in range(1, 8):
-        off = lanes.abs(np.float32(_MAGNITUDES[k]) * scale - size)
+        off = lanes.abs(np.float32(_MAGNITUDES[k]) * scale - magnitude)
         closer = off < error
         q, error = select(closer, k, q), select(closer, off, error)
     return select((q != 0) & (v < 0.0), q | 8, q)

@@ -11,7 +11,7 @@ import re
 from collections import namedtuple
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NoReturn
 
 from qconv.errors import TableError
 from qconv.formats import ROOT, BlockType, block_types
@@ -68,7 +68,7 @@ def _bits(layout: BlockType, element: str) -> int:
     return int(integer[1]) if integer else _FLOATS.get(element) or _unknown(layout, element)
 
 
-def _unknown(layout: BlockType, element: str) -> int:
+def _unknown(layout: BlockType, element: str) -> NoReturn:
     raise _error(layout, f"unknown field type '{element}'")
 
 

@@ -72,8 +72,8 @@ def _sum_rows(rows, columns, means):
 
 @inline
 def gather_weighted(rows, importance, means, block, x, w):
-    """Tiles of LANES blocks from number ``block`` on (the last one again where there are no more), and of the weight of
-    each error: importance * sqrt(mean square of the row + weight**2).
+    """Fills ``x`` with LANES blocks from number ``block`` on, the last one again where there are no more, and ``w``
+    with their error weights, by the mean square of the row.
 
     Returns whether all weights are finite.
     """

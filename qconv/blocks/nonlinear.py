@@ -56,7 +56,7 @@ def _nearest_value(x):
 
 @inline
 def weigh_by_square(x, w):
-    """Fills ``w`` with the weights of errors without importance."""
+    """Fills ``w`` with the error weights without importance."""
     for i in range(32):
         v = load(x, i * LANES, LANES)
         store(w, i * LANES, v * v)
@@ -79,7 +79,7 @@ def _sums(x, w, inverse):
 def search(x, w):
     """The scale of each lane's weights, and the bits of their largest magnitude.
 
-    ``w``: the weights of their errors.
+    ``w``: error weights.
     """
     largest, value = extreme(x, 32)
     products, squares = _sums(x, w, 1.0 / (-value / VALUES[0]))

@@ -88,7 +88,7 @@ def _quants_of_search(x, importance, column, quants):
 
 @inline
 def _search_weighted(x, importance, column):
-    """What ``search_scale`` finds with importance, and the sums of the errors' weights."""
+    """What ``search_scale`` finds with importance, and the sums of the error weights."""
     starts, w = scratch(LANES, INDEX), scratch(TILE, f32)
     find_sub_blocks(starts, column, importance.size, 16, 16)
     gather(importance, starts, 16, w)

@@ -59,6 +59,6 @@ class ScaleMinCodec(Decoder):
         needs_exact = np.zeros(rows.size // 256, np.uint8)
         if not encode(x, blocks, needs_exact, None):
             return False
-        # only odd weights bring this about, so that its variant of the kernel is compiled at need
+        # only unusual weights bring this about, so that their variant of the kernel is compiled when it is needed
         retry = np.flatnonzero(needs_exact)
         return not retry.size or bool(self._encode(x, blocks, needs_exact, retry))

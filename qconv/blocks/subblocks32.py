@@ -124,7 +124,7 @@ def mark(chosen, blocks, flags):
 
 @inline
 def search_unrounded(tile, w, quants, top, squares, exact, settings, result):
-    """``search_reference`` without rounding; ``w`` is filled with the weights of errors.
+    """``search_reference`` without rounding; ``w`` is filled with the error weights.
 
     Returns the lanes that need ``exact``.
     """
@@ -182,7 +182,7 @@ def round_scales(values, rounded, halves):
 
 @outlined
 def _round_by_search(values, sums, quants, rounded, halves, kept):
-    """As ``round_scales``, ``sums`` being the weights of sub-blocks' errors; ``kept``: the mask of bits kept."""
+    """As ``round_scales``, ``sums`` being the error weights of sub-blocks; ``kept``: the mask of bits kept."""
     factor = to_half(_search_positive(values, sums, quants, 8, 63))
     store(halves, 0, factor)
     for j in range(8):

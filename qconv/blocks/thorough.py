@@ -41,7 +41,7 @@ def search_thorough(tile, w, quants, top, squares, importance, blocks, needs_exa
     """As ``subblocks32.search_reference``; super-blocks it marks are better left to that one."""
     scales, mins, _, _, rounded, rounded_mins, d_bits, dmin_bits = result
     moved, moved_mins = scratch(LANES, i32), scratch(LANES, i32)
-    far = search_unrounded(tile, w, quants, top, squares, exact, settings, result)
+    inexact = search_unrounded(tile, w, quants, top, squares, exact, settings, result)
     round_scales(scales, rounded, d_bits)
     round_scales(mins, rounded_mins, dmin_bits)
 
@@ -64,7 +64,7 @@ def search_thorough(tile, w, quants, top, squares, importance, blocks, needs_exa
 
     # with subnormal factors rounding is too coarse to gain anything
     small = repeat_all(d, 8) < _NORMAL * 4096.0
-    mark(far | small | ~(squares > _NORMAL) | ~(squares <= FLT_MAX), blocks, needs_exact)
+    mark(inexact | small | ~(squares > _NORMAL) | ~(squares <= FLT_MAX), blocks, needs_exact)
 
 
 @inline
@@ -138,10 +138,10 @@ def _fit(tile, w, top, d, dmin, rounded, rounded_mins):
 
 
 @inline
-def _sum_parts(lanes):
+def _sum_parts(v):
     """Sums over the sub-blocks of each super-block."""
     here = scratch(LANES, f32)
-    store(here, 0, lanes)
+    store(here, 0, v)
     total = splat(0.0, COUNT)
     for j in range(8):
         total = total + load(here, j * COUNT, COUNT)

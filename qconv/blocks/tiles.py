@@ -223,8 +223,10 @@ def finite(largest):
 
 @inline
 def weigh(tile, w, steps, mean):
-    """Turns importance into the weight of each error, ``importance * sqrt(mean + weight**2)``; ``mean`` is one of
-    squares.  Returns the lanes' sums."""
+    """Turns importance into error weights, ``importance * sqrt(mean + weight**2)``, ``mean`` being one of squares.
+
+    Returns the sums of each lane's.
+    """
     total = splat(0.0, LANES)
     for i in range(steps):
         v = load(tile, i * LANES, LANES)

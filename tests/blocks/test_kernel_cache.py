@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import qconv
+from qconv import blocks
 
 ENCODE = """
 import numpy as np
@@ -35,6 +36,12 @@ def test_a_kernel_is_compiled_once_and_alone(tmp_path: Path) -> None:
     assert run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path)) == "0 1\n"
     assert {path.name.split(".")[0] for path in tmp_path.rglob("*.nb?")} == {"iq4_nl"}
     assert run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0\n"
+
+
+def test_every_kernel_is_kept_under_a_name_of_its_own() -> None:
+    kernels = {k for name in blocks.decodable() for k in vars(blocks.codec(name)).values() if hasattr(k, "_cache")}
+    assert len(kernels) > len(blocks.decodable())
+    assert len({kernel._cache._impl.filename_base for kernel in kernels}) == len(kernels)
 
 
 def test_another_vector_width_is_compiled_anew(tmp_path: Path) -> None:

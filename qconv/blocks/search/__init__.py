@@ -1,4 +1,6 @@
 """ggml's searches for scales, each over LANES sub-blocks side by side.
 
-The sums are ggml's, in its order: one lane is one call of the function a module names.
+One lane is one call of the ggml function that a module names: the same sums in the same order.  Of the arguments they
+share, ``x`` is a tile of values, ``w`` one of *error weights*, how much the error of each value counts, and ``quants``
+one to work in.
 """

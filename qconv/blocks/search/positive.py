@@ -21,7 +21,7 @@ def positive_search(count: int) -> Any:
     """``search(values, w, quants, steps, top)`` for kernels with ``count`` super-blocks side by side.
 
     It returns the scale such that each lane's ``values`` are about ``scale * q``, quants going from 0 to ``top``.
-    ``values``, ``w``: ``steps`` of ``count`` lanes each, values and the weights of their errors.  ``quants`` is filled,
+    ``values``, ``w``: ``steps`` of ``count`` lanes each, values and error weights.  ``quants`` is filled,
     as floats, with the low byte of each quant: a negative value has a negative quant, and ggml keeps a byte.
     """
 

@@ -34,9 +34,9 @@ _TWO = 2 * LANES
 def search_scale(x, w, squares, steps, top, exact):
     """The scale such that each lane's ``x`` is about ``scale * q``, quants going from ``-top`` to ``top - 1``.
 
-    ``x``, ``w``: tiles of ``steps`` values and of the weights of their errors, which are filled with the values'
-    squares if ``squares``; ``exact``: values may be infinite or NaN.  Maps the value of largest magnitude to about
-    ``-top``, with 19 slightly different inverse scales, and fits the scale to the quants of each.
+    ``squares``: ``w`` is filled with the values' squares; ``exact``: values may be infinite or NaN.  Maps the value of
+    largest magnitude to about ``-top``, with 19 slightly different inverse scales, and fits the scale to the quants of
+    each.
 
     Returns the scale, the inverse whose quants it fits, ``quantize(x * inverse)``, and the bits of the largest
     magnitude; lanes of values below 1e-15 have scale 0.

@@ -22,10 +22,9 @@ from qconv.blocks.tiles import FAST_ROUNDING, FLT_MAX, at_least, clip, nearest
 def search_scale_min(x, w, quants, steps, top, rmin, rdelta, nstep, absolute, exact):
     """Scale and minimum of each lane's sub-block, such that ``x`` is about ``scale * q + minimum``.
 
-    ``x``, ``w``: tiles of weights and of the weights of their errors; ``quants``: a tile to work in; quants go from 0
-    to ``top``.  ``rmin``, ``rdelta``, ``nstep``: the inverse scales tried are ``(top + rmin + k * rdelta) / range``, k
-    from 0 to ``nstep``; ``absolute``: errors count by their magnitude, not their square; ``exact``: quants are rounded
-    as ggml does whatever the weights, which takes longer.
+    Quants go from 0 to ``top``.  ``rmin``, ``rdelta``, ``nstep``: the inverse scales tried are
+    ``(top + rmin + k * rdelta) / range``, k from 0 to ``nstep``; ``absolute``: errors count by their magnitude, not
+    their square; ``exact``: quants are rounded as ggml does whatever the weights, which takes longer.
 
     Returns ``scale, minimum, inverse, low, needs_exact``: the best quants were ``nearest(inverse * (x - low))``, and
     lanes where rounding half to even may have differed from ggml's rounding need ``exact``.  A lane without range has
@@ -39,7 +38,7 @@ def search_scale_min(x, w, quants, steps, top, rmin, rdelta, nstep, absolute, ex
     for k in range(nstep + 1):
         inverse = (np.float32(rmin) + np.float32(rdelta) * np.float32(k) + np.float32(top)) / (high - best[1])
         lowest = inverse * (floor - best[1])
-        # a minimum fitted above the greatest weight turns the order of quants round
+        # a minimum fitted above the greatest weight reverses the order of quants
         needs_exact = needs_exact | _far(inverse * (high - best[1])) | _far(lowest) | (lowest > np.float32(top))
         above = rmin + k * rdelta > 0.46
         best = _try(x, w, quants, steps, top, inverse, sums, absolute, _within, _below, above, exact, best)
@@ -76,7 +75,7 @@ def _far(v):
 
 @inline
 def _range(x, w, steps):
-    """Least and greatest weight, and the sums of the errors' weights and of these times the weights."""
+    """Least and greatest weight, and the sums of the error weights and of weights times error weights."""
     floor = load(x, 0, LANES)
     high = floor
     sum_w = load(w, 0, LANES)
