@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from check_kernels import DECODERS, ENCODERS, count, same_nan
+from check_kernels import count, same_nan
 from numpy.typing import NDArray
 from reference import generators, ggml
 
@@ -68,28 +68,29 @@ class Contest:
         self.block_type, self.rows, self.importance = block_type, rows, importance
         self.decode = decode
         self.coded = ggml.encode(block_type, rows, importance)
-        self.our_bytes, self.their_bytes = np.empty_like(self.coded), np.empty_like(self.coded)
-        self.our_values, self.their_values = np.empty_like(rows), np.empty_like(rows)
+        shape, dtype = (rows.shape, np.float32) if decode else (self.coded.shape, np.uint8)
+        self.theirs: NDArray[Any] = np.empty(shape, dtype)
+        self.ours: NDArray[Any] = np.empty(shape, dtype)
 
     def run_ours(self, start: int = 0, stop: int | None = None) -> None:
         """qconv's turn."""
         if self.decode:
-            blocks.decode(self.block_type, self.coded[start:stop], out=self.our_values[start:stop])
+            blocks.decode(self.block_type, self.coded[start:stop], out=self.ours[start:stop])
         else:
-            blocks.encode(self.block_type, self.rows[start:stop], self.importance, out=self.our_bytes[start:stop])
+            blocks.encode(self.block_type, self.rows[start:stop], self.importance, out=self.ours[start:stop])
 
     def run_theirs(self) -> None:
         """ggml's turn."""
         if self.decode:
-            ggml.decode(self.block_type, self.coded, out=self.their_values)
+            ggml.decode(self.block_type, self.coded, out=self.theirs)
         else:
-            ggml.encode(self.block_type, self.rows, self.importance, out=self.their_bytes)
+            ggml.encode(self.block_type, self.rows, self.importance, out=self.theirs)
 
     def same(self) -> bool:
         """Whether both came to the same bytes."""
         if self.decode:
-            return np.array_equal(same_nan(self.our_values), same_nan(self.their_values))
-        return np.array_equal(self.our_bytes, self.their_bytes)
+            return np.array_equal(same_nan(self.ours), same_nan(self.theirs))
+        return np.array_equal(self.ours, self.theirs)
 
     def table_row(self, way: str, rounds: int) -> tuple[str, bool]:
         """Run the rounds; a line of the table and whether every round's output was the same."""
@@ -97,7 +98,7 @@ class Contest:
         self.run_theirs()
         ratios, mine, same = [], [], True
         for number in range(rounds):
-            (self.our_values if self.decode else self.our_bytes).view(np.uint8).fill(number)
+            self.ours.view(np.uint8).fill(number)
             if number % 2:
                 us, them = clocked(self.run_ours), clocked(self.run_theirs)
             else:
@@ -127,7 +128,7 @@ def processor() -> str:
 
 def machine() -> str:
     """Processor, vector width and versions in one line."""
-    from qconv.blocks.machine import lanes, target
+    from qconv.blocks.lanes.machine import lanes, target
 
     return (
         f"{processor()}, {os.cpu_count()} cores, compiled for {target()[1]} with {lanes()} lanes; "
@@ -141,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=count, default=count("4M"), help="weights a round, such as 16M")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--types", nargs="+", choices=DECODERS, metavar="TYPE")
+    parser.add_argument("--types", nargs="+", choices=blocks.decodable(), metavar="TYPE")
     parser.add_argument("--decode", action="store_true", help="decoders instead of encoders")
     options = parser.parse_args()
     print(machine(), end="\n\n")
@@ -150,7 +151,7 @@ def main() -> int:
     rows = generators.rows("gaussian 0.02", (max(2, options.weights // _COLUMNS), _COLUMNS))
     vector = generators.importance("activations", _COLUMNS)
     all_same = True
-    for block_type in options.types or (DECODERS if options.decode else ENCODERS):
+    for block_type in options.types or (blocks.decodable() if options.decode else blocks.encodable()):
         for way, importance in [("", None)] if options.decode else [("", None), ("with", vector)]:
             line, same = Contest(block_type, rows, importance, options.decode).table_row(way, options.rounds)
             all_same = all_same and same

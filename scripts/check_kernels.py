@@ -6,13 +6,12 @@
 
 Prints a table; exits 1 if any block differs.  Weights are shared out evenly over the kinds of data, and for encoding
 with importance over the kinds of importance vectors too.  Encoding is tried from float32, float16 and bfloat16 rows,
-decoding on what was encoded and on random bytes.
+decoding on random bytes and, where qconv can encode, on what was encoded.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import itertools
 import sys
 import time
@@ -27,18 +26,13 @@ from reference import generators, ggml
 from qconv import blocks
 from qconv.formats import block_types
 
-ENCODERS = (
-    *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
-    *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
-)
-DECODERS = (*ENCODERS, "MXFP4")
 _SHAPE = 1 << 20
 """The most weights encoded at once."""
 
 
 @dataclass
 class Outcome:
-    """What comparing one type, one way, found."""
+    """The outcome of comparing one type, one way."""
 
     block_type: str
     way: str
@@ -106,7 +100,7 @@ def check_decoder(block_type: str, weights: int) -> Outcome:
     layout = block_types()[block_type]
     block = max(layout.weights, 32)
     for kind, _, shape, number in cases(block, weights, [(kind, None) for kind in generators.ROWS]):
-        if number % 2:
+        if number % 2 or block_type not in blocks.encodable():
             size = (shape[0], layout.row_bytes(shape[1]))
             coded = generators.seeded(kind, number).integers(0, 256, size, dtype=np.uint8)
         else:
@@ -118,6 +112,17 @@ def check_decoder(block_type: str, weights: int) -> Outcome:
         what = f"{'random bytes' if number % 2 else kind}, {shape}, seed {number}"
         outcome.add(same_nan(ours), same_nan(theirs), layout.weights * 4, theirs.size, what)
     return outcome
+
+
+def outcomes(block_type: str, weights: int, only_importance: bool) -> Iterator[Outcome]:
+    """Everything there is to compare of a type, one after the other."""
+    encodes = block_type in blocks.encodable()
+    if encodes and not only_importance:
+        yield check_encoder(block_type, weights, with_importance=False)
+    if not only_importance:
+        yield check_decoder(block_type, weights)
+    if encodes:
+        yield check_encoder(block_type, weights, with_importance=True)
 
 
 def same_nan(values: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -136,7 +141,7 @@ def main() -> int:
     """Run from the command line; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=count, default=count("2M"), help="weights a type and way, such as 100M")
-    parser.add_argument("--types", nargs="+", default=DECODERS, choices=DECODERS, metavar="TYPE")
+    parser.add_argument("--types", nargs="+", default=blocks.decodable(), choices=blocks.decodable(), metavar="TYPE")
     parser.add_argument("--importance", action="store_true", help="only encode, only with importance")
     options = parser.parse_args()
     print(", ".join(f"{key} {value}" for key, value in ggml.build().items()))
@@ -145,14 +150,7 @@ def main() -> int:
     print(f"|{'-' * 9}|{'-' * 20}|{'-' * 7}:|{'-' * 13}:|{'-' * 12}:|{'-' * 10}:|-----:|")
     wrong = 0
     for block_type in options.types:
-        encoder = functools.partial(check_encoder, block_type, options.weights)
-        ways = [functools.partial(encoder, True)] if block_type in ENCODERS else []
-        if not options.importance:
-            ways.insert(0, functools.partial(check_decoder, block_type, options.weights))
-            if block_type in ENCODERS:
-                ways.insert(0, functools.partial(encoder, False))
-        for way in ways:
-            outcome = way()
+        for outcome in outcomes(block_type, options.weights, options.importance):
             wrong += outcome.different
             print(
                 f"| {outcome.block_type:7} | {outcome.way:18} | {outcome.cases:6} | {outcome.weights:12,} |"

@@ -1,34 +1,40 @@
 """Block types: encode rows of weights into blocks, decode blocks into rows.
 
-One module a block type (``q4_k.py`` holds Q4_K), imported when first used: importing this package costs nothing and
-compiles nothing.  A module of a block type offers one or both of
+One module a block type: ``q4_k.py`` holds ``CODEC``, the ``Codec`` of Q4_K.  A row of ``formats/blocks.toml`` and such
+a module are all it takes; nothing lists them.  Modules are imported when first used: importing this package imports no
+numba and compiles nothing.
 
-``encode_rows(rows, importance, out, search) -> bool``
-    ``rows``: C-contiguous ``(n, columns)`` of float32, float16 or uint16 (bfloat16 bits), already known to hold whole
-    blocks; ``importance``: float32 ``(columns,)`` or None; ``out``: C-contiguous uint8 ``(n, row_bytes)`` to fill.
-    False when a weight is NaN or infinite; ``out`` then holds nothing of use.  ``SEARCHES`` lists what ``search``
-    may be; a module without it knows ``"reference"`` only.
-``decode_rows(blocks, out) -> None``
-    ``blocks``: C-contiguous uint8 ``(n, row_bytes)``; ``out``: C-contiguous float32 ``(n, columns)`` to fill.
-
-Both are called from several threads at once and hold no global interpreter lock while they compute.
+The modules of block types share the rest: ``lanes`` (vectors for numba) and ``compile`` below everything, ``layout``
+(offsets of fields), ``tiles`` and ``groups`` (weights side by side in lanes), ``search`` (ggml's searches for scales),
+and what families of types have in common (``plain``, ``symmetric``, ``asymmetric``, ``subblocks16``, ...).
 """
 
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from functools import cache
-from types import ModuleType
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
 from qconv.errors import UnsupportedError, UsageError, WeightError
-from qconv.formats import BlockType, block_types
+from qconv.formats import block_types
 
-SEARCHES = ("reference", "thorough")
-"""How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
+__all__ = [
+    "SEARCHES",
+    "Codec",
+    "EncodeContext",
+    "NonFinite",
+    "codec",
+    "decodable",
+    "decode",
+    "encodable",
+    "encode",
+]
 
 
 class NonFinite(WeightError):
@@ -50,22 +56,22 @@ def encode(
     importance: NDArray[np.float32] | None = None,
     *,
     out: NDArray[np.uint8] | None = None,
-    search: str = "reference",
+    search: str = SEARCHES[0],
+    context: EncodeContext | None = None,
 ) -> NDArray[np.uint8]:
     """``rows`` as blocks, uint8 ``(n, bytes per row)``, written to ``out`` when given.
 
-    ``rows``: ``(n, columns)`` of float32, float16 or uint16 (bfloat16 bits).  ``importance``: float32 ``(columns,)``,
-    how much each column's error weighs; types without a search ignore it.  ``search``: ``"reference"`` gives ggml's
-    bytes; ``"thorough"`` looks longer where the type has such a search and is the same as ``"reference"`` elsewhere
-    and with ``importance``.
+    ``rows``: ``(n, columns)`` of float32, float16 or uint16 (bfloat16 bits).  ``context``: what else there is to know;
+    ``importance`` and ``search`` alone are short for it.  By default, and with an importance, the bytes are ggml's.
 
     Raises NonFinite for NaN and infinity, UnsupportedError for a type that cannot be encoded, UsageError when shapes
     or types do not fit together.
     """
-    layout, module = _known(block_type)
-    if search not in SEARCHES:
-        raise UsageError(f"unknown search '{search}'", hint=f"one of {', '.join(SEARCHES)}")
-    if not hasattr(module, "encode_rows"):
+    context = context or EncodeContext(search, importance)
+    encoder, importance = codec(block_type), context.importance
+    if context.search not in SEARCHES:
+        raise UsageError(f"unknown search '{context.search}'", hint=f"one of {', '.join(SEARCHES)}")
+    if not encoder.searches:
         raise UnsupportedError(f"qconv cannot encode {block_type}")
     if rows.ndim != 2 or rows.dtype not in (np.float32, np.float16, np.uint16):
         raise UsageError(f"rows to encode are 2-D float32, float16 or uint16, not {rows.ndim}-D {rows.dtype}")
@@ -73,11 +79,11 @@ def encode(
         raise UsageError(
             f"an importance vector is float32 of {rows.shape[1]}, not {importance.dtype} {importance.shape}"
         )
-    out = _output(out, np.uint8, (len(rows), layout.row_bytes(rows.shape[1])))
+    out = _output(out, np.uint8, (len(rows), encoder.layout.row_bytes(rows.shape[1])))
     rows = np.ascontiguousarray(rows)
     if importance is not None:
-        importance = np.ascontiguousarray(importance)
-    if rows.size and not module.encode_rows(rows, importance, out, search):
+        context = replace(context, importance=np.ascontiguousarray(importance))
+    if rows.size and not encoder.encode(rows, context, out):
         raise _first_non_finite(rows)
     return out
 
@@ -89,31 +95,46 @@ def decode(
 
     Raises UnsupportedError for a type that cannot be decoded, UsageError when shapes or types do not fit together.
     """
-    layout, module = _known(block_type)
-    if not hasattr(module, "decode_rows"):
-        raise UnsupportedError(f"qconv cannot decode {block_type}")
+    decoder = codec(block_type)
+    layout = decoder.layout
     if blocks.ndim != 2 or blocks.dtype != np.uint8 or blocks.shape[1] % layout.bytes:
         raise UsageError(
             f"{block_type} rows are 2-D uint8 of whole {layout.bytes}-byte blocks, not {blocks.dtype} {blocks.shape}"
         )
     out = _output(out, np.float32, (len(blocks), blocks.shape[1] // layout.bytes * layout.weights))
     if blocks.size:
-        module.decode_rows(np.ascontiguousarray(blocks), out)
+        decoder.decode(np.ascontiguousarray(blocks), out)
     return out
 
 
 @cache
-def _known(block_type: str) -> tuple[BlockType, ModuleType]:
-    layout = block_types().get(block_type)
-    if layout is None:
+def codec(block_type: str) -> Codec:
+    """The codec of a block type.
+
+    Raises UsageError for a type that ``formats/blocks.toml`` does not name, UnsupportedError for one without a module.
+    """
+    if block_type not in block_types():
         raise UsageError(f"unknown block type '{block_type}'")
-    name = f"{__name__}.{block_type.lower()}"
-    try:
-        return layout, importlib.import_module(name)
-    except ModuleNotFoundError as e:
-        if e.name != name:
-            raise
-        raise UnsupportedError(f"qconv can neither encode nor decode {block_type}") from e
+    if block_type not in decodable():
+        raise UnsupportedError(f"qconv can neither encode nor decode {block_type}")
+    known: Codec = importlib.import_module(_module(block_type)).CODEC
+    return known
+
+
+@cache
+def decodable() -> tuple[str, ...]:
+    """Names of the block types that have a module, in the order of ``formats/blocks.toml``; imports none of them."""
+    return tuple(name for name in block_types() if find_spec(_module(name)))
+
+
+@cache
+def encodable() -> tuple[str, ...]:
+    """Those of ``decodable`` that can be encoded too; imports their modules, and with them numba."""
+    return tuple(name for name in decodable() if codec(name).searches)
+
+
+def _module(block_type: str) -> str:
+    return f"{__name__}.{block_type.lower()}"
 
 
 def _output(out: NDArray[Any] | None, dtype: type[np.generic], shape: tuple[int, int]) -> NDArray[Any]:

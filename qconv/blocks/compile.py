@@ -1,10 +1,12 @@
 """How kernels are compiled and kept: without the global interpreter lock, without fast math, cached on disk.
 
-Compiled code lies in ``__pycache__`` beside the kernel, or in the user's cache directory where that is not writable;
-``NUMBA_CACHE_DIR`` names another place.  It is found again by the types it was called with, the processor, the number
-of lanes and the digest of this package's sources, since a kernel is compiled together with the helpers it calls.
+Compiled code lies in ``__pycache__`` beside this package, or in the user's cache directory where that is not writable;
+``NUMBA_CACHE_DIR`` names another place.  It is found again by the block type, the types of the arguments, the
+processor, the number of lanes, and the digest of all a kernel is compiled from: this package's sources, whose helpers
+it calls, and the tables whose offsets and codebooks it holds.
 """
 
+# numba compiles what is here: neither its functions nor its decorators are typed
 # mypy: disallow-untyped-calls=False, disallow-untyped-decorators=False
 
 from __future__ import annotations
@@ -15,31 +17,42 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
 from numba import config, njit
 from numba.core import caching
 from numba.core.runtime import rtsys
-from numpy.typing import NDArray
 
-from qconv.blocks import machine
+from qconv import formats
+from qconv.blocks.lanes import machine
+
+_PACKAGE = Path(__file__).parent
+_TABLES = ("blocks.toml", "codebooks.toml")
 
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """Decorator of an outermost kernel: compiled when first called with arrays of some types, then cached."""
-    compiled = njit(nogil=True, error_model="numpy")(function)
-    try:
-        compiled._cache = _Cache(function)
-    except (OSError, RuntimeError):  # nowhere to write: compile anew in every process
+def kernel(owner: str) -> Callable[[Callable[..., Any]], Any]:
+    """Decorator of an outermost kernel, compiled when first called with arrays of some types, then cached.
+
+    ``owner``: the block type or module it is cached under, along with its own name: with the sources they decide all
+    that it takes from around it, a closure's variables included.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        function.__qualname__ = f"{owner.lower()}.{function.__name__.lstrip('_')}"
+        compiled = njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
+        try:
+            compiled._cache = _Cache(function)
+        except (OSError, RuntimeError):  # nowhere to write: compile anew in every process
+            return compiled
         return compiled
-    return compiled
+
+    return decorate
 
 
 @cache
 def _digest() -> str:
-    """Of the sources of this package."""
+    """Of what kernels are compiled from."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in (*sorted(_PACKAGE.rglob("*.py")), *(formats.ROOT / name for name in _TABLES)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -59,7 +72,7 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]  # numba has no typ
 
     @classmethod
     def from_function(cls, function: Callable[..., Any], file: str) -> _Locator | None:
-        beside = Path(config.CACHE_DIR) if config.CACHE_DIR else Path(file).parent / "__pycache__"
+        beside = Path(config.CACHE_DIR) if config.CACHE_DIR else _PACKAGE / "__pycache__"
         for directory in (beside, platformdirs.user_cache_path("qconv") / "kernels"):
             locator = cls(directory, function)
             try:
@@ -70,11 +83,15 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]  # numba has no typ
         return None
 
 
-class _Code(caching.CompileResultCacheImpl):  # type: ignore[misc]
+class _Code(caching.CompileResultCacheImpl):  # type: ignore[misc]  # numba has no types
     _locator_classes = (_Locator,)
 
+    def get_filename_base(self, fullname: str, abiflags: str) -> str:
+        """Without the module that ``fullname`` begins with: a block type's kernels may be made in another's."""
+        return str(super().get_filename_base(fullname.partition(".")[2], abiflags))
 
-class _Cache(caching.FunctionCache):  # type: ignore[misc]
+
+class _Cache(caching.FunctionCache):  # type: ignore[misc]  # numba has no types
     _impl_class = _Code
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -87,22 +104,6 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
 
-
-def flat(rows: NDArray[Any]) -> NDArray[Any]:
-    """Rows as the 1-D memory kernels read: binary16 as int16, which tells it from bfloat16's uint16."""
-    return (rows.view(np.int16) if rows.dtype == np.float16 else rows).reshape(-1)
-
-
-def run(kernel: Any, again: Any, rows: NDArray[Any], out: NDArray[np.uint8]) -> bool:
-    """Encodes ``rows`` in super-blocks by ``kernel(x, out, doubtful, redo)``; False for NaN.
-
-    Where rounding half to even may differ from ggml's own way, which only odd weights bring about, the kernel sets
-    ``doubtful`` of the super-block, and these are encoded again, ggml's way, by a variant of ``again`` that is compiled
-    at need.
-    """
-    x, blocks = flat(rows), out.reshape(-1)
-    doubtful = np.zeros(rows.size // 256, np.uint8)
-    if not kernel(x, blocks, doubtful, None):
-        return False
-    redo = np.flatnonzero(doubtful)
-    return not redo.size or bool(again(x, blocks, doubtful, redo))
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        """Numba's key without the hash of code and closure, which the digest and the file's name stand for."""
+        return sig, codegen.magic_tuple()

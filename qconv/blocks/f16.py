@@ -1,31 +1,14 @@
 """F16: weights as binary16 numbers, rounded half to even; what is too large becomes infinity."""
 
-# numba types these functions by running them, so annotations would say nothing
-# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
-# mypy: disallow-untyped-decorators=False, check-untyped-defs=False
+# numba compiles what is here: neither its functions nor its decorators are typed
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from qconv.blocks.compile import flat, kernel
 from qconv.blocks.lanes import inline, to_half
-from qconv.blocks.plain import decode_plain, encode_plain
-
-
-def encode_rows(
-    rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
-) -> bool:
-    """See ``qconv.blocks``."""
-    return bool(_encode(flat(rows), out.reshape(-1).view(np.uint16)))
-
-
-def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-    """See ``qconv.blocks``."""
-    _decode(blocks.reshape(-1).view(np.int16), out.reshape(-1))
+from qconv.blocks.plain import PlainCodec
 
 
 @inline
@@ -33,11 +16,4 @@ def _rounded(v):
     return to_half(v)
 
 
-@kernel
-def _encode(rows, out):
-    return encode_plain(rows, out, _rounded)
-
-
-@kernel
-def _decode(numbers, out):
-    decode_plain(numbers, out)
+CODEC = PlainCodec("F16", np.float16, _rounded)

@@ -6,37 +6,47 @@ over a super-block's sub-blocks in order is done over vectors of ``LANES / parts
 """
 
 # numba types these functions by running them, so annotations would say nothing
-# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
-# mypy: disallow-untyped-decorators=False, check-untyped-defs=False
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from qconv.blocks.compile import flat
-from qconv.blocks.lanes import LANES, any_lane, i32, inline, scratch, select, splat, store, to_int
+from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext, flat
+from qconv.blocks.lanes import LANES, inline, load, splat
 
-Kernel = Callable[[NDArray[Any], NDArray[np.float32] | None, int, NDArray[np.uint8]], bool]
-"""``kernel(rows, importance, first, out)``: encodes 1-D ``rows``, whole groups, of which the first weight is in column
-``first``; False when one is not finite."""
+INDEX = types.int64
+"""What positions of weights are counted in."""
 
-PLACE = types.int64
-"""What places are counted in."""
+
+class GroupCodec(Decoder):
+    """The codec of a type that is encoded in groups of ``weights`` weights.
+
+    ``encode``, and ``encode_important`` with importance, None for a type without a search: kernels ``(rows, importance,
+    first, out)`` that encode 1-D ``rows``, whole groups, of which the first weight is in column ``first``, and return
+    False when one is not finite.
+    """
+
+    searches = SEARCHES[:1]
+
+    def __init__(self, block_type: str, weights: int, encode: Any, encode_important: Any, decode: Any) -> None:
+        super().__init__(block_type, decode)
+        self._weights, self._encode, self._encode_important = weights, encode, encode_important
+
+    def encode(self, rows: NDArray[Any], context: EncodeContext, out: NDArray[np.uint8]) -> bool:
+        if context.importance is None or self._encode_important is None:
+            return encode_groups(self._encode, rows, None, out, self._weights)
+        return encode_groups(self._encode_important, rows, context.importance, out, self._weights)
 
 
 def encode_groups(
-    kernel: Kernel,
-    rows: NDArray[Any],
-    importance: NDArray[np.float32] | None,
-    out: NDArray[np.uint8],
-    weights: int,
+    kernel: Any, rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], weights: int
 ) -> bool:
-    """Run ``kernel``, whose groups are of ``weights`` weights, over rows of any number of blocks.
+    """Runs ``kernel``, whose groups are of ``weights`` weights, over rows of any number of blocks.
 
     What is left after the whole groups is encoded in a group filled up with zeros.
     """
@@ -56,41 +66,51 @@ def encode_groups(
 
 
 @inline
-def find(places, first, columns, parts, weights):
-    """Fill ``places`` with where each lane's sub-block of ``weights`` weights begins, wrapping after ``columns``."""
+def find_sub_blocks(starts, first, columns, parts, weights):
+    """Fills ``starts`` with the first weight of each lane's sub-block of ``weights`` weights, modulo ``columns``."""
     count = LANES // parts
     for number in range(count):
-        place = (first + number * parts * weights) % columns
+        start = (first + number * parts * weights) % columns
         for part in range(parts):
-            places[part * count + number] = place + part * weights
+            starts[part * count + number] = start + part * weights
 
 
 @inline
-def find_blocks(blocks, starts, base, here, redo, parts):
-    """Numbers of the next ``here`` super-blocks of a group, filled up with the last, and where sub-blocks begin."""
+def find_super_blocks(blocks, starts, base, here, retry, parts):
+    """Fills ``blocks`` with the numbers of a group's super-blocks and ``starts`` with their sub-blocks' first weights.
+
+    The ``here`` super-blocks from the ``base``-th on, of all or of those numbered in ``retry``; the last one again
+    where these fill no group.
+    """
     count, weights = LANES // parts, 256 // parts
     for number in range(count):
         k = base + min(number, here - 1)
-        blocks[number] = k if redo is None else redo[k]
+        blocks[number] = k if retry is None else retry[k]
         for part in range(parts):
             starts[part * count + number] = blocks[number] * 256 + part * weights
 
 
 @inline
 def find_importance(starts, blocks, columns, parts):
-    """Where the importance of the sub-blocks of super-blocks ``blocks`` begins, in a vector of ``columns``."""
+    """Fills ``starts`` with the first importance, of ``columns``, of the sub-blocks of super-blocks ``blocks``."""
     count, weights = LANES // parts, 256 // parts
     for number in range(count):
         for part in range(parts):
             starts[part * count + number] = blocks[number] * 256 % columns + part * weights
 
 
-@inline
-def mark_doubtful(doubt, blocks, doubtful, parts):
-    """Sets ``doubtful`` of the super-blocks of lanes in ``doubt``."""
-    if any_lane(doubt):
-        marks = scratch(LANES, i32)
-        store(marks, 0, select(doubt, to_int(splat(1.0, LANES)), 0))
-        for k in range(LANES):
-            if marks[k] != 0:
-                doubtful[blocks[k % (LANES // parts)]] = 1
+def squares_of_super_blocks(parts: int) -> Any:
+    """``sum_of_squares(tile)`` for kernels of super-blocks of ``parts`` sub-blocks: ``LANES / parts`` sums, each over
+    all weights of a super-block in order."""
+    count, steps = LANES // parts, 256 // parts
+
+    @inline
+    def sum_of_squares(tile):
+        squares = splat(0.0, count)
+        for part in range(parts):
+            for i in range(steps):
+                v = load(tile, i * LANES + part * count, count)
+                squares = squares + v * v
+        return squares
+
+    return sum_of_squares

@@ -1,69 +1,7 @@
-"""Q4_K: super-blocks of 256 in 144 bytes, 8 sub-blocks of 32 with 6-bit scales and minimums, 4 bits a weight."""
-
-# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
+"""Q4_K: super-blocks of 8 sub-blocks of 32 weights, 6-bit scales and mins and 4-bit quants."""
 
 from __future__ import annotations
 
-from typing import Any
+from qconv.blocks.scale_min import ScaleMinCodec
 
-import numpy as np
-from numpy.typing import NDArray
-
-from qconv.blocks.compile import flat, kernel, run
-from qconv.blocks.lanes import (
-    inline,
-    load,
-    narrow,
-    store,
-    to_float,
-    widen,
-)
-from qconv.blocks.scale_min_blocks import encode_blocks, search_plainly, search_weighed
-from qconv.blocks.thorough_blocks import search_thoroughly
-from qconv.blocks.unpack import half, scale_and_min
-
-
-@inline
-def _pack(out, o, pair, low, high):
-    store(out, o + 16 + 32 * pair, narrow(low | high << 4))
-
-
-@kernel
-def _encode(x, out, doubtful, redo):
-    return encode_blocks(x, None, out, doubtful, redo, 144, 15, _pack, search_plainly, (-1.0, 0.1, 21))
-
-
-@kernel
-def _encode_weighed(x, importance, out):
-    return encode_blocks(x, importance, out, None, None, 144, 15, _pack, search_weighed, 255)
-
-
-@kernel
-def _encode_thoroughly(x, out, doubtful, redo):
-    return encode_blocks(x, None, out, doubtful, redo, 144, 15, _pack, search_thoroughly, (-1.0, 0.1, 21))
-
-
-def encode_rows(
-    rows: NDArray[Any], importance: NDArray[np.float32] | None, out: NDArray[np.uint8], search: str
-) -> bool:
-    """As ``qconv.blocks`` asks of a block type."""
-    if importance is not None:
-        return bool(_encode_weighed(flat(rows), importance, out.reshape(-1)))
-    return run(_encode_thoroughly if search == "thorough" else _encode, _encode, rows, out)
-
-
-def decode_rows(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
-    """As ``qconv.blocks`` asks of a block type."""
-    _decode(blocks.reshape(-1), blocks.reshape(-1).view(np.uint16), out.reshape(-1))
-
-
-@kernel
-def _decode(blocks, halves, out):
-    for i in range(blocks.size // 144):
-        begin = i * 144
-        d, dmin = half(halves, begin // 2), half(halves, begin // 2 + 1)
-        for j in range(8):
-            scale, minimum = scale_and_min(blocks, begin + 4, j)
-            both = load(blocks, begin + 16 + 32 * (j >> 1), 32)
-            level = to_float(widen(both >> 4 if j & 1 else both & 15))
-            store(out, i * 256 + 32 * j, level * (d * np.float32(scale)) - dmin * np.float32(minimum))
+CODEC = ScaleMinCodec("Q4_K", rmin=-1.0, rdelta=0.1, nstep=20, kept=255)

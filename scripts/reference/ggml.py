@@ -36,10 +36,10 @@ class _TypeTraits(ctypes.Structure):
 
 @cache
 def _folder() -> Path:
-    found = importlib.util.find_spec("xllamacpp")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("xllamacpp")
+    if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("the reference needs the development dependency xllamacpp: pip install xllamacpp")
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 @cache
@@ -70,8 +70,8 @@ def _library() -> ctypes.CDLL:
 def build() -> dict[str, str]:
     """Which ggml this is: the wheel's name, version and commit, ggml's version, its compiler."""
     lib = _library()
-    found = re.search(r"'''(.*?)'''", (_folder() / "_version.py").read_text(), re.DOTALL)
-    wheel: dict[str, Any] = json.loads(found.group(1)) if found else {}
+    versions = re.search(r"'''(.*?)'''", (_folder() / "_version.py").read_text(), re.DOTALL)
+    wheel: dict[str, Any] = json.loads(versions.group(1)) if versions else {}
     return {
         "wheel": f"xllamacpp {version('xllamacpp')}",
         "wheel commit": str(wheel.get("full-revisionid", "unknown")),

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 import qconv
+from qconv import blocks
 
 ENCODE = """
 import numpy as np
 from qconv import blocks
 blocks.encode("IQ4_NL", np.ones((1, 32), np.float32))
-from qconv.blocks import iq4_nl
-print(len(iq4_nl._encode.stats.cache_hits), len(iq4_nl._encode.stats.cache_misses))
+kernel = blocks.codec("IQ4_NL")._encode
+print(len(kernel.stats.cache_hits), len(kernel.stats.cache_misses))
 """
 
 
@@ -27,13 +28,20 @@ def run(code: str, **variables: str) -> str:
 
 
 def test_importing_blocks_imports_no_numba() -> None:
-    assert run("import sys, qconv.blocks; print('numba' in sys.modules, 'llvmlite' in sys.modules)") == "False False\n"
+    look = "print('numba' in sys.modules, 'llvmlite' in sys.modules)"
+    assert run(f"import sys; from qconv import blocks; blocks.decodable(); {look}") == "False False\n"
 
 
 def test_a_kernel_is_compiled_once_and_alone(tmp_path: Path) -> None:
     assert run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path)) == "0 1\n"
     assert {path.name.split(".")[0] for path in tmp_path.rglob("*.nb?")} == {"iq4_nl"}
     assert run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0\n"
+
+
+def test_every_kernel_is_kept_under_a_name_of_its_own() -> None:
+    kernels = {k for name in blocks.decodable() for k in vars(blocks.codec(name)).values() if hasattr(k, "_cache")}
+    assert len(kernels) > len(blocks.decodable())
+    assert len({kernel._cache._impl.filename_base for kernel in kernels}) == len(kernels)
 
 
 def test_another_vector_width_is_compiled_anew(tmp_path: Path) -> None:

@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 
 from qconv import blocks
 
-TYPES = (
-    *("F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"),
-    *("Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS"),
-)
+TYPES = blocks.encodable()
 PLACES = ((0, 0), (0, 511), (1, 300), (39, 17), (40, 511))
 
 

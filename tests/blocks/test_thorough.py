@@ -13,18 +13,19 @@ _TYPES = ("Q4_K", "Q5_K")
 
 
 def _errors(rows: NDArray[np.float32], decoded: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Each super-block's squared error, weighted as the search does: root mean square of the sub-block plus size."""
+    """Each super-block's squared error, weighted as the search does: RMS of the sub-block plus magnitude."""
     x = rows.reshape(-1, 32).astype(np.float64)
     weights = np.sqrt((x * x).mean(axis=1, keepdims=True)) + np.abs(x)
     off = weights * (x - decoded.reshape(-1, 32)) ** 2
-    return off.reshape(-1, 256).sum(axis=1)
+    errors: NDArray[np.float64] = off.reshape(-1, 256).sum(axis=1)
+    return errors
 
 
 def _both(block_type: str, rows: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Errors of the thorough search's blocks and of ggml's, decoded by ggml."""
     ours = blocks.encode(block_type, rows, search="thorough")
     theirs = ggml.encode(block_type, rows)
-    return tuple(_errors(rows, ggml.decode(block_type, coded)) for coded in (ours, theirs))  # type: ignore[return-value]
+    return _errors(rows, ggml.decode(block_type, ours)), _errors(rows, ggml.decode(block_type, theirs))
 
 
 @pytest.mark.parametrize("kind", ["gaussian 1", "student-t 5"])

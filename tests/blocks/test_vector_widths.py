@@ -25,7 +25,7 @@ def run(cpu: str, *command: str) -> str:
 
 @pytest.mark.parametrize("cpu", LANES)
 def test_width_follows_the_processor(cpu: str) -> None:
-    assert run(cpu, "-c", "from qconv.blocks import machine; print(machine.lanes())") == f"{LANES[cpu]}\n"
+    assert run(cpu, "-c", "from qconv.blocks.lanes import machine; print(machine.lanes())") == f"{LANES[cpu]}\n"
 
 
 @pytest.mark.parametrize("cpu", LANES)

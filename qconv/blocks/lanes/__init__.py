@@ -1,5 +1,8 @@
 """Vectors for numba: LLVM's ``<n x type>`` with loads, stores, operators and a few functions.
 
+Import the module for the functions that share their names with Python's own, ``lanes.abs``, ``lanes.max``,
+``lanes.min``, ``lanes.sqrt``, and the rest by name.
+
 A kernel written over these reads like its scalar original: every lane does what the scalar did, in the same order, so
 the result is the same to the bit.  There is no branch per lane; compare and ``select`` instead::
 
@@ -17,15 +20,16 @@ the result is the same to the bit.  There is no branch per lane; compare and ``s
   ``to_half(v)``, ``from_half(v)``: between float32 and uint16 lanes holding binary16 bits.
 * ``+ - * /``, comparisons, ``& | ^ << >> ~ -`` between vectors, and with scalars, which become the vector's type.
   Nothing is contracted or reordered: one operator is one rounding.
-* ``select(mask, a, b)``, ``least(a, b)`` = ``a if a < b else b``, ``most(a, b)`` = ``a if a > b else b``, both also
-  of integers taken as unsigned, ``least_unsigned`` and ``most_unsigned``,
-  ``any_lane(mask)``, ``size(v)`` = |v|, ``rint`` (half to even), ``root``, ``trunc``, ``bits``/``floats``
+* ``select(mask, a, b)``, ``min(a, b)`` = ``a if a < b else b``, ``max(a, b)`` = ``a if a > b else b``, both also
+  of integers taken as unsigned, ``min_unsigned`` and ``max_unsigned``,
+  ``any_lane(mask)``, ``abs``, ``rint`` (half to even), ``sqrt``, ``trunc``, ``bits``/``floats``
   (reinterpret 32-bit lanes), ``to_int`` (lanes must fit), ``to_float``,
-  ``narrow(v)`` (low byte), ``narrow16(v)``, ``widen(v)`` (bytes to int32),
-  ``part(v, start, n)`` (n lanes), ``join(a, b)``, ``repeat(v, times)`` (each lane in turn),
-  ``repeated(v, times)`` (the whole in turn), ``lane(v, i)``.
-* ``store_turned(memory, i, stride, vectors)`` stores 16 vectors of 16 lanes transposed; ``prefetch(memory, i)``.
-* ``unknown(number)`` keeps a loop to it a loop, ``settle(memory)`` has what was stored computed before what follows.
+  ``narrow(v)`` (low byte), ``narrow16(v)``, ``widen(v)`` (zero-extended to int32),
+  ``words(v)`` (pairs of bytes as uint16, little-endian),
+  ``part(v, start, n)`` (n lanes), ``join(a, b)``, ``repeat_each(v, times)`` (as ``numpy.repeat``),
+  ``repeat_all(v, times)`` (as ``numpy.tile``), ``lane(v, i)``.
+* ``store_transposed(memory, i, stride, vectors)`` stores 16 vectors of 16 lanes transposed; ``prefetch(memory, i)``.
+* ``opaque(number)`` hides a number from the optimizer, ``materialize(memory)`` pins where stored values are computed.
 """
 
 # numba types these functions by running them, so annotations would say nothing
@@ -38,17 +42,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from qconv.blocks import machine
-from qconv.blocks.memory import at, load, prefetch, scratch, store, store_turned
-from qconv.blocks.vectors import (
+from qconv.blocks.lanes import machine
+from qconv.blocks.lanes.memory import at, load, prefetch, scratch, store, store_transposed
+from qconv.blocks.lanes.vectors import (
     LANES,
     Vector,
     boolean,
     both_vectors,
-    called,
     f32,
     i32,
     inline,
+    outlined,
     shuffled,
     spread,
     u8,
@@ -58,11 +62,10 @@ from qconv.blocks.vectors import (
 
 # fmt: off
 __all__ = [
-    "LANES", "any_lane", "as_float", "at", "bits", "boolean", "called", "f32",
-    "floats", "from_half", "i32", "inline", "join", "lane", "least", "least_unsigned",
-    "load", "most", "most_unsigned", "narrow", "narrow16", "part", "prefetch", "repeat", "repeated",
-    "rint", "root", "scratch", "select", "settle", "size", "splat", "store", "store_turned", "to_float",
-    "to_half", "to_int", "trunc", "u8", "u16", "unknown", "widen",
+    "LANES", "abs", "any_lane", "as_float", "at", "bits", "boolean", "f32", "floats", "from_half", "i32", "inline",
+    "join", "lane", "load", "materialize", "max", "max_unsigned", "min", "min_unsigned", "narrow", "narrow16", "opaque",
+    "outlined", "part", "prefetch", "repeat_all", "repeat_each", "rint", "scratch", "select", "splat", "sqrt", "store",
+    "store_transposed", "to_float", "to_half", "to_int", "trunc", "u8", "u16", "widen", "words",
 ]
 # fmt: on
 
@@ -89,8 +92,8 @@ def _llvm(name):
 
 rint = _unary("rint", _llvm("llvm.rint"), lambda v: v)
 trunc = _unary("trunc", _llvm("llvm.trunc"), lambda v: v)
-root = _unary("root", _llvm("llvm.sqrt"), lambda v: v)
-size = _unary("size", _llvm("llvm.fabs"), lambda v: v)
+sqrt = _unary("sqrt", _llvm("llvm.sqrt"), lambda v: v)
+abs = _unary("abs", _llvm("llvm.fabs"), lambda v: v)
 bits = _unary("bits", lambda b, v, kind: b.bitcast(v, kind), lambda v: Vector(i32, v.n))
 floats = _unary("floats", lambda b, v, kind: b.bitcast(v, kind), lambda v: Vector(f32, v.n))
 to_int = _unary("to_int", lambda b, v, kind: b.fptosi(v, kind), lambda v: Vector(i32, v.n))
@@ -98,6 +101,7 @@ to_float = _unary("to_float", lambda b, v, kind: b.sitofp(v, kind), lambda v: Ve
 narrow = _unary("narrow", lambda b, v, kind: b.trunc(v, kind), lambda v: Vector(u8, v.n))
 narrow16 = _unary("narrow16", lambda b, v, kind: b.trunc(v, kind), lambda v: Vector(u16, v.n))
 widen = _unary("widen", lambda b, v, kind: b.zext(v, kind), lambda v: Vector(i32, v.n))
+words = _unary("words", lambda b, v, kind: b.bitcast(v, kind), lambda v: Vector(u16, v.n // 2))
 _to_half = _unary(
     "_to_half", lambda b, v, kind: b.bitcast(b.fptrunc(v, _halves(kind)), kind), lambda v: Vector(u16, v.n)
 )
@@ -137,8 +141,8 @@ def _choice(name, sign, unsigned=False):
 
         def emit(context, builder, signature, values):
             a, b = both_vectors(context, builder, vector, signature.args, values)
-            of_integers = builder.icmp_unsigned if unsigned else builder.icmp_signed
-            compare = builder.fcmp_ordered if vector.dtype is f32 else of_integers
+            integer = builder.icmp_unsigned if unsigned else builder.icmp_signed
+            compare = builder.fcmp_ordered if vector.dtype is f32 else integer
             return builder.select(compare(sign, a, b), a, b)
 
         return vector(a, b), emit
@@ -147,13 +151,13 @@ def _choice(name, sign, unsigned=False):
     return intrinsic(function)
 
 
-least, most = _choice("least", "<"), _choice("most", ">")
-least_unsigned, most_unsigned = _choice("least_unsigned", "<", True), _choice("most_unsigned", ">", True)
+min, max = _choice("min", "<"), _choice("max", ">")
+min_unsigned, max_unsigned = _choice("min_unsigned", "<", True), _choice("max_unsigned", ">", True)
 
 
 @intrinsic
-def unknown(typing, number):
-    """``number``, an integer, as one the compiler knows nothing of, so that it leaves a loop to it a loop."""
+def opaque(typing, number):
+    """``number``, an integer, as one the optimizer knows nothing of, so that it leaves a loop to it a loop."""
 
     def emit(context, builder, signature, values):
         same = context.cast(builder, values[0], number, types.int64)
@@ -163,8 +167,8 @@ def unknown(typing, number):
 
 
 @intrinsic
-def settle(typing, memory):
-    """Has what was stored in ``memory`` computed here, not where it is needed later."""
+def materialize(typing, memory):
+    """Has what was stored in ``memory`` computed here, not sunk to where it is used."""
 
     def emit(context, builder, signature, values):
         kind = ir.FunctionType(ir.VoidType(), [values[0].type])
@@ -204,13 +208,13 @@ def join(typing, a, b):
 
 
 @intrinsic(prefer_literal=True)
-def repeated(typing, v, times):
+def repeat_all(typing, v, times):
     order = [i for _ in range(times.literal_value) for i in range(v.n)]
     return Vector(v.dtype, len(order))(v, times), lambda c, b, s, values: shuffled(b, values[0], values[0], order)
 
 
 @intrinsic(prefer_literal=True)
-def repeat(typing, v, times):
+def repeat_each(typing, v, times):
     order = [i for i in range(v.n) for _ in range(times.literal_value)]
     return Vector(v.dtype, len(order))(v, times), lambda c, b, s, values: shuffled(b, values[0], values[0], order)
 

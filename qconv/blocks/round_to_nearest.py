@@ -1,12 +1,12 @@
-"""Encoding by extremes alone, of blocks of 32 weights: Q4_0, Q4_1, Q5_0, Q5_1 without importance, and Q8_0.
+"""Encoding without a search, of blocks of 32 weights: Q4_0, Q4_1, Q5_0, Q5_1 without importance, and Q8_0.
 
-Sixteen blocks at a time: their extremes, a block a lane, give their factors; then each block is quantized on its own,
-while the next sixteen wait for their divisions.
+Extremes alone decide a block's scale, and weights are rounded to the nearest quant.  Sixteen blocks at a time: their
+extremes, a block a lane, give their factors; then each block is quantized on its own, while the next sixteen wait for
+their divisions.
 """
 
 # numba types these functions by running them, so annotations would say nothing
-# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False
-# mypy: disallow-untyped-decorators=False, check-untyped-defs=False
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ from typing import Any
 
 from numba.extending import intrinsic
 
-from qconv.blocks.lanes import as_float, at, bits, inline, join, load, most, most_unsigned
-from qconv.blocks.tiles import fetch_ahead
-from qconv.blocks.vectors import shuffled
+from qconv.blocks import lanes
+from qconv.blocks.lanes import as_float, at, bits, inline, join, load
+from qconv.blocks.lanes.vectors import shuffled
+from qconv.blocks.tiles import prefetch_weights
 
-AT_ONCE = 16 * 32
+GROUP = 16 * 32
 """Weights of the blocks worked on at once."""
-_AHEAD = 8 * AT_ONCE
-"""How far off weights are fetched."""
+_AHEAD = 8 * GROUP
+"""How far ahead weights are prefetched."""
 FACTORS = 2 * 16
 """Room for one factor of each of the blocks, and of those before."""
 
 
 @inline
-def encode_by_extremes(rows, out, top, block_bytes, fit, write, factors):
-    """Fills ``out`` with blocks of ``block_bytes``, levels going up to ``top``; False when a weight is not finite.
+def encode_blocks(rows, out, top, block_bytes, fit, write, factors):
+    """Fills ``out`` with blocks of ``block_bytes`` and quants up to ``top``; False when a weight is not finite.
 
-    ``fit(rows, start, greatest, greatest_unsigned, top, place, factors)`` keeps the factors of 16 blocks from weight
-    ``start`` on, of which the bits that are greatest are given, at ``place`` in the memory ``factors``, and tells
-    whether all weights are finite; ``write(rows, start, out, at, top, place, factors)`` quantizes one block with its
+    ``fit(rows, start, greatest, greatest_unsigned, top, slot, factors)`` keeps the factors of 16 blocks from weight
+    ``start`` on, of which the bits that are greatest are given, at ``slot`` in the memory ``factors``, and tells
+    whether all weights are finite; ``write(rows, start, out, begin, top, slot, factors)`` quantizes one block with its
     factors.
     """
     x, blocks = at(rows, 0), at(out, 0)
-    for start in range(0, rows.size + AT_ONCE, AT_ONCE):
-        turn = start // AT_ONCE % 2 * 16
+    for start in range(0, rows.size + GROUP, GROUP):
+        slot = start // GROUP % 2 * 16
         if start < rows.size:
-            greatest, unsigned = _greatest_bits(most, x, start), _greatest_bits(most_unsigned, x, start)
-            if not fit(x, start, greatest, unsigned, top, turn, factors):
+            greatest, unsigned = _greatest_bits(lanes.max, x, start), _greatest_bits(lanes.max_unsigned, x, start)
+            if not fit(x, start, greatest, unsigned, top, slot, factors):
                 return False
         if start > 0:
             for k in range(16):
                 block = start // 32 - 16 + k
-                fetch_ahead(x, block * 32 + _AHEAD, 32)
-                write(x, block * 32, blocks, block * block_bytes, top, 16 - turn + k, factors)
+                prefetch_weights(x, block * 32 + _AHEAD, 32)
+                write(x, block * 32, blocks, block * block_bytes, top, 16 - slot + k, factors)
     return True
 
 

@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from qconv.blocks.vectors import Vector, element_type, shuffled
+from qconv.blocks.lanes.vectors import Vector, element_type, shuffled
 
 
 def _pointer(context, builder, memory, value, index, index_type):
@@ -42,14 +42,14 @@ def _write(builder, pointer, value):
 
 @intrinsic(prefer_literal=True)
 def scratch(typing, count, dtype):
-    """``count`` elements on the stack while the kernel runs, 64-byte aligned, to a page if as large; uninitialised."""
+    """``count`` uninitialised elements on the kernel's stack, aligned to 64 bytes, or to a page where they fill one."""
     element = dtype.dtype
 
     def emit(context, builder, signature, values):
         kind = ir.ArrayType(context.get_data_type(element), count.literal_value)
         with builder.goto_entry_block():
             slot = builder.alloca(kind)
-        # tiles lie alike within their pages: stores to one a line ahead of loads from another would hold those up
+        # tiles then share their place within a page: stores to one a line ahead would 4K-alias loads of another
         slot.align = 4096 if count.literal_value * element.bitwidth >= 4096 * 8 else 64
         return builder.bitcast(slot, kind.element.as_pointer())
 
@@ -89,7 +89,7 @@ def store(typing, memory, index, vector):
 
 @intrinsic
 def prefetch(typing, memory, index):
-    """Has what lies at ``index`` brought into the second cache, to be read soon."""
+    """Prefetches what lies at ``index`` into the second-level cache."""
 
     def emit(context, builder, signature, values):
         pointer, _ = _pointer(context, builder, memory, values[0], values[1], signature.args[1])
@@ -104,7 +104,7 @@ def prefetch(typing, memory, index):
 
 
 _LOW, _HIGH = [0, 1, 16, 17], [2, 3, 18, 19]
-_TURN = (  # rows so far apart are shuffled so: two rounds inside groups of four lanes, two of whole groups
+_TRANSPOSE = (  # (distance of rows, shuffles of such a pair): two rounds within groups of four lanes, two of groups
     (1, [i + 4 * g for g in range(4) for i in (0, 16, 1, 17)], [i + 4 * g for g in range(4) for i in (2, 18, 3, 19)]),
     (2, [i + 4 * g for g in range(4) for i in _LOW], [i + 4 * g for g in range(4) for i in _HIGH]),
     (4, [i + 4 * g for g in (0, 2, 4, 6) for i in range(4)], [i + 4 * g for g in (1, 3, 5, 7) for i in range(4)]),
@@ -113,12 +113,12 @@ _TURN = (  # rows so far apart are shuffled so: two rounds inside groups of four
 
 
 @intrinsic
-def store_turned(typing, memory, index, stride, vectors):
+def store_transposed(typing, memory, index, stride, vectors):
     """Stores lane ``k`` of each of a tuple of 16 vectors, together, at ``index + k * stride``."""
 
     def emit(context, builder, signature, values):
         rows = [builder.extract_value(values[3], k) for k in range(16)]
-        for reach, low, high in _TURN:
+        for reach, low, high in _TRANSPOSE:
             for k in (k for k in range(16) if not k & reach):
                 rows[k], rows[k + reach] = (shuffled(builder, rows[k], rows[k + reach], order) for order in (low, high))
         for k, row in enumerate(rows):
