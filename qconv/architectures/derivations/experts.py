@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qconv.architectures.derivations.common import n_expert
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation
 
@@ -19,3 +20,8 @@ def leading_dense_layers(model: ModelContext) -> int:
 def has_shared_experts(model: ModelContext) -> bool:
     """Whether some experts serve every token."""
     return bool(model.find("num_shared_experts", "n_shared_experts"))
+
+
+@condition
+def has_experts(model: ModelContext) -> bool:
+    return n_expert(model) > 0

@@ -50,3 +50,9 @@ def sliding_layers_unless_usual(model: ModelContext, period: int, full: int) -> 
         return None
     sliding = [kind == "sliding_attention" for kind in kinds]
     return None if sliding == [layer % period != full for layer in range(len(kinds))] else sliding
+
+
+@derivation
+def layer_types_from_the_last(model: ModelContext) -> list[str]:
+    """Every fourth layer sees everything, counted back from the last; the others have a window."""
+    return ["sliding_attention" if layer % 4 else "full_attention" for layer in reversed(range(n_layer(model)))]

@@ -1,0 +1,35 @@
+"""K2 Horizon: experts for the feed-forward part, and for values."""
+
+from __future__ import annotations
+
+from qconv.architectures.model import ModelContext
+from qconv.architectures.registry import condition, derivation
+
+
+@derivation
+def leading_dense_k2_horizon(model: ModelContext) -> int:
+    """Layers before the first with experts: ``num_dense_layers``, or as far as ``mlp_only_layers`` lists every layer."""
+    if model.find("num_dense_layers") is not None:
+        return model.count("num_dense_layers")
+    dense, layer = model.find("mlp_only_layers") or [], 0
+    while layer in dense:
+        layer += 1
+    return layer
+
+
+@derivation
+def shared_size_k2_horizon(model: ModelContext) -> int | None:
+    """Width of all shared experts together; none without."""
+    shared = model.count("num_shared_experts", default=0) if model.find("num_experts") else 0
+    return shared * model.count("moe_intermediate_size") if shared else None
+
+
+@derivation
+def n_value_expert(model: ModelContext) -> int:
+    """Experts for values in a layer's attention."""
+    return model.count("mova_num_experts", default=0)
+
+
+@condition
+def has_value_experts(model: ModelContext) -> bool:
+    return n_value_expert(model) > 0 and model.count("mova_num_experts_per_tok", default=0) > 0
