@@ -8,7 +8,7 @@ from qconv.architectures.registry import condition, derivation
 
 @derivation
 def leading_dense_k2_horizon(model: ModelContext) -> int:
-    """Layers before the first with experts: ``num_dense_layers``, or as far as ``mlp_only_layers`` lists every layer."""
+    """Layers before the first with experts: ``num_dense_layers``, or as far as ``mlp_only_layers`` lists each."""
     if model.find("num_dense_layers") is not None:
         return model.count("num_dense_layers")
     dense, layer = model.find("mlp_only_layers") or [], 0
