@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation
+from qconv.architectures.registry import condition, derivation
 
 
 @derivation
@@ -12,3 +12,9 @@ def shared_size_bailing(model: ModelContext) -> int:
     if model.find("moe_shared_expert_intermediate_size") is not None:
         return model.count("moe_shared_expert_intermediate_size")
     return model.count("moe_intermediate_size") * model.count("num_shared_experts")
+
+
+@condition
+def plain_head(model: ModelContext) -> bool:
+    """The output layer is used as it is."""
+    return not model.find("norm_head")
