@@ -15,7 +15,15 @@ One file per kind of tokenizer:
 | ``t5`` | unigram, ``tokenizer.model`` or ``spiece.model`` | ``T5Model.set_vocab`` |
 | ``xlm_roberta`` | unigram, ``sentencepiece.bpe.model`` or ``tokenizer.json`` | ``XLMRobertaModel.set_vocab`` |
 | ``tekken`` | ``tekken.json`` alone | ``_set_vocab_mistral`` |
-| ``hunyuan`` | byte-level BPE | ``HunYuanModel.set_vocab`` |
+| ``arctic`` | ``tokenizer.model`` with tokens redefined | ``ArcticModel.set_vocab`` |
+| ``xverse`` | ``tokenizer.json`` with bytes | ``XverseModel.set_vocab`` |
+| ``two_ends`` | byte-level BPE | ``LagunaModel.set_vocab`` |
+| ``hunyuan`` | byte-level BPE, or ``hy.tiktoken`` | ``HunYuanModel.set_vocab`` |
+| ``hunyuan_tiktoken`` | ``hy.tiktoken`` | ``HunYuanMoEModel.set_vocab`` |
+| ``qwen_tiktoken`` | ``qwen.tiktoken`` | ``_set_vocab_qwen`` |
+| ``chatglm_files`` | ``tokenizer.json`` or ``tokenizer.model`` | ``ChatGLMModel.set_vocab`` |
+| ``rwkv`` | ``rwkv_vocab_v20230424.txt`` | ``_set_vocab_rwkv_world`` |
+| ``plamo`` | ``tokenizer.jsonl`` | ``_set_vocab_plamo`` |
 | ``none`` | nothing | ``_set_vocab_none`` |
 
 and, in ``formats/tokenizers.toml``, presets: named sequences of kinds with options.
@@ -29,9 +37,11 @@ from pathlib import Path
 from typing import Any
 
 from qconv.errors import TableError, TokenizerError
+from qconv.tokenizers.huggingface import HfTokenizer
 from qconv.tokenizers.job import Job, OtherKind
 from qconv.tokenizers.source import Source
 from qconv.tokenizers.tables import Attempt, Fixed, Options, tables
+from qconv.tokenizers.templates import TEMPLATE_FILE, template_text
 from qconv.types import Metadata, Value
 
 KINDS = (
@@ -46,7 +56,15 @@ KINDS = (
     "t5",
     "xlm_roberta",
     "tekken",
+    "arctic",
+    "xverse",
+    "two_ends",
     "hunyuan",
+    "hunyuan_tiktoken",
+    "qwen_tiktoken",
+    "chatglm_files",
+    "rwkv",
+    "plamo",
     "none",
 )
 
@@ -80,7 +98,7 @@ def metadata(
             missed = e.with_traceback(None)
             continue
         sized = job.options.after_vocab_size.get(str(config.get("vocab_size")), {})
-        return keys | _fixed(job, sized) | _fixed(job, job.options.after)
+        return keys | _fixed(job, sized) | _fixed(job, job.options.after) | _from_tokens(job) | _from_template(job)
     raise missed or TokenizerError("no kind of tokenizer to try", file=directory)
 
 
@@ -116,3 +134,19 @@ def _fixed(job: Job, fixed: Fixed) -> Metadata:
         elif isinstance(value, int) and 0 <= value < 1 << 32:
             keys[f"tokenizer.ggml.{name}"] = Value.uint32(value)
     return keys
+
+
+def _from_tokens(job: Job) -> Metadata:
+    """``Options.after_tokens``: the ids of those that are there."""
+    if not job.options.after_tokens:
+        return {}
+    tokenizer = HfTokenizer(job.source, job.config.get("model_type"))
+    found = {name: tokenizer.id_of(text) for name, text in job.options.after_tokens.items()}
+    return {f"tokenizer.ggml.{name}": Value.uint32(index) for name, index in found.items() if index is not None}
+
+
+def _from_template(job: Job) -> Metadata:
+    """``Options.template_file``: ``chat_template.jinja``, if it is there."""
+    if not job.options.template_file or not job.source.has(TEMPLATE_FILE):
+        return {}
+    return {"tokenizer.chat_template": Value.string(template_text(job.source, TEMPLATE_FILE))}

@@ -10,6 +10,7 @@ from qconv.files import read_bytes
 from qconv.tokenizers.source import Source
 from qconv.types import Metadata, Value, ValueType
 
+TEMPLATE_FILE = "chat_template.jinja"
 LARGEST_TEMPLATE = 4 << 20
 _PLAIN = frozenset(string.ascii_letters + string.digits)
 
@@ -30,14 +31,17 @@ def chat_templates(source: Source) -> Metadata:
 
 
 def _from_files(source: Source) -> Any:
-    if source.has("chat_template.jinja"):
-        default = _text(source, "chat_template.jinja")
+    if source.has(TEMPLATE_FILE):
+        default = template_text(source, TEMPLATE_FILE)
         # the converter takes a directory's own order, which differs from one disk to the next
         more = sorted(path.name for path in source.path("additional_chat_templates").glob("*.jinja") if path.is_file())
         if not more:
             return default
         named = [
-            {"name": name.removesuffix(".jinja"), "template": _text(source, f"additional_chat_templates/{name}")}
+            {
+                "name": name.removesuffix(".jinja"),
+                "template": template_text(source, f"additional_chat_templates/{name}"),
+            }
             for name in more
         ]
         return [{"name": "default", "template": default}, *named]
@@ -66,7 +70,8 @@ def _named(choices: list[Any]) -> Metadata:
     return keys
 
 
-def _text(source: Source, name: str) -> str:
+def template_text(source: Source, name: str) -> str:
+    """The text of a template's file; FormatError when it is not UTF-8."""
     path = source.path(name)
     try:
         # a text file's line ends all read as "\n"
