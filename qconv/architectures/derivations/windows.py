@@ -42,6 +42,12 @@ def window_in_use(model: ModelContext) -> int | None:
     return model.count("sliding_window", default=0) or None
 
 
+@condition
+def has_sliding_layers(model: ModelContext) -> bool:
+    """Windows are in use, and some layer has one."""
+    return uses_sliding_window(model) and window_in_use(model) is not None
+
+
 @derivation
 def sliding_layers_unless_usual(model: ModelContext, period: int, full: int) -> list[bool] | None:
     """Per layer, whether it has a window; none where llama.cpp takes it for granted: layer ``full`` of ``period``."""
