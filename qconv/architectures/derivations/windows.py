@@ -21,12 +21,6 @@ def sliding_window_layers(model: ModelContext, period: int) -> list[bool] | None
     return [(layer + 1) % period != 0 for layer in range(n_layer(model))]
 
 
-@condition
-def uses_sliding_window(model: ModelContext) -> bool:
-    """The config names a window, and does not say that it is unused."""
-    return model.find("sliding_window") is not None and model.find("use_sliding_window") is not False
-
-
 @derivation
 def all_full_attention_layers(model: ModelContext) -> list[str]:
     """``layer_types`` of a model without windows."""
@@ -44,8 +38,8 @@ def window_in_use(model: ModelContext) -> int | None:
 
 @condition
 def has_sliding_layers(model: ModelContext) -> bool:
-    """Windows are in use, and some layer has one."""
-    return uses_sliding_window(model) and window_in_use(model) is not None
+    """Some layer has a window, and the config does not say that they are unused."""
+    return window_in_use(model) is not None and model.find("use_sliding_window") is not False
 
 
 @derivation
