@@ -28,6 +28,12 @@ def all_full_attention_layers(model: ModelContext) -> list[str]:
 
 
 @derivation
+def all_sliding_layers(model: ModelContext) -> list[str]:
+    """``layer_types`` of a model with windows everywhere."""
+    return ["sliding_attention"] * n_layer(model)
+
+
+@derivation
 def window_in_use(model: ModelContext) -> int | None:
     """The sliding window; none where no layer has one, whatever size the config gives."""
     kinds = model.find("layer_types")
