@@ -9,19 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qconv.api import dequantize, open, quantize
-    from qconv.convert.call import convert
+    from qconv.api import convert, dequantize, open, quantize
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "convert", "dequantize", "open", "quantize"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "convert":
-        # the module of that name, which can be called; importing it anywhere else binds the same name
-        import importlib
-
-        return importlib.import_module("qconv.convert")
     if name in __all__:
         from qconv import api
 

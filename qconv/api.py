@@ -1,10 +1,11 @@
-"""qconv in Python: ``qconv.quantize``, ``qconv.dequantize``, ``qconv.open`` (``qconv.convert`` is in its room)."""
+"""qconv in Python: ``qconv.quantize``, ``qconv.dequantize``, ``qconv.open``, ``qconv.convert``."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +14,7 @@ from qconv.errors import UsageError
 
 if TYPE_CHECKING:
     from qconv.checkpoints import Checkpoint
+    from qconv.pipeline import Progress
 
 
 def quantize(
@@ -66,3 +68,40 @@ def open(path: str | os.PathLike[str]) -> Checkpoint:
     from qconv import checkpoints
 
     return checkpoints.open(Path(path))
+
+
+def convert(
+    source: str | os.PathLike[str],
+    type: str | Sequence[str] = "q4_k_m",
+    *,
+    output: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Path]:
+    """Converts a checkpoint to GGUF files, one for each ``type``; returns their paths.
+
+    ``output``: a directory that exists, or for a single type the file.  ``options``: the other fields of
+    ``qconv.options.ConvertOptions`` and ``RunOptions``, named as on the command line (``tensor_types=(("ffn_down",
+    "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``, ``force=True``, ...); sizes
+    are in bytes.  ``progress`` is told how it goes on.
+
+    Raises UsageError for an option or a value that does not exist before any file is touched, and every
+    ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
+    """
+    from qconv import checkpoints, conversion, plan
+    from qconv.options import ConvertOptions, RunOptions, split
+
+    given = dict(options)
+    if output is not None:
+        given["output"] = os.fspath(output)
+    if given.get("mix") is None:
+        given["types"] = (type,) if isinstance(type, str) else tuple(type)
+    if given.get("imatrix") is not None:
+        given.setdefault("imatrix_name", os.fspath(given["imatrix"]))
+    what, how = split(given)
+    wanted, run = ConvertOptions.of(what), RunOptions.of(how)
+    with checkpoints.open(source) as checkpoint:
+        plans = plan.make(checkpoint, wanted)
+        directories = [plan.directory(checkpoint, wanted)] * len(plans)
+        results = conversion.run(plans, checkpoint.files, directories, run, progress, record=wanted.record())
+        return [file for result in results for file in result.files]

@@ -8,6 +8,7 @@ file are escaped, so that no control character reaches a terminal.  ``exit_code`
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 
 _LONGEST_NAME = 200
 
@@ -18,6 +19,25 @@ def printable(text: object, limit: int = _LONGEST_NAME) -> str:
     if not safe.isprintable():
         safe = "".join(c if c.isprintable() else _escaped(c) for c in safe)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def nearest(wanted: str, known: Iterable[str], *, most: int | None = None, least_alike: float = 0.0) -> list[str]:
+    """``known``, most similar to ``wanted`` first; at most ``most``, none less alike than ``least_alike`` (0 to 1)."""
+    from difflib import SequenceMatcher
+
+    alike = {name: SequenceMatcher(None, wanted, name).ratio() for name in known}
+    return sorted((n for n in alike if alike[n] >= least_alike), key=lambda name: -alike[name])[:most]
+
+
+def known_words(wanted: str, known: Iterable[str]) -> str:
+    """The hint of an error about a word that is not known: those that are, most similar first."""
+    return f"known: {', '.join(nearest(wanted, known))}"
+
+
+def and_more(names: Sequence[str], shown: int) -> str:
+    """The first ``shown`` names, and how many there are besides: ``a, b and 3 more``."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
 
 
 def _escaped(character: str) -> str:
@@ -113,6 +133,12 @@ class OutputError(QconvError):
     """The output cannot be written: it exists, is locked by another process, or the disk is full or failing."""
 
     code = "output"
+
+
+class LlamaCppError(QconvError):
+    """llama.cpp is not installed, is a build qconv does not know, or failed while it ran a model."""
+
+    code = "runtime"
 
 
 class Interrupted(QconvError):

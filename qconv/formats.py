@@ -63,3 +63,9 @@ def block_types() -> dict[str, BlockType]:
 @functools.cache
 def block_types_by_id() -> dict[int, BlockType]:
     return {row.id: row for row in block_types().values()}
+
+
+@functools.cache
+def file_types() -> dict[str, int]:
+    """Numbers of ``general.file_type`` by the name of the file type."""
+    return load(ROOT / "file_types.toml", dict[str, int])

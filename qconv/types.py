@@ -1,4 +1,4 @@
-"""The few types the rooms hand each other: tensors, recipes for tensors, and metadata values.
+"""The few types all rooms share: what a tensor is called and looks like, and metadata values.
 
 Shapes are row-major everywhere in Python, outermost dimension first, as safetensors writes them; only ``qconv.gguf``
 reverses them into GGUF's ``ne``.  A tensor's *rows* are its elements viewed as ``(prod(shape[:-1]), shape[-1])``; a
@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Rows: TypeAlias = NDArray[Any]
+Rows: TypeAlias = "NDArray[Any]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,48 +44,15 @@ class TensorInfo:
         return math.prod(self.shape)
 
 
-class TensorReader(Protocol):
-    """Hands out row ranges of named tensors; safe to call from several threads at once."""
-
-    @property
-    def tensors(self) -> Mapping[str, TensorInfo]: ...
-
-    def read(self, name: str, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
-        """Rows ``[start, stop)`` of a tensor in its storage type.
-
-        ``out``: a contiguous buffer of at least that many bytes to read into; the result may then be a view of it.
-        """
-        ...
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape for people, outermost dimension first: ``1024 x 256``."""
+    return " x ".join(map(str, shape)) if shape else "scalar"
 
 
-class Recipe(Protocol):
-    """How an output tensor's rows come from source tensors; made by ``qconv.architectures``, carried out by convert."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> str:
-        """Storage type of what ``read`` returns: F32, F16, BF16, or a block type carried over bit for bit."""
-        ...
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """Names of the source tensors read."""
-        ...
-
-    @property
-    def held(self) -> int:
-        """Bytes held for as long as the tensor is worked on: 0 unless an operation needs the whole tensor."""
-        ...
-
-    def read(self, reader: TensorReader, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
-        """Rows ``[start, stop)`` of the result, ``(stop - start, shape[-1])``; ``out`` as in ``TensorReader.read``."""
-        ...
-
-    def describe(self) -> str:
-        """One line for people and manifests: operations and sources; equal lines mean equal recipes."""
-        ...
+def without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape as ggml counts dimensions: up to the last that is not 1, and at least one."""
+    first = next((i for i, n in enumerate(shape) if n != 1), max(0, len(shape) - 1))
+    return shape[first:] or (1,)
 
 
 class ValueType(enum.IntEnum):
@@ -126,10 +92,6 @@ class Value:
     @classmethod
     def int32(cls, data: int) -> Value:
         return cls(ValueType.INT32, data)
-
-    @classmethod
-    def uint64(cls, data: int) -> Value:
-        return cls(ValueType.UINT64, data)
 
     @classmethod
     def float32(cls, data: float) -> Value:

@@ -17,6 +17,7 @@ reading the source and writing as many bytes as the output has, in blocks of 4 M
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def against_llama(args: argparse.Namespace, checkpoint: Path) -> None:
             return found
 
         mine = median(ours, args.rounds)
-        bottom = median(lambda sizes=sizes: floor(sources, sizes[0], args.work), args.rounds)
+        bottom = median(functools.partial(floor, sources, sizes[0], args.work), args.rounds)
         warm(sources)
         theirs, known = llama.measure(checkpoint, types.split(","), args.work, weights)
         estimated = estimated or not known

@@ -67,31 +67,29 @@ class Contest:
     ) -> None:
         self.block_type, self.rows, self.importance = block_type, rows, importance
         self.decode = decode
-        self.theirs = ggml.encode(block_type, rows, importance)
-        self.coded = self.theirs.copy()
-        self.ours: NDArray[Any] = np.empty(rows.shape, np.float32) if decode else np.empty_like(self.theirs)
-        if decode:
-            self.theirs = np.empty(rows.shape, np.float32)
+        self.coded = ggml.encode(block_type, rows, importance)
+        self.our_bytes, self.their_bytes = np.empty_like(self.coded), np.empty_like(self.coded)
+        self.our_values, self.their_values = np.empty_like(rows), np.empty_like(rows)
 
     def run_ours(self, start: int = 0, stop: int | None = None) -> None:
         """qconv's turn."""
         if self.decode:
-            blocks.decode(self.block_type, self.coded[start:stop], out=self.ours[start:stop])
+            blocks.decode(self.block_type, self.coded[start:stop], out=self.our_values[start:stop])
         else:
-            blocks.encode(self.block_type, self.rows[start:stop], self.importance, out=self.ours[start:stop])
+            blocks.encode(self.block_type, self.rows[start:stop], self.importance, out=self.our_bytes[start:stop])
 
     def run_theirs(self) -> None:
         """ggml's turn."""
         if self.decode:
-            ggml.decode(self.block_type, self.coded, out=self.theirs)
+            ggml.decode(self.block_type, self.coded, out=self.their_values)
         else:
-            ggml.encode(self.block_type, self.rows, self.importance, out=self.theirs)
+            ggml.encode(self.block_type, self.rows, self.importance, out=self.their_bytes)
 
     def same(self) -> bool:
         """Whether both came to the same bytes."""
         if self.decode:
-            return np.array_equal(same_nan(self.ours), same_nan(self.theirs))
-        return np.array_equal(self.ours, self.theirs)
+            return np.array_equal(same_nan(self.our_values), same_nan(self.their_values))
+        return np.array_equal(self.our_bytes, self.their_bytes)
 
     def table_row(self, way: str, rounds: int) -> tuple[str, bool]:
         """Run the rounds; a line of the table and whether every round's output was the same."""
@@ -99,7 +97,7 @@ class Contest:
         self.run_theirs()
         ratios, mine, same = [], [], True
         for number in range(rounds):
-            self.ours.view(np.uint8).fill(number)
+            (self.our_values if self.decode else self.our_bytes).view(np.uint8).fill(number)
             if number % 2:
                 us, them = clocked(self.run_ours), clocked(self.run_theirs)
             else:

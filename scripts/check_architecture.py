@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks an architecture's table against a GGUF file that llama.cpp's converter made of the same checkpoint.
 
-Resolves CHECKPOINT, carries every recipe out, rounds to the stored type and compares names, order, shapes, types and
+Resolves CHECKPOINT, reads every tensor, rounds to the intermediate type and compares names, order, shapes, types and
 bytes, and the architecture's metadata.  Several pairs may follow each other.  The reference is read with the PyPI
 package gguf.
 """
@@ -17,25 +17,11 @@ from typing import Any
 import numpy as np
 from gguf import GGUFReader, GGUFValueType
 
-from qconv import architectures, checkpoints
-from qconv.architectures.operations.base import as_float32
+from qconv import architectures, checkpoints, policy, tensors
 from qconv.errors import QconvError
 from qconv.types import Value
 
 SHOWN = 12
-
-
-def round_to(rows: np.ndarray, dtype: str, stored: str) -> np.ndarray:
-    """Rows of ``dtype`` as the bytes of the stored type."""
-    if dtype == stored or rows.dtype == np.uint8:
-        return rows
-    wide = as_float32(rows, dtype)
-    if stored == "F32":
-        return wide
-    if stored == "F16":
-        return wide.astype(np.float16)
-    bits = wide.view(np.uint32)
-    return ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
 
 
 def same(value: Value, field: Any) -> bool:
@@ -86,25 +72,26 @@ def compare(checkpoint: checkpoints.Checkpoint, theirs: GGUFReader, pieces: int)
     for name in [n for n in wanted if n in outputs]:
         tensor, output = wanted[name], outputs[name]
         shape = tuple(int(n) for n in reversed(tensor.shape))
-        recipe = output.recipe
-        if recipe.shape != shape:
-            found.append(f"{name}: shape {shape}, ours {recipe.shape}")
+        lazy = output.tensor
+        if lazy.shape != shape:
+            found.append(f"{name}: shape {shape}, ours {lazy.shape}")
             continue
-        plain = recipe.dtype in ("F32", "F16", "BF16")
-        kind = file_type if file_type in (0, 1, 32) else 32
-        stored = architectures.stored_type(name, shape, kind, output.store) if plain else recipe.dtype
-        if stored != tensor.tensor_type.name:
-            found.append(f"{name}: type {tensor.tensor_type.name}, ours {stored}")
+        plain = lazy.dtype in tensors.FLOATS
+        float_type = {0: "F32", 1: "F16"}.get(file_type, "BF16")
+        ours_type = policy.converter.intermediate_type(name, shape, float_type, output.store) if plain else lazy.dtype
+        if ours_type != tensor.tensor_type.name:
+            found.append(f"{name}: type {tensor.tensor_type.name}, ours {ours_type}")
             continue
         rows = math.prod(shape[:-1])
         step = -(-rows // pieces) if rows else 1
-        parts = [recipe.read(checkpoint, a, min(rows, a + step)) for a in range(0, rows, step)]
-        rounded = [round_to(part, recipe.dtype, stored) for part in parts]
+        prepared = lazy.prepare()
+        parts = [prepared.read(a, min(rows, a + step)) for a in range(0, rows, step)]
+        rounded = [tensors.convert(part, lazy.dtype, ours_type) if plain else part for part in parts]
         bytes_ours = np.ascontiguousarray(np.concatenate(rounded)).view(np.uint8).reshape(-1)
         bytes_theirs = np.ascontiguousarray(tensor.data).view(np.uint8).reshape(-1)
         if bytes_ours.size != bytes_theirs.size or (bytes_ours != bytes_theirs).any():
             at = np.flatnonzero(bytes_ours[: bytes_theirs.size] != bytes_theirs[: bytes_ours.size])
-            found.append(f"{name}: {at.size} of {bytes_theirs.size} bytes differ: {recipe.describe()}")
+            found.append(f"{name}: {at.size} of {bytes_theirs.size} bytes differ: {lazy.describe()}")
     return found
 
 

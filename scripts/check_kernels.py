@@ -12,6 +12,7 @@ decoding on what was encoded and on random bytes.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import sys
 import time
@@ -144,11 +145,12 @@ def main() -> int:
     print(f"|{'-' * 9}|{'-' * 20}|{'-' * 7}:|{'-' * 13}:|{'-' * 12}:|{'-' * 10}:|-----:|")
     wrong = 0
     for block_type in options.types:
-        ways = [lambda t=block_type: check_encoder(t, options.weights, True)] if block_type in ENCODERS else []
+        encoder = functools.partial(check_encoder, block_type, options.weights)
+        ways = [functools.partial(encoder, True)] if block_type in ENCODERS else []
         if not options.importance:
-            ways.insert(0, lambda t=block_type: check_decoder(t, options.weights))
+            ways.insert(0, functools.partial(check_decoder, block_type, options.weights))
             if block_type in ENCODERS:
-                ways.insert(0, lambda t=block_type: check_encoder(t, options.weights, False))
+                ways.insert(0, functools.partial(encoder, False))
         for way in ways:
             outcome = way()
             wrong += outcome.different

@@ -50,8 +50,8 @@ def main() -> int:
     for block_type in DECODERS:
         known: dict[str, NDArray[np.generic]] = {}
         for kind, values in rows.items():
-            known[kind] = ggml.encode(block_type, values)
-            known[f"{kind}, decoded"] = ggml.decode(block_type, known[kind][:1])
+            known[kind] = coded = ggml.encode(block_type, values)
+            known[f"{kind}, decoded"] = ggml.decode(block_type, coded[:1])
             for name, vector in vectors.items() if block_types()[block_type].weights > 1 else ():
                 known[f"{kind}, {name}"] = ggml.encode(block_type, values, vector)
         save_file(known, FOLDER / f"{block_type}.safetensors", metadata)

@@ -32,8 +32,8 @@ ROOTED = ("xielu.", "tokenizer.", "diffusion.")
 LONG = 40
 """Arrays of more elements are recorded by their hash."""
 
-sys.path.insert(0, str(REPOSITORY / "tests" / "architectures"))
-from tiny import VOCABULARY, write  # noqa: E402  # the tests' own maker of checkpoints
+sys.path.insert(0, str(REPOSITORY))
+from tests.architectures.tiny import VOCABULARY, write  # noqa: E402  # the path comes first
 
 CHILD = """
 import sys
@@ -106,7 +106,7 @@ def expected(path: Path) -> dict[str, Any]:
         if early or key == "general.file_type" or key.startswith((architecture + ".", *ROOTED)):
             value = field.contents()
             if field.types[0] == GGUFValueType.ARRAY:
-                data = list(value)
+                data: list[Any] | dict[str, object] = list(value)
                 if len(data) > LONG:
                     data = {"length": len(data), "sha256": hashlib.sha256(json.dumps(data).encode()).hexdigest()}
                 keys[key] = [f"ARRAY:{field.types[-1].name}", data]

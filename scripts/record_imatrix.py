@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT))
 
 from record_probabilities import CONVERTER  # noqa: E402  # the path comes first
 
-from tests.imatrix.digest import digest  # noqa: E402
-from tests.imatrix.models import MODELS, RUNS, Run, make, write_matrices  # noqa: E402
+from tests.imatrix.digest import digest  # noqa: E402  # the path comes first
+from tests.imatrix.models import MODELS, RUNS, Run, make, write_matrices  # noqa: E402  # the path comes first
 
 
 def converted(checkpoint: Path, llama_cpp: Path, python: str) -> Path:

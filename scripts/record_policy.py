@@ -141,7 +141,7 @@ def facts(reader: gguf.GGUFReader, architecture: str) -> dict[str, Any]:
 def record(quantizer: Quantizer, path: Path, runs: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
     """A model's facts and tensors, and for each run one letter a tensor that stands for its type."""
     reader = gguf.GGUFReader(path)
-    architecture = reader.get_field("general.architecture").contents()
+    architecture = reader.fields["general.architecture"].contents()
     tensors = [(t.name, [int(n) for n in reversed(t.shape)], t.tensor_type.name) for t in reader.tensors]
     results = [(file_type, options, quantizer.types(path, file_type, options)) for file_type, options in runs]
     legend = sorted({name for _, _, types in results for name in types.values()})

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.cli.commands import make_checkpoint  # noqa: E402  # the path comes first
-from tests.cli.llama_cpp import PROMPT, complete  # noqa: E402
+from tests.cli.llama_cpp import PROMPT, complete  # noqa: E402  # the path comes first
 
 CONVERTER = """
 import runpy, sys
@@ -36,7 +36,7 @@ def main(llama_cpp: str, python: str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         checkpoint = make_checkpoint(Path(directory) / "Noise-Instruct")
         file = Path(directory) / "f32.gguf"
-        command = [python, "-c", CONVERTER, checkpoint, "--outtype", "f32", "--outfile", file]
+        command = [python, "-c", CONVERTER, str(checkpoint), "--outtype", "f32", "--outfile", str(file)]
         subprocess.run(command, cwd=llama_cpp, check=True)
         said = complete(file, probabilities=1024)
     record = {

@@ -45,10 +45,10 @@ def record(value: Any, kind: str, element: str | None) -> dict[str, Any]:
 
 def main() -> None:
     sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]) / "gguf-py")]
-    import conversion  # type: ignore[import-not-found]
+    import conversion  # type: ignore[import-not-found]  # llama.cpp's own, from its checkout
     import gguf
-    import transformers
-    from conversion.base import ModelBase, TextModel  # type: ignore[import-not-found]
+    import transformers  # type: ignore[import-not-found]  # of the Python that runs the converter
+    from conversion.base import ModelBase, TextModel  # type: ignore[import-not-found]  # the same
 
     cases = {**CASES, **OWN_CASES}
     usual = transformers.AutoTokenizer.from_pretrained

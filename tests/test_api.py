@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike, NDArray
 
 import qconv
 from qconv.errors import OutputError, UsageError, WeightError
@@ -34,12 +36,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
     ids=lambda a: str(a.dtype),
 )
-def test_quantize_takes_arrays_of_any_shape_and_type(ones: np.ndarray) -> None:
+def test_quantize_takes_arrays_of_any_shape_and_type(ones: NDArray[np.number]) -> None:
     blocks = qconv.quantize(ones, "q8_0")
-    assert (blocks.dtype, blocks.shape) == (np.uint8, (2, 3, 34))
+    assert blocks.dtype == np.uint8
+    assert blocks.shape == (2, 3, 34)
     assert blocks.tobytes() == ONES * 6
     again = qconv.dequantize(blocks, "Q8_0")
-    assert (again.dtype, again.shape) == (np.float32, (2, 3, 32))
+    assert again.dtype == np.float32
+    assert again.shape == (2, 3, 32)
     assert again.ravel() == pytest.approx(1, abs=1e-3)
 
 
@@ -71,7 +75,7 @@ def test_a_search_that_looks_longer_errs_less() -> None:
     ("array", "block_type", "says"),
     [(np.ones(31), "Q8_0", "multiple"), (np.ones(32), "Q9", "Q9"), (np.float32(1), "Q8_0", "single number")],
 )
-def test_what_cannot_be_quantized(array: np.ndarray, block_type: str, says: str) -> None:
+def test_what_cannot_be_quantized(array: ArrayLike, block_type: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         qconv.quantize(array, block_type)
 
@@ -95,16 +99,36 @@ def test_convert_and_open(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_a_slash_asks_for_a_directory(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="missing: is no directory"):
+    with pytest.raises(UsageError, match="missing: --output: is not a directory"):
         qconv.convert(checkpoint, "bf16", output=f"{tmp_path}/missing/")
     assert not list(tmp_path.iterdir())
 
 
-def test_convert_is_callable_whichever_way_it_is_imported(checkpoint: Path, tmp_path: Path) -> None:
-    code = "import qconv.convert, qconv, sys; print(*qconv.convert(sys.argv[1], 'f16', output=sys.argv[2]))"
-    file = tmp_path / "x.gguf"
-    run = subprocess.run([sys.executable, "-c", code, checkpoint, file], capture_output=True, text=True, check=True)
-    assert run.stdout == f"{file}\n"
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"search": "bogus"}, "unknown search 'bogus'.*one of reference, thorough"),
+        ({"serach": "thorough"}, "there is no option 'serach'.*known: search"),
+        ({"type": "q4_k_n"}, "unknown type 'q4_k_n'.*known: q4_k_"),
+        ({"tensor_types": (("ffn", "q4_k_x"),)}, "unknown block type 'q4_k_x'"),
+        ({"tensor_types": "ffn=q4_k"}, "an option has a value that cannot be"),
+        ({"override_kv": ("a=b",)}, "malformed metadata override"),
+        ({"pre": "qwen-2"}, "no pre-tokenizer is called 'qwen-2'"),
+        ({"include_weights": ("a",), "exclude_weights": ("b",)}, "cannot be used together"),
+        ({"split_max_size": 0}, "shards of 0 bytes hold nothing"),
+        ({"threads": 0}, "0 threads cannot convert anything"),
+        ({"memory": "400MB"}, "an option has a value that cannot be"),
+        ({"pure": "no"}, "an option has a value that cannot be"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_wrong_options_are_refused_before_any_file_is_touched(
+    tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    """There is no source: what is wrong with the options is said first."""
+    with pytest.raises(UsageError, match=said):
+        qconv.convert(tmp_path / "none", output=tmp_path, **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_is_typed(tmp_path: Path) -> None:
@@ -116,7 +140,7 @@ def test_it_is_typed(tmp_path: Path) -> None:
         "reveal_type(qconv.convert('x', 'q8_0'))\n"
         "qconv.convert(1)\n"
     )
-    command = [sys.executable, "-m", "mypy", "--cache-dir", tmp_path / "cache", script]
+    command = [sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path / "cache"), str(script)]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert re.search(r"numpy\.dtype\[.*8Bit", run.stdout)
     assert "list[pathlib.Path]" in run.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,24 +16,36 @@ import qconv
 PACKAGE = Path(qconv.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-LEVELS = [
-    {"errors"},
-    {"types"},
-    {"files"},
-    {"formats"},
-    {"blocks", "gguf", "checkpoints", "architectures", "tokenizers"},
-    {"policy", "metadata"},
-    {"plan", "summary"},
-    {"convert"},
-    {"verify", "compare"},
-    {"api"},
-    {"cli"},
+ORDER = [
+    "errors",
+    "platform",
+    "cores",
+    "types",
+    "formats",
+    "storage",
+    "files",
+    "blocks",
+    "tensors",
+    "gguf",
+    "checkpoints",
+    "architectures",
+    "tokenizers",
+    "metadata",
+    "calibration",
+    "policy",
+    "options",
+    "plan",
+    "pipeline",
+    "runtime",
+    "conversion",
+    "verify",
+    "compare",
+    "summary",
+    "api",
+    "cli",
 ]
-LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-SIBLINGS = {
-    ("checkpoints", "blocks"): "checkpoints decode through blocks",
-    ("checkpoints", "gguf"): "a GGUF file is a checkpoint too",
-}
+"""Rooms, each of which may import those before it."""
+PLACE = {room: place for place, room in enumerate(ORDER)}
 NEVER = {"torch", "transformers", "pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "jinja2"}
 NEVER_CALLED = {"eval", "exec", "compile", "__import__"}
 HEAVY = {"numba", "llvmlite", "tokenizers", "sentencepiece", "google", "safetensors", "rich", "tqdm", "yaml"}
@@ -66,19 +79,64 @@ def imports(path: Path) -> Iterator[tuple[str, int, bool]]:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_rooms_import_one_way(path: Path) -> None:
+def test_rooms_import_one_way_and_through_their_door(path: Path) -> None:
     here = room(path)
     if not here:
         return
-    assert here in LEVEL, f"the room '{here}' has no place in the order of imports"
+    assert here in PLACE, f"the room '{here}' has no place in the order of imports"
     for module, line, _ in imports(path):
         package, _, rest = module.partition(".")
         there = rest.partition(".")[0]
         if package != "qconv" or there in ("", "__version__", here):
             continue
-        assert there in LEVEL, f"{path}:{line}: imports {module}, which is no room"
-        allowed = LEVEL[there] < LEVEL[here] or (here, there) in SIBLINGS
-        assert allowed, f"{path}:{line}: {here} may not import {module}"
+        assert there in PLACE, f"{path}:{line}: imports {module}, which is no room"
+        assert PLACE[there] < PLACE[here], f"{path}:{line}: {here} may not import {module}"
+        inner = PACKAGE / rest.replace(".", "/")
+        past = rest != there and (inner.with_suffix(".py").is_file() or inner.is_dir())
+        assert not past or rest in offered_modules(there), f"{path}:{line}: {module} is past the door of {there}"
+
+
+def offered_modules(there: str) -> set[str]:
+    """Modules that a room's ``__init__`` offers in its ``__all__``: ``policy.converter``."""
+    offered = getattr(importlib.import_module(f"qconv.{there}"), "__all__", [])
+    return {f"{there}.{name}" for name in offered}
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    """Whether at its top or inside a function: what imports in a circle cannot be read from the beginning."""
+    known = {name_of(path): path for path in FILES if name_of(path) != "qconv"}
+    graph = {name: {each for each in imported_modules(path) if each in known} - {name} for name, path in known.items()}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join([*way[way.index(name) :], name])
+        if name in done:
+            return
+        for following in sorted(graph[name]):
+            visit(following, (*way, name))
+        done.add(name)
+
+    for name in known:
+        visit(name, ())
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Modules a file imports; of ``from package import module`` the module, not the package around it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []  # ast.walk has not come to it yet
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            for alias in node.names:
+                inner = PACKAGE.parent / f"{node.module}.{alias.name}".replace(".", "/")
+                is_module = inner.with_suffix(".py").is_file() or (inner / "__init__.py").is_file()
+                yield f"{node.module}.{alias.name}" if is_module else node.module
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -8,10 +8,19 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCK = ROOT / "scripts" / "requirements"
+PYTHONS = [c.rpartition(" ")[2] for c in PROJECT["project"]["classifiers"] if "Python :: 3." in c]
+MACHINES = [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")]
 
 
 def test_every_table_is_in_the_wheel() -> None:
@@ -25,7 +34,7 @@ def test_every_table_is_in_the_wheel() -> None:
 
 
 def test_every_dependency_has_a_lower_bound() -> None:
-    script = [sys.executable, ROOT / "scripts" / "lowest", ROOT / "pyproject.toml"]
+    script = [sys.executable, str(ROOT / "scripts" / "lowest"), str(ROOT / "pyproject.toml")]
     lines = subprocess.run(script, capture_output=True, text=True, check=True).stdout.split()
     assert len(lines) == len(PROJECT["project"]["dependencies"])
     assert all(re.fullmatch(r"[\w-]+==\d+(\.\d+)+", line) for line in lines)
@@ -33,7 +42,47 @@ def test_every_dependency_has_a_lower_bound() -> None:
 
 def test_only_numba_has_an_upper_bound() -> None:
     bounded = [d for d in PROJECT["project"]["dependencies"] if re.search(r"<|==|~=", d)]
-    assert [re.match(r"[\w-]+", d)[0] for d in bounded] == ["numba"]  # type: ignore[index]
+    assert [Requirement(d).name for d in bounded] == ["numba"]
+
+
+def locked(extra: str) -> Iterator[tuple[Requirement, list[str]]]:
+    """The packages of a lock, each with its options."""
+    text = (LOCK / f"{extra}.txt").read_text(encoding="utf-8")
+    for line in re.sub(r"^ *#.*\n", "", text, flags=re.MULTILINE).replace("\\\n", " ").splitlines():
+        requirement, *options = re.split(r" +(?=--)", line.strip())
+        yield Requirement(requirement), options
+
+
+@pytest.mark.parametrize("extra", ["base", "dev", "fuzz"])
+def test_the_lock_names_versions_and_hashes_and_no_place(extra: str) -> None:
+    for package, options in locked(extra):
+        assert [s.operator for s in package.specifier] == ["=="], package
+        assert package.url is None
+        assert options, f"{package} has no hash"
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", option) for option in options), options
+
+
+@pytest.mark.parametrize("extra", ["base", "dev", "fuzz"])
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("machine", MACHINES, ids=" ".join)
+def test_the_lock_keeps_to_the_ranges(extra: str, python: str, machine: tuple[str, str]) -> None:
+    here = dict(zip(("sys_platform", "platform_machine"), machine, strict=True))
+    here |= {"python_version": python, "python_full_version": f"{python}.0"}
+    environment = {**{k: str(v) for k, v in default_environment().items()}, **here}
+    chosen = [p for p, _ in locked(extra) if p.marker is None or p.marker.evaluate(environment)]
+    versions = {canonicalize_name(p.name): next(iter(p.specifier)).version for p in chosen}
+    assert len(versions) == len(chosen), "one version of each"
+    asked = [*PROJECT["build-system"]["requires"], *PROJECT["project"]["dependencies"]]
+    for line in asked + PROJECT["project"]["optional-dependencies"].get(extra, []):
+        wanted = Requirement(line)
+        version = versions.get(canonicalize_name(wanted.name), "none")
+        assert version != "none", f"{line} is not locked: run scripts/lock"
+        assert wanted.specifier.contains(version, prereleases=True), f"{version} is locked for {line}: run scripts/lock"
+
+
+def test_every_set_has_the_same_versions() -> None:
+    of_dev = {str(package) for package, _ in locked("dev")}
+    assert {str(package) for package, _ in locked("base")} < of_dev
 
 
 def test_a_wheel_works_away_from_the_checkout(tmp_path: Path) -> None:

@@ -1,18 +1,23 @@
 """Carries out what ``formats/architectures/`` declares: names, shapes, operations, metadata."""
 
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
-from qconv.architectures.stored import stored_type
-from qconv.architectures.table import classes, names
+from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, names
+from qconv.architectures.table import table as load_table
 from qconv.architectures.tensors import MappedTensor
 
 __all__ = [
+    "Drop",
+    "Entry",
+    "Key",
+    "Keys",
     "MappedTensor",
     "Resolved",
+    "Table",
     "classes",
     "find_table",
+    "load_table",
     "names",
     "resolve",
     "resolve_gguf",
     "resolve_plain",
-    "stored_type",
 ]

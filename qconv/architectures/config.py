@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from qconv.architectures import facts
+from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
 from qconv.architectures.table import Table, common
 from qconv.errors import TableError
@@ -69,7 +69,7 @@ def _with_defaults(config: Mapping[str, Any], model_type: object, table: Table) 
             name, of = default["derive"], default.get("of", [])
             if not isinstance(name, str) or not isinstance(of, list):
                 raise TableError(f"{table.name}: the default of '{key}' names no derivation: {default!r}")
-            full[key] = facts.derive(ModelContext(full, table=table.name), name, tuple(of))
+            full[key] = evaluate.derive(ModelContext(full, table=table.name), name, tuple(of))
         elif not derived:
             full.setdefault(key, default)
     return full

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qconv.architectures import facts
+from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
 from qconv.architectures.table import Key, Keys, Table, common, key_types
 from qconv.errors import PlanError, TableError
@@ -49,7 +49,7 @@ def _values(model: ModelContext, keys: Keys, architecture: str) -> Metadata:
     values: Metadata = {}
     for name, entry in keys.items():
         key = entry if isinstance(entry, Key) else Key(from_=entry)
-        if not facts.holds(model, key.when):
+        if not evaluate.holds(model, key.when):
             continue
         raw = _raw(model, key)
         if raw is None or (isinstance(raw, Sequence) and not isinstance(raw, str) and not len(raw)):
@@ -63,7 +63,7 @@ def _raw(model: ModelContext, key: Key) -> Any:
     if key.value is not None:
         return key.value
     if key.derive is not None:
-        return facts.derive(model, key.derive, key.of)
+        return evaluate.derive(model, key.derive, key.of)
     if key.from_ is None:
         raise TableError(f"a metadata key of {model.table} has neither from, value nor derive")
     sources = (key.from_,) if isinstance(key.from_, str) else key.from_
@@ -77,7 +77,7 @@ def _raw(model: ModelContext, key: Key) -> Any:
     if not isinstance(found, str) or found not in key.names:
         known = ", ".join(key.names)
         said = next((source for source in sources if model.has(source)), sources[0])
-        raise PlanError(f"config.json has {found!r} for '{said}', known are {known}", file=model.directory)
+        raise PlanError(f"config.json has {found!r} for '{said}', known are {known}", file=model.location)
     return key.names[found]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from qconv.architectures.operations.base import as_float32
 from qconv.errors import PlanError
-from qconv.types import TensorInfo, TensorReader
+from qconv.storage import Folder
+from qconv.tensors import LazyTensor, as_float32, read_whole
+from qconv.types import TensorInfo
 
 LARGEST_COUNT = 1 << 16
 """Layers, experts or heads; more is a broken config, not a model."""
@@ -20,14 +20,19 @@ class ModelContext:
     """What derivations and conditions may ask about.
 
     ``config``: the completed config, the text model's keys at the root.  ``tensors``: shapes by name as tables write
-    it.  ``directory``: the checkpoint's folder, if it has one.
+    it.  ``folder``: the checkpoint's, if it has one.  ``lazy``: its tensors by their own names.
     """
 
     config: Mapping[str, Any]
     tensors: Mapping[str, TensorInfo] = field(default_factory=dict)
-    directory: Path | None = None
+    folder: Folder | None = None
     table: str = ""
-    reader: TensorReader | None = None
+    lazy: Mapping[str, LazyTensor] = field(default_factory=dict)
+
+    @property
+    def location(self) -> str | None:
+        """What messages call the folder."""
+        return None if self.folder is None else self.folder.location
 
     def scalar(self, name: str) -> float | None:
         """The value of a tensor that holds just one, in float32; None when there is no such tensor.
@@ -35,9 +40,8 @@ class ModelContext:
         For the few weights that GGUF keeps as metadata; nothing larger is read before the plan stands.
         """
         info = self.tensors.get(name)
-        if info is None or info.weights != 1 or self.reader is None:
-            return None
-        return float(as_float32(self.reader.read(info.name, 0, 1), info.dtype).reshape(-1)[0])
+        tensor = None if info is None or info.weights != 1 else self.lazy.get(info.name)
+        return None if tensor is None else float(as_float32(read_whole(tensor), tensor.dtype).reshape(-1)[0])
 
     def find(self, *keys: str) -> Any:
         """The value of the first key that the config has, dots leading into tables and lists; else None."""
@@ -93,6 +97,6 @@ class ModelContext:
         what = f"has no {which}" if value is None else f"has {value!r} for {which}"
         return PlanError(
             f"config.json {what}, but {self.table or 'its architecture'} needs {wanted} there",
-            file=self.directory,
+            file=self.location,
             hint="complete config.json from the original model",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from qconv.architectures import facts, registry
+from qconv.architectures import evaluate, registry
 from qconv.architectures.model import ModelContext
 from qconv.architectures.table import Drop, Table, common
 from qconv.errors import PlanError
@@ -47,7 +47,7 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
 def reason_to_drop(name: str, source: str, model: ModelContext, drops: Iterable[Drop]) -> str | None:
     """Why a tensor no output uses may be left out, or None when no rule names it."""
     for drop in drops:
-        if _matches(name, source, drop) and facts.holds(model, drop.when):
+        if _matches(name, source, drop) and evaluate.holds(model, drop.when):
             return drop.reason
     return None
 

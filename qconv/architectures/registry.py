@@ -1,19 +1,19 @@
 """Names tables may use: derivations, conditions, operations, makers, renames.
 
-Each is a Python function registered under its own name by a decorator.  The modules of ``derivations/`` and
-``operations/`` are all loaded with the first lookup.
+Each is a Python function registered under its own name by a decorator.  The modules of ``derivations/`` are all loaded
+with the first lookup; operations on tensors are those of ``qconv.tensors``.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from qconv.errors import TableError
+from qconv import tensors
+from qconv.errors import TableError, nearest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,16 +39,6 @@ def condition(function: F) -> F:
     return _register("condition", function)
 
 
-def operation(function: F) -> F:
-    """``function(recipe, *arguments) -> Recipe``, applied to each source."""
-    return _register("operation", function)
-
-
-def combination(function: F) -> F:
-    """``function(recipes, *arguments) -> Recipe``: an operation on all of a tensor's sources together."""
-    return _register("combination", function)
-
-
 def maker(function: F) -> F:
     """``function(model) -> float32 array``: a tensor that comes from the config alone; None: it is not needed."""
     return _register("maker", function)
@@ -60,29 +50,30 @@ def rename(function: F) -> F:
 
 
 @functools.cache
-def _load_all() -> None:
-    for room in ("derivations", "operations"):
-        package = importlib.import_module(f"qconv.architectures.{room}")
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
+def _load_derivations() -> None:
+    package = importlib.import_module("qconv.architectures.derivations")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def known(kind: str) -> Mapping[str, Callable[..., Any]]:
+    """All of a kind by name."""
+    if kind == "operation":
+        return tensors.operations()
+    if kind == "combination":
+        return tensors.combinations()
+    _load_derivations()
+    return _registered.get(kind, {})
+
+
+def is_known(kind: str, name: str) -> bool:
+    return name in known(kind)
 
 
 def lookup(kind: str, name: str) -> Callable[..., Any]:
     """The function registered under ``name``; TableError naming the nearest when there is none."""
-    _load_all()
-    known = _registered.get(kind, {})
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 3)
+    functions = known(kind)
+    if name not in functions:
+        near = nearest(name, functions, most=3, least_alike=0.6)
         raise TableError(f"no {kind} is called {name!r}", hint="nearest: " + ", ".join(near) if near else None)
-    return known[name]
-
-
-def is_known(kind: str, name: str) -> bool:
-    _load_all()
-    return name in _registered.get(kind, {})
-
-
-def known(kind: str) -> dict[str, Callable[..., Any]]:
-    """All of a kind by name."""
-    _load_all()
-    return dict(_registered.get(kind, {}))
+    return functions[name]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from qconv.architectures import config as configs
-from qconv.architectures import facts
+from qconv.architectures import evaluate
 from qconv.architectures import metadata as keys
 from qconv.architectures.build import carried
 from qconv.architectures.derivations.common import file_type
@@ -20,15 +15,17 @@ from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
 from qconv.architectures.table import Table, classes, table, table_of
 from qconv.architectures.tensors import MappedTensor, Matcher
-from qconv.errors import InputError, UnsupportedError
-from qconv.types import Metadata, Rows, TensorInfo, Value
+from qconv.errors import InputError, UnsupportedError, nearest
+from qconv.storage import Folder
+from qconv.tensors import LazyTensor
+from qconv.types import Metadata, TensorInfo, Value
 
 
 class Checkpoint(Protocol):
     """What this room needs of a checkpoint."""
 
     @property
-    def directory(self) -> Path: ...
+    def folder(self) -> Folder: ...
 
     @property
     def config(self) -> dict[str, Any] | None: ...
@@ -37,9 +34,10 @@ class Checkpoint(Protocol):
     def metadata(self) -> Metadata | None: ...
 
     @property
-    def tensors(self) -> Mapping[str, TensorInfo]: ...
+    def lazy(self) -> Mapping[str, LazyTensor]: ...
 
-    def read(self, name: str, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows: ...
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +65,15 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
     UnsupportedError: no table knows the class.  PlanError: config, table and tensors do not fit together.
     """
     if checkpoint.config is None:
-        raise InputError("has no config.json", file=checkpoint.directory)
-    known = find_table(checkpoint.config, checkpoint.directory)
+        raise InputError("has no config.json", file=checkpoint.folder.location)
+    known = find_table(checkpoint.config, checkpoint.folder)
     config = configs.complete(checkpoint.config, known)
-    names = canonical_names(checkpoint.tensors, config, known)
-    infos = {name: checkpoint.tensors[source] for name, source in names.items()}
-    model = ModelContext(config, infos, checkpoint.directory, known.name, checkpoint)
-    outputs, dropped = Matcher(model, known, names, checkpoint.tensors).outputs()
+    names = canonical_names(checkpoint.lazy, config, known)
+    infos = checkpoint.tensors
+    model = ModelContext(
+        config, {name: infos[source] for name, source in names.items()}, checkpoint.folder, known.name, checkpoint.lazy
+    )
+    outputs, dropped = Matcher(model, known, names, checkpoint.lazy).outputs()
     return Resolved(
         architecture=known.gguf_name,
         metadata=keys.metadata(model, known),
@@ -86,38 +86,39 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
     )
 
 
-def find_table(config: Mapping[str, Any], directory: Path | None = None) -> Table:
+def find_table(config: Mapping[str, Any], folder: Folder | None = None) -> Table:
     """The table of a config's model class, or the one it becomes with this config.
 
     UnsupportedError: naming the nearest known classes.
     """
-    found = configs.model_class(config)
-    if found is None:
+    location = None if folder is None else folder.location
+    model_class = configs.model_class(config)
+    if model_class is None:
         raise UnsupportedError(
             "config.json names no model class ('architectures')",
-            file=directory,
+            file=location,
             hint="take config.json from the original model; alone, the weights convert under their own names",
         )
-    name = table_of(found)
+    name = table_of(model_class)
     if name is None:
-        near = difflib.get_close_matches(found, classes(), 3, cutoff=0.5)
-        nearest = f"nearest known: {', '.join(near)}; " if near else ""
+        near = nearest(model_class, classes(), most=3, least_alike=0.5)
+        like = f"nearest known: {', '.join(near)}; " if near else ""
         raise UnsupportedError(
-            f"architecture {found} is not known",
-            file=directory,
-            hint=f"{nearest}`qconv architectures` lists all; from GGUF to GGUF every architecture works",
+            f"architecture {model_class} is not known",
+            file=location,
+            hint=f"{like}`qconv architectures` lists all; from GGUF to GGUF every architecture works",
         )
     known = table(name)
     if not known.redirect:
         return known
-    model = ModelContext(configs.complete(config, known), directory=directory, table=known.name)
-    return next((table(name) for name, when in known.redirect.items() if facts.holds(model, when)), known)
+    model = ModelContext(configs.complete(config, known), folder=folder, table=known.name)
+    return next((table(name) for name, when in known.redirect.items() if evaluate.holds(model, when)), known)
 
 
 def resolve_plain(checkpoint: Checkpoint, arch: str = "unknown") -> Resolved:
     """Every tensor under its own name, for weights without a config."""
     model = ModelContext({}, checkpoint.tensors)
-    outputs = [MappedTensor(name, carried(info)) for name, info in checkpoint.tensors.items()]
+    outputs = [MappedTensor(name, carried(tensor)) for name, tensor in checkpoint.lazy.items()]
     return Resolved(arch, {"general.file_type": Value.uint32(file_type(model))}, outputs)
 
 
@@ -125,5 +126,5 @@ def resolve_gguf(checkpoint: Checkpoint) -> Resolved:
     """A GGUF file's tensors and metadata as they are, in its order, tokenizer keys included."""
     metadata = checkpoint.metadata or {}
     name = metadata.get("general.architecture")
-    outputs = [MappedTensor(tensor, carried(info)) for tensor, info in checkpoint.tensors.items()]
+    outputs = [MappedTensor(tensor, carried(lazy)) for tensor, lazy in checkpoint.lazy.items()]
     return Resolved(str(name.data) if name is not None else "unknown", dict(metadata), outputs)

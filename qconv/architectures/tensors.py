@@ -5,22 +5,19 @@ Total: every source is used at least once or dropped by a rule, every output the
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qconv.architectures import build, facts
+from qconv.architectures import build, evaluate
 from qconv.architectures.model import ModelContext
 from qconv.architectures.names import reason_to_drop
-from qconv.architectures.operations.base import Constant
 from qconv.architectures.table import Entry, Table, Variant, common
-from qconv.errors import PlanError
-from qconv.types import Recipe, TensorInfo
+from qconv.errors import PlanError, and_more, nearest
+from qconv.tensors import FLOATS, Constant, LazyTensor
 
 _SHOWN = 6
 _NUMBER = re.compile(r"\d+")
-_FLOATS = ("F32", "F16", "BF16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ class MappedTensor:
     """A tensor of the GGUF file; ``store``: the type llama.cpp's converter forces on it, None when its rule decides."""
 
     name: str
-    recipe: Recipe
+    tensor: LazyTensor
     store: str | None = None
 
 
@@ -55,7 +52,7 @@ class Matcher:
     model: ModelContext
     table: Table
     names: Mapping[str, str]
-    infos: Mapping[str, TensorInfo]
+    tensors: Mapping[str, LazyTensor]
     claimed: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
 
@@ -69,10 +66,10 @@ class Matcher:
         places = self._places(wanted)
         for want in wanted:
             if want.there:
-                found = [[self.names[name] for name in names] for names in want.sources]
-                recipe = build.recipe(self.model, want.entry, found, self.infos)
-                rank = (recipe.dtype in _FLOATS, places[want.output])  # llama.cpp repacks blocks before all else
-                made.append((rank, MappedTensor(want.output, recipe, want.entry.store)))
+                sources = [[self.names[name] for name in names] for names in want.sources]
+                tensor = build.lazy_tensor(self.model, want.entry, sources, self.tensors)
+                rank = (tensor.dtype in FLOATS, places[want.output])  # llama.cpp repacks blocks before all else
+                made.append((rank, MappedTensor(want.output, tensor, want.entry.store)))
                 self.claimed.update(name for names in want.sources for name in names)
             elif want.required:
                 self.missing.append(want.expected)
@@ -82,7 +79,7 @@ class Matcher:
 
     def _places(self, wanted: Sequence[_Wanted]) -> dict[str, int]:
         """Where each output stands in llama.cpp's order: at its last source; experts at their layer's last."""
-        position = {name: i for i, name in enumerate(self.infos)}
+        position = {name: i for i, name in enumerate(self.tensors)}
         places: dict[str, int] = {}
         last_expert: dict[int, int] = {}
         for want in wanted:
@@ -98,8 +95,8 @@ class Matcher:
     def _made(self) -> Iterator[MappedTensor]:
         """Tensors that come from the config alone: first, as in llama.cpp."""
         for name, entry in self.table.tensors.items():
-            if isinstance(entry, Entry) and entry.make is not None and facts.holds(self.model, entry.when):
-                data = facts.make(self.model, entry.make)
+            if isinstance(entry, Entry) and entry.make is not None and evaluate.holds(self.model, entry.when):
+                data = evaluate.make(self.model, entry.make)
                 if data is not None:
                     yield MappedTensor(name, Constant(entry.make, data), entry.store)
 
@@ -109,7 +106,7 @@ class Matcher:
         for entries, suffixes in ((part.modules, (".weight", ".bias")), (part.tensors, ("",))):
             for name, given in entries.items():
                 entry = given if isinstance(given, Entry) else Entry(from_=given)
-                if entry.make is not None or not facts.holds(self.model, entry.when):
+                if entry.make is not None or not evaluate.holds(self.model, entry.when):
                     continue
                 optional = self._optional(entry)
                 for layer in self._layers(name, layers):
@@ -119,18 +116,18 @@ class Matcher:
         return expanded
 
     def _optional(self, entry: Entry) -> bool:
-        return entry.optional if isinstance(entry.optional, bool) else facts.holds(self.model, entry.optional)
+        return entry.optional if isinstance(entry.optional, bool) else evaluate.holds(self.model, entry.optional)
 
     def _layers(self, name: str, layers: Iterable[int] | None) -> Iterable[int]:
         if "{layer}" not in name:
             return (-1,)
         if layers is not None:
             return layers
-        count = facts.count(self.model, self.table.layers)
+        count = evaluate.count(self.model, self.table.layers)
         if count > len(self.names):
             raise PlanError(
                 f"config.json counts {count} layers, the checkpoint has {len(self.names)} tensors",
-                file=self.model.directory,
+                file=self.model.location,
             )
         return range(count)
 
@@ -150,7 +147,7 @@ class Matcher:
         """The names a source stands for: itself, or one per expert; empty when one is missing."""
         if "{expert}" not in source:
             return (source,) if source in self.names else ()
-        count = facts.count(self.model, entry.count or self.table.experts)
+        count = evaluate.count(self.model, entry.count or self.table.experts)
         found = []
         for expert in range(count):
             name = source.replace("{expert}", str(expert))
@@ -164,7 +161,7 @@ class Matcher:
         for group, variants in self.table.alternatives.items():
             layered = any("{layer}" in name for v in variants.values() for name in (*v.modules, *v.tensors))
             own = next((v.layers for v in variants.values() if v.layers is not None), None)
-            count = None if own is None else range(facts.count(self.model, own))
+            count = None if own is None else range(evaluate.count(self.model, own))
             for layer in self._layers("{layer}" if layered else "", count):
                 yield from self._best(group, variants, layer)
 
@@ -195,14 +192,14 @@ class Matcher:
                 dropped.append((source, reason))
         if self.missing:
             raise PlanError(
-                f"{self.table.name} needs {_some(self.missing)}, which the checkpoint lacks",
-                file=self.model.directory,
+                f"{self.table.name} needs {and_more(self.missing, _SHOWN)}, which the checkpoint lacks",
+                file=self.model.location,
                 hint=_nearest(self.missing[0], unknown),
             )
         if unknown:
             raise PlanError(
-                f"{self.table.name} has no use for {_some(sorted(unknown))}",
-                file=self.model.directory,
+                f"{self.table.name} has no use for {and_more(sorted(unknown), _SHOWN)}",
+                file=self.model.location,
                 hint=self._why_unknown(unknown),
             )
         return dropped
@@ -223,13 +220,8 @@ def _tuple(source: str | Sequence[str]) -> tuple[str, ...]:
     return (source,) if isinstance(source, str) else tuple(source)
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
-
-
 def _nearest(name: str, unknown: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, unknown[:2000], 1)
+    near = nearest(name, unknown[:2000], most=1, least_alike=0.6)
     return (
         f"nearest there is: {near[0]}"
         if near

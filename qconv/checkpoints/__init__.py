@@ -1,63 +1,84 @@
 """Checkpoints: where weights are read from.
 
-``open`` finds the kind of input, checks its headers and hands out row ranges of tensors.  A kind of input is a module
-with ``recognizes(path, first_bytes)`` and ``open_checkpoint(path)``, listed in ``KINDS``.  Quantizations that
+``open`` finds the kind of input, checks its headers and hands out lazy tensors.  A kind of input is a module with
+``recognizes(name, first_bytes)`` and ``open_checkpoint(folder, name)``, listed in ``KINDS``.  Quantizations that
 checkpoints carry and qconv undoes are listed in ``quantized.METHODS``.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from qconv.checkpoints import gguf, quantized, safetensors
-from qconv.checkpoints.ahead import bring_near
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.dtypes import row_bytes, size
-from qconv.checkpoints.lookalikes import explain, refuse_lookalike
+from qconv.checkpoints.sniff import explain, refuse_lookalike
 from qconv.errors import InputError
+from qconv.storage import Folder, LocalFolder, StoredFile
 
-__all__ = ["KINDS", "Checkpoint", "bring_near", "open", "row_bytes", "size"]
+__all__ = ["KINDS", "Checkpoint", "open", "open_from", "prefetch"]
 
 KINDS: tuple[Any, ...] = (gguf, safetensors)
 """The modules of all kinds of input, the first that recognizes one wins."""
 
+_AHEAD = 256 << 20
+"""Bytes; a fast disk reads as much in the time that a plan takes."""
+
 
 def open(path: str | os.PathLike[str]) -> Checkpoint:
-    """The checkpoint at ``path``: a ``.safetensors`` file, an index, a directory, or a GGUF file.
+    """The checkpoint at ``path``: a ``.safetensors`` file, an index, a folder, or a GGUF file.
 
     Raises ``InputError`` when there is nothing, ``FormatError`` when it is damaged, ``UnsupportedError`` when it is of
     a kind or in a quantization that qconv does not read.
     """
     path = Path(path)
-    first = _first_bytes(path)
-    if path.is_file():
-        refuse_lookalike(path, first)
+    try:
+        is_folder, is_there = path.is_dir(), path.exists()
+        if is_there and not is_folder and not path.is_file():
+            raise InputError("is neither a file nor a directory", file=path)
+    except OSError as e:
+        raise InputError(f"cannot be read: {e.strerror}", file=path) from e
+    except ValueError as e:  # a NUL in it
+        raise InputError("does not exist", file=path) from e
+    if not is_there:
+        like_hub_name = str(path).count("/") == 1 and not path.parent.exists()
+        hint = f"download it first: hf download {path}" if like_hub_name else None
+        raise InputError("does not exist", file=path, hint=hint)
+    return open_from(LocalFolder(path)) if is_folder else open_from(LocalFolder(path.parent), path.name)
+
+
+def open_from(folder: Folder, name: str | None = None) -> Checkpoint:
+    """The checkpoint in ``folder``, wherever that is, or in its file ``name``; raises as ``open``."""
+    first = b"" if name is None else _first_bytes(folder, name)
     for kind in KINDS:
-        if kind.recognizes(path, first):
-            checkpoint: Checkpoint = kind.open_checkpoint(path)
+        if kind.recognizes(name, first):
+            checkpoint: Checkpoint = kind.open_checkpoint(folder, name)
             try:
                 quantized.undo(checkpoint)
             except BaseException:
                 checkpoint.close()
                 raise
             return checkpoint
-    raise explain(path, first)
+    assert name is not None  # a folder is always recognized
+    raise explain(folder.locate(name), first)
 
 
-def _first_bytes(path: Path) -> bytes:
+def prefetch(files: Sequence[StoredFile], size: int = _AHEAD) -> None:
+    """Tells the system that the first ``size`` bytes of ``files`` will be read soon; does not wait for them."""
+    for file in files:
+        if size <= 0:
+            return
+        file.prefetch(size)
+        size -= file.size
+
+
+def _first_bytes(folder: Folder, name: str) -> bytes:
+    file = folder.open(name)
     try:
-        if path.is_dir():
-            return b""
-        if path.is_file():
-            with path.open("rb") as file:
-                return file.read(512)
-        exists = path.exists()
-    except OSError as e:
-        raise InputError(f"cannot be read: {e.strerror}", file=path) from e
-    if exists:
-        raise InputError("is neither a file nor a directory", file=path)
-    like_hub_name = str(path).count("/") == 1 and not path.parent.exists()
-    hint = f"download it first: hf download {path}" if like_hub_name else None
-    raise InputError("does not exist", file=path, hint=hint)
+        first = file.read(512, 0)
+    finally:
+        file.close()
+    refuse_lookalike(folder.locate(name), first)
+    return first

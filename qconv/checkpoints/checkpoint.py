@@ -1,27 +1,30 @@
-"""An open checkpoint: where its tensors come from and what stands beside them."""
+"""An open checkpoint: its tensors and what stands beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.checkpoints.stored import Source
+from qconv.errors import UsageError
+from qconv.storage import Folder, LocalFolder, StoredFile
+from qconv.tensors import LazyTensor, StoredTensor
 from qconv.types import Metadata, Rows, TensorInfo
 
 
 class Checkpoint:
     """Tensors of one model, from one or several files.
 
-    ``kind``: "safetensors" or "gguf".  ``path``: what was opened.  ``directory``: where ``config.json`` and the
-    tokenizer are looked for.  ``files``: all files with weights, in order.  ``config``: ``config.json`` as plain
-    Python, None when there is none.  ``metadata``: GGUF's keys, None for other kinds.
+    ``kind``: "safetensors" or "gguf".  ``folder``: where ``config.json`` and the tokenizer are looked for.  ``name``:
+    the file in it that was opened, None for the whole folder.  ``files``: all files with weights, in order.
+    ``config``: ``config.json`` as plain Python, None when there is none.  ``metadata``: GGUF's keys, None for other
+    kinds.
 
-    ``tensors`` and ``read``: the *logical* tensors, in llama.cpp's order, with the checkpoint's own quantization undone
-    where qconv knows it.  ``stored``: the tensors as the files hold them.
+    ``stored``: the tensors as the files hold them.  ``lazy``: the *logical* tensors by name, in llama.cpp's order, with
+    the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.
 
     A context manager: leaving it closes the files.
     """
@@ -30,44 +33,55 @@ class Checkpoint:
         self,
         *,
         kind: str,
-        path: Path,
-        directory: Path,
-        files: tuple[Path, ...],
-        source: Source,
+        folder: Folder,
+        name: str | None,
+        files: Sequence[StoredFile],
+        stored: Mapping[str, StoredTensor],
         config: dict[str, Any] | None = None,
         metadata: Metadata | None = None,
     ) -> None:
         self.kind = kind
-        self.path = path
-        self.directory = directory
-        self.files = files
+        self.folder = folder
+        self.name = name
+        self.files = tuple(files)
+        self.stored = stored
         self.config = config
         self.metadata = metadata
-        self.stored = source.tensors
-        self._source = source
+        self.lazy: Mapping[str, LazyTensor] = stored
+
+    @property
+    def location(self) -> str:
+        """What messages call it: the file or the folder that was opened."""
+        return self.folder.location if self.name is None else self.folder.locate(self.name)
+
+    @property
+    def path(self) -> Path:
+        """The location of a checkpoint on this machine."""
+        return Path(self.location)
+
+    @property
+    def directory(self) -> Path | None:
+        """The folder on this machine; None when it is somewhere else."""
+        return self.folder.path if isinstance(self.folder, LocalFolder) else None
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:
-        return self._source.tensors
+        """Names, types and shapes of the logical tensors."""
+        return {name: TensorInfo(name, tensor.dtype, tensor.shape) for name, tensor in self.lazy.items()}
 
     def read(self, name: str, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
-        """Rows ``[start, stop)`` of a logical tensor, see ``TensorReader.read``.
+        """Rows ``[start, stop)`` of a logical tensor, see ``LazyTensor.read``.
 
         Raises ``InputError`` when reading fails, ``UsageError`` for rows or a tensor that do not exist.
         """
-        return self._source.read(name, start, stop, out)
-
-    def see_through(self, source: Source) -> None:
-        """Hands out the tensors of ``source``, a wrapper around what was read from so far."""
-        self._source = source
-
-    @property
-    def source(self) -> Source:
-        """What the tensors are read from now."""
-        return self._source
+        tensor = self.lazy.get(name)
+        if tensor is None:
+            raise UsageError("is not in the checkpoint", tensor=name)
+        return tensor.read(start, stop, out)
 
     def close(self) -> None:
-        self._source.close()
+        for file in self.files:
+            file.close()
 
     def __enter__(self) -> Self:
         return self

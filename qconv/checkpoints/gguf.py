@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 
 from qconv import gguf
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.dtypes import ARRAYS
-from qconv.checkpoints.lookalikes import GGUF_MAGIC
-from qconv.checkpoints.stored import OpenFiles, Place, Stored
+from qconv.checkpoints.sniff import GGUF_MAGIC
 from qconv.errors import UnsupportedError
-
-KIND = "gguf"
-
-
-def recognizes(path: Path, first: bytes) -> bool:
-    """Whether this is the kind of input at ``path``, a file with these ``first`` bytes."""
-    return first.startswith(GGUF_MAGIC) or (path.suffix == ".gguf" and path.is_file())
+from qconv.storage import Folder, StoredFile
+from qconv.tensors import StoredTensor, TensorLocation, is_blocks
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint at ``path``, with all its shards if it is one of several."""
-    headers = gguf.read_shards(path)
-    opened = OpenFiles()
+def recognizes(name: str | None, first: bytes) -> bool:
+    """Whether this is the kind of input in a file of that name with these ``first`` bytes (None: a folder)."""
+    return name is not None and (first.startswith(GGUF_MAGIC) or name.endswith(".gguf"))
+
+
+def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
+    """The checkpoint in a file of ``folder``, with all its shards if it is one of several."""
+    assert name is not None
+    opened = gguf.open_shards(folder, name)
     try:
-        places = [place for header in headers for place in _places(opened, header)]
+        stored = {tensor.name: tensor for file, header in opened for tensor in _tensors(file, header)}
     except BaseException:
-        opened.close()
+        for file, _ in opened:
+            file.close()
         raise
     return Checkpoint(
-        kind=KIND,
-        path=path,
-        directory=path.parent,
-        files=tuple(header.path for header in headers),
-        source=Stored(opened, places),
-        metadata=gguf.whole_metadata(headers),
+        kind="gguf",
+        folder=folder,
+        name=name,
+        files=[file for file, _ in opened],
+        stored=stored,
+        metadata=gguf.whole_metadata([header for _, header in opened]),
     )
 
 
-def _places(opened: OpenFiles, header: gguf.File) -> list[Place]:
-    opened.add(header.path)
-    number = len(opened.paths) - 1
+def _tensors(file: StoredFile, header: gguf.File) -> Iterator[StoredTensor]:
     big_endian = header.byte_order == "big"
     for tensor in header.tensors.values():
-        if big_endian and tensor.info.dtype not in ARRAYS:
+        if big_endian and is_blocks(tensor.info.dtype):
             hint = "convert the model's safetensors instead"
             message = f"is {tensor.info.dtype} in a big-endian file; only plain numbers can be turned around"
-            raise UnsupportedError(message, file=header.path, tensor=tensor.info.name, hint=hint)
-    return [Place(t.info, number, t.offset, big_endian) for t in header.tensors.values()]
+            raise UnsupportedError(message, file=header.location, tensor=tensor.info.name, hint=hint)
+        yield StoredTensor(TensorLocation(tensor.info, tensor.offset, big_endian), file)

@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.packed import Packed, parts_of
-from qconv.checkpoints.scaled import Scaled, scale_of
 from qconv.errors import FormatError, QconvError, UnsupportedError
-from qconv.types import TensorInfo
+from qconv.tensors import FLOATS8, PACKED_SUFFIXES, LazyTensor, Widened, packed, scaled
 
 Config = Mapping[str, Any]
+Tensors = Mapping[str, LazyTensor]
 
 _LARGEST_BLOCK = 1 << 20
 _BARE = "the checkpoint is incomplete, or quantized in a way that qconv does not read"
@@ -32,19 +31,17 @@ def undo(checkpoint: Checkpoint) -> None:
         return
     config = quantization_config(checkpoint.config or {})
     method = None if config is None else config.get("quant_method")
-    if config is None or method is None:
-        if any(map(_is_fp8, checkpoint.tensors.values())):
-            _refuse_unexplained_scales(checkpoint)
-            checkpoint.see_through(Scaled(checkpoint.source, {}, frozenset()))
-        return
-    carry_out = METHODS.get(method) if isinstance(method, str) else None
     try:
-        if carry_out is None:
+        if config is None or method is None:
+            checkpoint.lazy = _bare(checkpoint)
+            return
+        dequantize = METHODS.get(method) if isinstance(method, str) else None
+        if dequantize is None:
             known = ", ".join(METHODS)
             raise UnsupportedError(f"is quantized by '{method}'; qconv reads {known}", hint=_HINT)
-        carry_out(checkpoint, config)
+        checkpoint.lazy = dequantize(checkpoint.lazy, config)
     except QconvError as e:
-        e.file = e.file or str(checkpoint.path)
+        e.file = e.file or checkpoint.location
         raise
 
 
@@ -58,14 +55,28 @@ def quantization_config(config: Config) -> Config | None:
     return None
 
 
-def _fp8(checkpoint: Checkpoint, config: Config) -> None:
+def _bare(checkpoint: Checkpoint) -> Tensors:
+    """The tensors of a checkpoint whose config says nothing of quantization."""
+    if not any(map(_is_fp8, checkpoint.lazy.values())):
+        return checkpoint.lazy
+    scale = next((name for name in checkpoint.lazy if name.endswith(_SCALES)), None)
+    if scale is not None and checkpoint.config is not None:
+        raise FormatError(
+            f"has no quantization_config, which says how '{scale}' and other scales apply to the 8-bit floats",
+            file=checkpoint.folder.locate("config.json"),
+            hint="take config.json from the model's repository",
+        )
+    return {name: Widened(tensor) if _is_fp8(tensor) else tensor for name, tensor in checkpoint.lazy.items()}
+
+
+def _fp8(tensors: Tensors, config: Config) -> Tensors:
     """DeepSeek's, Qwen's and Mistral's FP8: ``NAME_scale_inv`` times blocks of ``weight_block_size``, or per tensor."""
     unused = (".activation_scale", "_activation_scale", ".qscale_act")
     pairs = {"_scale_inv": "", ".qscale_weight": ".weight"}
-    _apply(checkpoint, pairs, _block(config.get("weight_block_size")), unused)
+    return _scale(tensors, pairs, _block(config.get("weight_block_size")), unused)
 
 
-def _compressed_tensors(checkpoint: Checkpoint, config: Config) -> None:
+def _compressed_tensors(tensors: Tensors, config: Config) -> Tensors:
     """compressed-tensors: one number a weight with ``NAME_scale`` for each channel or block, or packed integers."""
     form, groups = config.get("format"), config.get("config_groups")
     if form not in ("float-quantized", "int-quantized", "naive-quantized", "pack-quantized"):
@@ -75,82 +86,71 @@ def _compressed_tensors(checkpoint: Checkpoint, config: Config) -> None:
     if not isinstance(weights, dict):
         raise UnsupportedError("needs one group of weights in compressed-tensors' 'config_groups'", hint=_HINT)
     if form == "pack-quantized":
-        _unpack(checkpoint, weights)
-        return
+        return _unpack(tensors, weights)
     if weights.get("strategy") not in ("channel", "block", "tensor") or weights.get("group_size") is not None:
         raise UnsupportedError(f"has the compressed-tensors strategy '{weights.get('strategy')}'", hint=_HINT)
     if weights.get("symmetric") is False:
         raise UnsupportedError("has asymmetric compressed-tensors weights", hint=_HINT)
     block = _block(weights.get("block_structure"))
-    _apply(checkpoint, {".weight_scale": ".weight"}, block, (".input_scale", ".k_scale", ".v_scale"))
+    return _scale(tensors, {".weight_scale": ".weight"}, block, (".input_scale", ".k_scale", ".v_scale"))
 
 
-def _unpack(checkpoint: Checkpoint, weights: Config) -> None:
+def _unpack(tensors: Tensors, weights: Config) -> Tensors:
     bits, group, strategy, kind = (weights.get(key) for key in ("num_bits", "group_size", "strategy", "type"))
     known = strategy == "group" and kind in ("int", None) and not weights.get("actorder")
     if not known or not isinstance(bits, int) or not 2 <= bits <= 8:
         message = f"has packed weights of {bits} bits, strategy '{strategy}', type '{kind}'"
         raise UnsupportedError(message, hint=_HINT)
     (size,) = _block([group]) or ()
-    names = [name.removesuffix("_packed") for name in checkpoint.tensors if name.endswith(".weight_packed")]
-    parts = {name: parts_of(checkpoint.source, name, bits, size) for name in names}
-    checkpoint.see_through(Packed(checkpoint.source, parts))
+    names = [name.removesuffix("_packed") for name in tensors if name.endswith(".weight_packed")]
+    parts = {name + end for name in names for end in PACKED_SUFFIXES}
+    plain = {name: tensor for name, tensor in tensors.items() if name not in parts}
+    return plain | {name: packed(tensors, name, bits, size) for name in names}  # llama.cpp puts them last, too
 
 
-def _modelopt(checkpoint: Checkpoint, config: Config) -> None:
+def _modelopt(tensors: Tensors, config: Config) -> Tensors:
     """NVIDIA ModelOpt's FP8: one scale a tensor or channel.  Its NVFP4 is refused."""
-    if any(name.endswith((".weight_scale_2", ".weight_quantizer._scale")) for name in checkpoint.tensors):
+    if any(name.endswith((".weight_scale_2", ".weight_quantizer._scale")) for name in tensors):
         raise UnsupportedError(f"is quantized by 'modelopt' to {config.get('quant_algo', 'NVFP4')}", hint=_HINT)
-    _apply(checkpoint, {".weight_scale": ".weight"}, None, (".input_scale", ".k_scale", ".v_scale"))
+    return _scale(tensors, {".weight_scale": ".weight"}, None, (".input_scale", ".k_scale", ".v_scale"))
 
 
-def _mxfp4(checkpoint: Checkpoint, config: Config) -> None:
+def _mxfp4(tensors: Tensors, config: Config) -> Tensors:
     """MXFP4 experts stay as they are: their architecture carries the blocks over bit for bit."""
+    return tensors
 
 
-def _apply(
-    checkpoint: Checkpoint, pairs: Mapping[str, str], block: Sequence[int] | None, unused: tuple[str, ...]
-) -> None:
+def _scale(tensors: Tensors, pairs: Mapping[str, str], block: Sequence[int] | None, unused: tuple[str, ...]) -> Tensors:
     """Pairs scales with weights by the ends of their names, and drops scales and ``unused`` tensors.
 
     Every 8-bit float needs its scale: modules a method leaves alone are stored in 16 bits.
     """
-    tensors = checkpoint.tensors
-    scales, dropped = {}, {name for name in tensors if name.endswith(unused)}
-    for name, info in tensors.items():
+    result = {name: tensor for name, tensor in tensors.items() if not name.endswith(unused)}
+    with_scale: set[str] = set()
+    for name, tensor in tensors.items():
         end = next((end for end in pairs if name.endswith(end)), None)
-        if end is None or name in dropped:
+        if end is None or name not in result:
             continue
         weight = name.removesuffix(end) + pairs[end]
-        dropped.add(name)
+        del result[name]
         if weight not in tensors:
             raise FormatError(f"is a scale, but there is no '{weight}'", tensor=name)
-        scales[weight] = scale_of(tensors[weight], info, _fitting(info, block))
-    bare = next((n for n, info in tensors.items() if _is_fp8(info) and n not in scales and n not in dropped), None)
+        if weight in result:
+            result[weight] = scaled(tensors[weight], tensor, _fitting(tensor, block))
+            with_scale.add(weight)
+    bare = next((name for name, tensor in result.items() if _is_fp8(tensor) and name not in with_scale), None)
     if bare is not None:
         end, weight = next(iter(pairs.items()))
         message = f"is {tensors[bare].dtype} without its scale: there is no '{bare.removesuffix(weight)}{end}'"
         raise FormatError(message, tensor=bare, hint=_BARE)
-    checkpoint.see_through(Scaled(checkpoint.source, scales, frozenset(dropped)))
+    return result
 
 
-def _is_fp8(info: TensorInfo) -> bool:
-    return info.dtype.startswith("F8_")
+def _is_fp8(tensor: LazyTensor) -> bool:
+    return tensor.dtype in FLOATS8
 
 
-def _refuse_unexplained_scales(checkpoint: Checkpoint) -> None:
-    """Raises ``FormatError`` for a checkpoint with scales and a config that does not say how they apply."""
-    scale = next((name for name in checkpoint.tensors if name.endswith(_SCALES)), None)
-    if scale is None or checkpoint.config is None:
-        return
-    raise FormatError(
-        f"has no quantization_config, which says how '{scale}' and other scales apply to the 8-bit floats",
-        file=checkpoint.directory / "config.json",
-        hint="take config.json from the model's repository",
-    )
-
-
-def _fitting(scale: TensorInfo, block: Sequence[int] | None) -> Sequence[int] | None:
+def _fitting(scale: LazyTensor, block: Sequence[int] | None) -> Sequence[int] | None:
     """The block size, except for a scale with fewer dimensions, which belongs to channels or the tensor."""
     return block if block is not None and len(scale.shape) >= len(block) else None
 
@@ -163,10 +163,10 @@ def _block(value: object) -> tuple[int, ...] | None:
     raise FormatError(f"has an unusable block size, {value}")
 
 
-METHODS: dict[str, Callable[[Checkpoint, Config], None]] = {
+METHODS: dict[str, Callable[[Tensors, Config], Tensors]] = {
     "fp8": _fp8,
     "compressed-tensors": _compressed_tensors,
     "modelopt": _modelopt,
     "mxfp4": _mxfp4,
 }
-"""By ``quant_method``, what makes a checkpoint hand out plain tensors."""
+"""By ``quant_method``, what makes plain tensors of the quantized ones."""

@@ -1,84 +1,85 @@
-"""Safetensors checkpoints: a file, a sharded one's index, or a directory."""
+"""Safetensors checkpoints: a file, a sharded one's index, or a folder."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.folder import INDEX, all_parts, index_of, parts, read_config, read_index
-from qconv.checkpoints.lookalikes import GGUF_MAGIC
+from qconv.checkpoints.folder import INDEX, all_shards, index_of, read_config, read_index, shards
 from qconv.checkpoints.safetensors_header import read_header
-from qconv.checkpoints.stored import OpenFiles, Place, Stored
+from qconv.checkpoints.sniff import GGUF_MAGIC
 from qconv.errors import FormatError, UnsupportedError
+from qconv.storage import Folder, StoredFile
+from qconv.tensors import StoredTensor
 
-KIND = "safetensors"
 _OF_ADAPTER = re.compile(r"(?:^|\.)lora_")
 
 
-def recognizes(path: Path, first: bytes) -> bool:
-    """Whether this is the kind of input at ``path``, a directory or a file with these ``first`` bytes."""
-    if path.is_dir() or path.name.endswith(".safetensors.index.json"):
+def recognizes(name: str | None, first: bytes) -> bool:
+    """Whether this is the kind of input in a file of that name with these ``first`` bytes (None: a folder)."""
+    if name is None or name.endswith(".safetensors.index.json"):
         return True
-    return path.suffix == ".safetensors" and not first.startswith(GGUF_MAGIC)
+    return name.endswith(".safetensors") and not first.startswith(GGUF_MAGIC)
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint at ``path``; a file that is one part of several opens the whole model."""
-    index = _index(path)
-    listed = read_index(index) if index else None
+def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
+    """The checkpoint in ``folder``, or in its file ``name``; a file that is one shard of several opens the model."""
+    index = _index(folder, name)
+    listed = read_index(folder, index) if index else None
     if listed is not None:
-        files = tuple(dict.fromkeys(listed.values()))
+        names: Sequence[str] = tuple(dict.fromkeys(listed.values()))
     else:
-        files = parts(path) if path.is_dir() else all_parts(path)
-    directory = path if path.is_dir() else path.parent
-    opened = OpenFiles()
+        names = shards(folder) if name is None else all_shards(folder, name)
+    files: list[StoredFile] = []
     try:
-        places = [place for file in files for place in _places(opened, file)]
-        _check_names(opened, places, index, listed)
-        _refuse_adapter(path, files, places)
-        config = read_config(directory)
+        stored: dict[str, StoredTensor] = {}
+        for shard in names:
+            files.append(folder.open(shard))
+            _add(stored, files[-1])
+        if index is not None and listed is not None:
+            _check_index(folder, index, stored, listed)
+        _refuse_adapter(folder.location if name is None else folder.locate(name), names, stored)
+        config = read_config(folder)
     except BaseException:
-        opened.close()
+        for file in files:
+            file.close()
         raise
-    return Checkpoint(
-        kind=KIND, path=path, directory=directory, files=files, source=Stored(opened, places), config=config
-    )
+    return Checkpoint(kind="safetensors", folder=folder, name=name, files=files, stored=stored, config=config)
 
 
-def _index(path: Path) -> Path | None:
-    if path.is_dir():
-        return path / INDEX if (path / INDEX).is_file() else None
-    return path if path.name.endswith(".json") else index_of(path)
+def _index(folder: Folder, name: str | None) -> str | None:
+    if name is None:
+        return INDEX if folder.has(INDEX) else None
+    return name if name.endswith(".json") else index_of(folder, name)
 
 
-def _places(opened: OpenFiles, path: Path) -> list[Place]:
-    descriptor = opened.add(path)
-    number = len(opened.paths) - 1
-    return [Place(info, number, offset) for info, offset in read_header(path, descriptor)]
+def _add(stored: dict[str, StoredTensor], file: StoredFile) -> None:
+    """Adds the tensors of a file, none of which may be in another."""
+    for location in read_header(file):
+        name = location.info.name
+        if name in stored:
+            message = f"is also in '{stored[name].file.name}'"
+            raise FormatError(message, file=file.location, tensor=name, hint="keep one of the files")
+        stored[name] = StoredTensor(location, file)
 
 
-def _refuse_adapter(path: Path, files: tuple[Path, ...], places: list[Place]) -> None:
+def _refuse_adapter(location: str, names: Sequence[str], stored: Mapping[str, StoredTensor]) -> None:
     """Raises ``UnsupportedError`` for changes to another model: a file called so, or tensors of low rank only."""
-    by_name = [file.name for file in files] == ["adapter_model.safetensors"]
-    if by_name or (places and all(_OF_ADAPTER.search(place.info.name) for place in places)):
-        raise UnsupportedError("holds a LoRA adapter, not a model", file=path, hint="merge it into its base model")
+    by_name = list(names) == ["adapter_model.safetensors"]
+    if by_name or (stored and all(map(_OF_ADAPTER.search, stored))):
+        hint = "merge it into its base model"
+        raise UnsupportedError("holds a LoRA adapter, not a model", file=location, hint=hint)
 
 
-def _check_names(opened: OpenFiles, places: list[Place], index: Path | None, listed: dict[str, Path] | None) -> None:
-    """No tensor twice, and exactly the index's tensors in the index's files."""
-    seen: dict[str, Path] = {}
-    for place in places:
-        name, file = place.info.name, opened.paths[place.file]
-        if name in seen:
-            raise FormatError(f"is also in '{seen[name].name}'", file=file, tensor=name, hint="keep one of the files")
-        seen[name] = file
-    if listed is None:
-        return
+def _check_index(folder: Folder, index: str, stored: Mapping[str, StoredTensor], listed: Mapping[str, str]) -> None:
+    """The index's files hold exactly the index's tensors."""
+    location = folder.locate(index)
     for name, file in listed.items():
-        if seen.get(name) != file:
-            hint = "the parts may be from different revisions: download them again"
-            raise FormatError(f"is not in '{file.name}', as the index says", file=index, tensor=name, hint=hint)
-    extra = next((name for name in seen if name not in listed), None)
+        if name not in stored or stored[name].file.location != folder.locate(file):
+            hint = "the shards may be from different revisions: download them again"
+            raise FormatError(f"is not in '{file}', as the index says", file=location, tensor=name, hint=hint)
+    extra = next((name for name in stored if name not in listed), None)
     if extra is not None:
-        raise FormatError(f"is in '{seen[extra].name}', but not in the index", file=index, tensor=extra)
+        message = f"is in '{stored[extra].file.name}', but not in the index"
+        raise FormatError(message, file=location, tensor=extra)

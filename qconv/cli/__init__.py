@@ -13,7 +13,7 @@ def main() -> None:
     gc.set_threshold(70_000)
     try:
         _prepare_streams()
-        from qconv.cli.outcome import run
+        from qconv.cli.run import run
 
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # pressed before anything began
@@ -40,4 +40,5 @@ def _prepare_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # open as long as the process
     for stream in (sys.stdout, sys.stderr):
         utf8 = stream.encoding.lower().replace("-", "") == "utf8"
-        stream.reconfigure(errors="surrogateescape" if utf8 and stream is sys.stdout else "backslashreplace")  # type: ignore[union-attr]
+        errors = "surrogateescape" if utf8 and stream is sys.stdout else "backslashreplace"
+        stream.reconfigure(errors=errors)  # type: ignore[union-attr]  # what Python and the lines above put there has it

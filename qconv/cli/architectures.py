@@ -12,7 +12,7 @@ import typer
 from qconv.cli.options import Debug, Json
 
 if TYPE_CHECKING:
-    from qconv.architectures.table import Drop, Entry, Key, Keys, Table
+    from qconv.architectures import Drop, Entry, Key, Keys, Table
 
 SHORT = "List the model classes that can be converted."
 EXAMPLES = """
@@ -26,7 +26,7 @@ Examples:
 
 def complete_name(incomplete: str) -> list[str]:
     """Shell completion: tables and classes."""
-    from qconv.architectures.table import classes, names
+    from qconv.architectures import classes, names
 
     return [name for name in (*names(), *classes()) if name.startswith(incomplete)]
 
@@ -47,36 +47,35 @@ def architectures(
     architecture, where each tensor and each metadata key comes from; it is a file in formats/architectures/.
     GGUF files of any architecture can be converted, listed here or not.
     """
-    from qconv.architectures.table import classes, table
+    from qconv.architectures import classes, load_table
     from qconv.cli import screen
 
     if name is not None:
-        found = table(_table_name(name))
+        table = load_table(_table_name(name))
         if as_json:
-            screen.result(_as_json(found))
+            screen.result(_as_json(table))
         else:
-            screen.lines(*describe(found))
+            screen.lines(*describe(table))
         return
-    known = {cls: table(of) for cls, of in sorted(classes().items(), key=lambda item: (item[1], item[0]))}
+    known = {cls: load_table(of) for cls, of in sorted(classes().items(), key=lambda item: (item[1], item[0]))}
     if as_json:
         rows = [{"class": cls, "table": of.name, "architecture": of.gguf_name} for cls, of in known.items()]
         screen.result(json.dumps(rows))
         return
     screen.table(
-        [screen.Column("class", cut=1), screen.Column("table"), screen.Column("GGUF architecture")],
+        [screen.Column("class", cut=True), screen.Column("table"), screen.Column("GGUF architecture")],
         [(cls, of.name, of.gguf_name) for cls, of in known.items()],
     )
 
 
 def _table_name(name: str) -> str:
     """The table of that name, or of the class of that name, in any case."""
-    from qconv.architectures.table import classes, names
-    from qconv.errors import UsageError
-    from qconv.policy import nearest
+    from qconv.architectures import classes, names
+    from qconv.errors import UsageError, nearest
 
     by_name = {cls.lower(): of for cls, of in classes().items()} | {n.lower(): n for n in names()}
     if name.lower() not in by_name:
-        near = nearest(name.lower(), by_name)[:5]
+        near = nearest(name.lower(), by_name, most=5)
         raise UsageError(f"unknown architecture '{name}'", hint=f"nearest: {', '.join(near)}")
     return by_name[name.lower()]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qconv.cli.options import Debug, Json
-from qconv.cli.values import shape_text, value_object, value_text
+from qconv.cli.values import value_object, value_text
+from qconv.types import shape_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,15 +54,13 @@ def compare(
     """
     from contextlib import closing
 
+    from qconv.compare import check_plot, draw, open_side
     from qconv.compare import compare as run
-    from qconv.compare import open_side
-    from qconv.compare.plot import check_plot, draw
-    from qconv.convert.cores import usable
 
     if plot is not None:
         check_plot(plot)
     with closing(open_side(reference)) as a, closing(open_side(other)) as b:
-        found = run(a, b, threads=threads or usable())
+        found = run(a, b, threads=threads)
     if plot is not None:
         draw(found, plot)
     if as_json:
@@ -86,7 +85,7 @@ def show(found: Comparison, every: bool) -> None:
         _names(title, names, every)
     if found.keys.changed:
         rows = [[key, value_text(a), value_text(b)] for key, a, b in found.keys.changed]
-        screen.table([screen.Column("key"), screen.Column("A", cut=1), screen.Column("B", cut=1)], rows)
+        screen.table([screen.Column("key"), screen.Column("A", cut=True), screen.Column("B", cut=True)], rows)
         screen.lines("")
     if found.reshaped:
         rows = [[name, shape_text(a), shape_text(b)] for name, a, b in found.reshaped]
@@ -144,7 +143,7 @@ def _errors(heading: str, rows: list[tuple[str, str, Error]], second: str = "typ
     from qconv.cli import screen
     from qconv.cli.screen import Column
 
-    columns = [Column(heading, cut=1), Column(second, right=second == "tensors")]
+    columns = [Column(heading, cut=True), Column(second, right=second == "tensors")]
     columns += [Column(name, right=True) for name in ("RMSE", "relative", "worst", "dB", "cosine")]
     screen.table(
         columns,

@@ -6,20 +6,20 @@ from typing import Any
 
 import typer.core
 
-from qconv.cli.outcome import Manner
+from qconv.cli.errors import ErrorOutput
 from qconv.cli.plain import make_plain
 
 
 class Command(typer.core.TyperCommand):
     """A command whose ``--help`` groups options by ``rich_help_panel`` and prints its epilog as it stands.
 
-    It has the options ``--json`` and ``--debug``, and puts them into the context's ``Manner``.
+    It has the options ``--json`` and ``--debug``, and puts them into the context's ``ErrorOutput``.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         make_plain(self.get_params(ctx))
         left = super().parse_args(ctx, args)
-        if isinstance(ctx.obj, Manner):
+        if isinstance(ctx.obj, ErrorOutput):
             ctx.obj.as_json, ctx.obj.debug = ctx.params["as_json"], ctx.params["debug"]
         return left
 

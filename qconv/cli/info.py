@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qconv.cli.options import Debug, Json
-from qconv.cli.values import shape_text, type_text, value_object, value_text
+from qconv.cli.values import type_text, value_object, value_text
 
 if TYPE_CHECKING:
     from qconv.checkpoints import Checkpoint
@@ -50,8 +50,8 @@ def info(
     """
     from qconv import checkpoints
     from qconv.cli import screen
-    from qconv.cli.checks import whole_models
-    from qconv.cli.outcome import Manner, each
+    from qconv.cli.errors import ErrorOutput, each
+    from qconv.cli.paths import whole_models
     from qconv.summary import describe
 
     shown: list[Path] = []
@@ -71,7 +71,7 @@ def info(
             if metadata:
                 show_metadata(checkpoint)
 
-    return each(whole_models(paths), tell, Manner(as_json, debug))
+    return each(whole_models(paths), tell, ErrorOutput(as_json, debug))
 
 
 def show(summary: Summary) -> None:
@@ -140,18 +140,18 @@ def memory_lines(summary: Summary) -> list[str]:
 
 
 def show_tensors(checkpoint: Checkpoint) -> None:
-    from qconv.checkpoints.dtypes import size as stored_size
     from qconv.cli import screen
+    from qconv.types import shape_text
 
     screen.lines("")
     screen.table(
         [
-            screen.Column("tensor", cut=1),
+            screen.Column("tensor", cut=True),
             screen.Column("type"),
             screen.Column("shape", right=True),
             screen.Column("bytes", right=True),
         ],
-        [(t.name, t.dtype, shape_text(t.shape), f"{stored_size(t):,}") for t in checkpoint.stored.values()],
+        [(t.name, t.dtype, shape_text(t.shape), f"{t.size:,}") for t in checkpoint.stored.values()],
     )
 
 
@@ -163,7 +163,7 @@ def show_metadata(checkpoint: Checkpoint) -> None:
         screen.lines("no metadata: not a GGUF file")
         return
     screen.table(
-        [screen.Column("key"), screen.Column("type"), screen.Column("value", cut=1)],
+        [screen.Column("key"), screen.Column("type"), screen.Column("value", cut=True)],
         [(key, type_text(value), value_text(value)) for key, value in checkpoint.metadata.items()],
     )
 
@@ -178,11 +178,8 @@ def as_object(summary: Summary, checkpoint: Checkpoint, tensors: bool, metadata:
     if summary.memory is not None:
         values["memory"]["total"] = summary.memory.total
     if tensors:
-        from qconv.checkpoints.dtypes import size as stored_size
-
         values["tensors"] = [
-            {"name": t.name, "type": t.dtype, "shape": t.shape, "bytes": stored_size(t)}
-            for t in checkpoint.stored.values()
+            {"name": t.name, "type": t.dtype, "shape": t.shape, "bytes": t.size} for t in checkpoint.stored.values()
         ]
     if metadata:
         values["metadata"] = {k: value_object(v) for k, v in (checkpoint.metadata or {}).items()}

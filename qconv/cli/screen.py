@@ -21,70 +21,54 @@ from qconv.errors import OutputError, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_WIDTH_OF_A_PIPE = 4096
-_GAP = 2
-_NARROWEST = 8
+    from rich.table import Table
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table: its heading, numbers to the right, and whether it may be cut to fit a terminal.
-
-    ``cut``: 0 never; of the others the highest give way first.
-    """
+    """A column of a table: its heading, numbers to the right, and whether it may be cut to fit a terminal."""
 
     heading: str
     right: bool = False
-    cut: int = 0
+    cut: bool = False
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None) -> None:
     """Prints rows under headings, and ``total`` below them."""
-    terminal = _console() if sys.stdout.isatty() else None
-    every = [[column.heading for column in columns], *rows, *([total] if total else [])]
-    every = [[printable(cell) for cell in row] for row in every]
-    widths = _widths(columns, every, terminal.width if terminal else _WIDTH_OF_A_PIPE)
-    made = [
-        (" " * _GAP).join(_cell(*each) for each in zip(row, columns, widths, strict=True)).rstrip() for row in every
-    ]
-    if terminal:
-        for number in (0, -1) if total else (0,):
-            made[number] = _bold(made[number], terminal)
-    _write(made)
+    cells = [[printable(cell) for cell in row] for row in (*rows, *([total] if total else []))]
+    if sys.stdout.isatty():
+        with _told():
+            _terminal().print(_rich_table(columns, cells, bool(total)))
+    else:
+        _write(_aligned(columns, [[column.heading for column in columns], *cells]))
 
 
-def _console() -> Console:
+def _terminal() -> Console:
     from rich.console import Console
 
     colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
     return Console(file=sys.stdout, color_system=colours, markup=False, highlight=False, emoji=False)
 
 
-def _bold(text: str, terminal: Console) -> str:
+def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: bool) -> Table:
+    from rich.table import Table
     from rich.text import Text
 
-    with terminal.capture() as captured:
-        terminal.print(Text(text, style="bold"), end="")
-    return captured.get()
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        drawn.add_column(Text(column.heading), justify="right" if column.right else "left", no_wrap=not column.cut)
+    for number, row in enumerate(rows):
+        texts = (Text(cell, no_wrap=True, overflow="ellipsis") for cell in row)
+        drawn.add_row(*texts, style="bold" if total and number == len(rows) - 1 else None)
+    return drawn
 
 
-def _cell(text: str, column: Column, width: int) -> str:
-    if len(text) > width:
-        text = text[: width - 1] + "…"
-    return text.rjust(width) if column.right else text.ljust(width)
-
-
-def _widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
-    """Each column's widest cell; where that is too much, the widest of those to be cut first is made narrower."""
+def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines of a pipe, where nothing is cut."""
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
-    may_be_cut = [i for i, column in enumerate(columns) if column.cut]
-    while sum(widths) + _GAP * (len(widths) - 1) > room:
-        wide = [i for i in may_be_cut if widths[i] > _NARROWEST]
-        if not wide:
-            break
-        widths[max(wide, key=lambda i: (columns[i].cut, widths[i]))] -= 1
-    return widths
+    for row in rows:
+        cells = zip(row, columns, widths, strict=True)
+        yield "  ".join(c.rjust(width) if column.right else c.ljust(width) for c, column, width in cells).rstrip()
 
 
 def lines(*texts: str) -> None:

@@ -42,5 +42,5 @@ def parse_size(text: str, option: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     number = float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].upper()] if found else 0
     if not 1 <= number < _TOO_LARGE:
-        raise UsageError(f"{option}: '{text}' is no size", hint="such as 400MB, 1.5GiB or 4G")
+        raise UsageError(f"{option}: '{text}' is not a size", hint="such as 400MB, 1.5GiB or 4G")
     return int(number)

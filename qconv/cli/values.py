@@ -12,11 +12,6 @@ _LONGEST_TEXT = 60
 _SHOWN_ELEMENTS = 5
 
 
-def shape_text(shape: tuple[int, ...]) -> str:
-    """Outermost dimension first: ``1024 x 256``."""
-    return " x ".join(map(str, shape)) if shape else "scalar"
-
-
 def type_text(value: Value) -> str:
     return value.type.name.lower() if value.element is None else f"{value.element.name.lower()}[{len(value.data)}]"
 

@@ -12,8 +12,7 @@ from qconv.cli.options import Debug, Json
 from qconv.cli.progress import Style
 
 if TYPE_CHECKING:
-    from qconv.convert import Options
-    from qconv.plan import Request
+    from qconv.options import ConvertOptions, RunOptions
     from qconv.verify import Report
 
 SHORT = "Check GGUF files."
@@ -57,24 +56,24 @@ def verify(
     file. With --against the source is encoded again, with the options the manifest records; without a manifest, with
     the type the file names.
     """
-    from qconv.cli.checks import whole_models
-    from qconv.cli.outcome import Manner, each
+    from qconv.cli.errors import ErrorOutput, each
+    from qconv.cli.paths import whole_models
     from qconv.cli.sizes import parse_size
-    from qconv.convert import Options
+    from qconv.options import RunOptions
 
-    options = Options(threads=threads, memory=None if memory is None else parse_size(memory, "--memory"))
+    options = RunOptions(threads=threads, memory=None if memory is None else parse_size(memory, "--memory"))
 
     def check(file: Path) -> int:
-        found = _verify(file, against, options, progress, quiet)
-        _show(found, quiet, as_json)
-        if against is not None and found.problems and not quiet:
-            _explain(found)
-        return 0 if found.ok else 1
+        report = _verify(file, against, options, progress, quiet)
+        _show(report, quiet, as_json)
+        if against is not None and report.problems and not quiet:
+            _explain(report)
+        return 0 if report.ok else 1
 
-    return each(whole_models(files), check, Manner(as_json, debug))
+    return each(whole_models(files), check, ErrorOutput(as_json, debug))
 
 
-def _verify(file: Path, against: Path | None, options: Options, style: Style, quiet: bool) -> Report:
+def _verify(file: Path, against: Path | None, options: RunOptions, style: Style, quiet: bool) -> Report:
     from contextlib import closing
 
     from qconv import checkpoints, plan, verify
@@ -84,30 +83,28 @@ def _verify(file: Path, against: Path | None, options: Options, style: Style, qu
         if against is None:
             return verify.check(file, options, shown)
         with checkpoints.open(against) as source:
-            (made,) = plan.make(source, request_for(file))
-            return verify.against(file, made, source, options, shown)
+            (made,) = plan.make(source, options_for(file))
+            return verify.against(file, made, options, shown)
 
 
-def request_for(file: Path) -> Request:
+def options_for(file: Path) -> ConvertOptions:
     """What was asked for when ``file`` was made: its manifest says, or else the type it names."""
-    from qconv import gguf
-    from qconv.convert import manifest
+    from qconv import conversion, gguf
     from qconv.errors import UnsupportedError
-    from qconv.plan import Request
-    from qconv.plan.record import request_of
+    from qconv.options import ConvertOptions
     from qconv.policy import mixes
 
     first = gguf.read_shards(file)[0]
-    beside = manifest.path_of(first.path)
+    beside = conversion.manifest_path(first.path)
     if beside.exists():
-        found = manifest.read(beside)
-        return request_of(found.options, found.type, beside)
+        manifest = conversion.read_manifest(beside)
+        return ConvertOptions.recorded(manifest.options, manifest.type, beside)
     value = first.metadata.get("general.file_type")
     names = [mix.name for mix in mixes().values() if value is not None and mix.file_type == value.data]
     if not names:
         hint = "convert with --manifest to have the options recorded"
         raise UnsupportedError("names no type that qconv makes", file=file, hint=hint)
-    return Request(types=(names[0],))
+    return ConvertOptions(types=(names[0],))
 
 
 def _show(report: Report, quiet: bool, as_json: bool) -> None:
@@ -129,10 +126,10 @@ def _show(report: Report, quiet: bool, as_json: bool) -> None:
 
 def _explain(report: Report) -> None:
     """Differences from a source may mean no more than other options."""
+    from qconv import conversion
     from qconv.cli import screen
-    from qconv.convert import manifest
 
-    if not manifest.path_of(report.files[0]).exists():
+    if not conversion.manifest_path(report.files[0]).exists():
         screen.note(_OPTIONS_UNKNOWN)
 
 

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
+from qconv import blocks, pipeline, policy
 from qconv.compare.error import Error
-from qconv.compare.sides import Side, widened
-from qconv.policy import roles
-from qconv.types import Metadata, TensorInfo, Value, ValueType
-
-_BLOCK = 1 << 20
-"""Weights compared at a time by one thread; a dozen arrays of so many numbers are its memory."""
-
-_LOOK = 0.2
-"""Seconds between two looks at whether Ctrl-C was pressed: a signal that comes just before a wait does not end it."""
+from qconv.compare.sides import Side
+from qconv.pipeline import Block, Encoding, Progress, TensorWork
+from qconv.tensors import as_float32, is_blocks, memory_of_rows
+from qconv.types import Metadata, Rows, Value, ValueType, without_leading_ones
 
 _OF_A_TYPE = ("general.file_type", "general.quantization_version")
 """Keys that say how a file is quantized, which a checkpoint is not."""
@@ -84,24 +80,28 @@ class Comparison:
 
     def totals(self, key: Callable[[TensorDifference], str]) -> dict[str, tuple[int, Error]]:
         """Tensors and summed errors by ``key``, in the order of first appearance."""
-        found: dict[str, tuple[int, Error]] = {}
+        totals: dict[str, tuple[int, Error]] = {}
         for t in sorted(self.tensors, key=lambda t: t.name):
-            count, error = found.get(key(t), (0, Error()))
+            count, error = totals.get(key(t), (0, Error()))
             error += t.error
-            found[key(t)] = (count + 1, error)
-        return found
+            totals[key(t)] = (count + 1, error)
+        return totals
 
 
 def compare(
-    reference: Side, other: Side, *, threads: int = 1, progress: Callable[[str, int], None] | None = None
+    reference: Side, other: Side, *, threads: int | None = None, progress: Progress | None = None
 ) -> Comparison:
-    """What differs in ``other``; ``progress`` is told a tensor's name and how many of its weights were compared."""
+    """What differs in ``other``; raises what reading either side raises."""
     ours, theirs = reference.tensors, other.tensors
     both = [name for name in ours if name in theirs]
     types_count = not (reference.is_checkpoint or other.is_checkpoint)
     shapes = [(n, ours[n].shape, theirs[n].shape) for n in both if ours[n].shape != theirs[n].shape]
-    reshaped = {n: (n, a, b) for n, a, b in shapes if _without_leading_ones(a) != _without_leading_ones(b)}
+    reshaped = {n: (n, a, b) for n, a, b in shapes if without_leading_ones(a) != without_leading_ones(b)}
     paired = [n for n in both if n not in reshaped]
+    sink = _Differences(reference, other, paired)
+    works = [pipeline.as_read(name, ours[name]) for name in paired]
+    segments = pipeline.segments([(work, 0, work.rows) for work in works])
+    pipeline.run(segments, sink, threads=threads, progress=progress)
     return Comparison(
         keys=_keys(reference.metadata, other.metadata, () if types_count else _OF_A_TYPE),
         added=tuple(name for name in theirs if name not in ours),
@@ -109,15 +109,8 @@ def compare(
         reshaped=tuple(reshaped.values()),
         led_by_ones=tuple(s for s in shapes if s[0] not in reshaped),
         retyped=tuple(n for n in paired if types_count and ours[n].dtype != theirs[n].dtype),
-        tensors=tuple(_tensors(reference, other, paired, threads, progress or (lambda name, weights: None))),
+        tensors=tuple(sink.summed()),
     )
-
-
-def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """What tells one tensor from another in ggml, where every tensor has as many of those as it takes."""
-    while len(shape) > 1 and shape[0] == 1:
-        shape = shape[1:]
-    return shape or (1,)
 
 
 def _keys(ours: Metadata, theirs: Metadata, ignored: tuple[str, ...]) -> Keys:
@@ -148,61 +141,55 @@ def _bytes(text: str | bytes) -> bytes:
     return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
 
 
-def _tensors(
-    reference: Side, other: Side, names: list[str], threads: int, progress: Callable[[str, int], None]
-) -> list[TensorDifference]:
-    found = {
-        name: TensorDifference(
-            name,
-            roles.role(name),
-            roles.layer(name),
-            reference.tensors[name].dtype,
-            other.tensors[name].dtype,
-            other.tensors[name].shape,
-        )
-        for name in names
-    }
+class _Differences:
+    """The sink that measures how far rows of the reference are from the other side's, which it reads itself."""
 
-    exact = not (reference.is_checkpoint or other.is_checkpoint)
+    def __init__(self, reference: Side, other: Side, names: Sequence[str]) -> None:
+        self._exact = not (reference.is_checkpoint or other.is_checkpoint)
+        self._other = other.tensors
+        self._lock = threading.Lock()
+        self._errors: dict[str, dict[int, Error]] = {name: {} for name in names}
+        self._differences = {
+            name: TensorDifference(
+                name,
+                policy.role(name),
+                policy.layer(name),
+                reference.types[name],
+                other.types[name],
+                other.tensors[name].shape,
+            )
+            for name in names
+        }
 
-    def one(name: str, start: int, stop: int) -> tuple[str, Error, bool]:
-        (a, type_a), (b, type_b) = reference.read(name, start, stop), other.read(name, start, stop)
+    def take(self, block: Block, encoding: Encoding, rows: Rows, encoded: NDArray[np.uint8]) -> None:
+        name, there = block.work.name, self._other[block.work.name]
+        theirs = there.read(block.start, block.stop)
         error = Error()
-        error.add(widened(a, type_a), widened(b, type_b))
-        equal = type_a == type_b and a.tobytes() == b.tobytes() if exact else error.same
-        return name, error, equal
+        ours_type = block.work.tensor.dtype
+        error.add(_widened(rows, ours_type), _widened(theirs, there.dtype))
+        same_bytes = ours_type == there.dtype and np.array_equal(encoded, np.ascontiguousarray(theirs).view(np.uint8))
+        with self._lock:
+            self._errors[name][block.start] = error
+            self._differences[name].equal &= same_bytes if self._exact else error.same
 
-    def take(done: Future[tuple[str, Error, bool]]) -> None:
-        while not done.done():
-            wait([done], _LOOK)
-        name, error, equal = done.result()
-        found[name].error += error
-        found[name].equal &= equal
-        progress(name, error.weights)
+    def memory(self, work: TensorWork, rows: int) -> int:
+        """The other side's rows, either side widened, their difference, and what the sums take."""
+        return memory_of_rows(self._other[work.name], rows) + 16 * rows * work.columns
 
-    waiting: deque[Future[tuple[str, Error, bool]]] = deque()
-    pool = ThreadPoolExecutor(threads)
-    try:
-        for name, start, stop in _blocks([reference.tensors[name] for name in names]):
-            waiting.append(pool.submit(one, name, start, stop))
-            if len(waiting) > 2 * threads:
-                take(waiting.popleft())
-        while waiting:
-            take(waiting.popleft())
-    except BaseException as e:
-        # a thread may be compiling a decoder, or hang in a read: Ctrl-C waits for neither
-        pool.shutdown(wait=not isinstance(e, KeyboardInterrupt), cancel_futures=True)
-        raise
-    pool.shutdown()
-    return sorted(found.values(), key=lambda t: (-_badness(t.error), t.name))
+    def summed(self) -> list[TensorDifference]:
+        """The worst first; sums are taken in the order of rows, whatever order they were measured in."""
+        for name, difference in self._differences.items():
+            for _, error in sorted(self._errors[name].items()):
+                difference.error += error
+        return sorted(self._differences.values(), key=lambda t: (-_badness(t.error), t.name))
+
+
+def _widened(rows: Rows, dtype: str) -> NDArray[np.float32]:
+    """Rows of a storage type as float32; integers and F64 are rounded."""
+    if is_blocks(dtype):
+        return blocks.decode(dtype, np.ascontiguousarray(rows).view(np.uint8))
+    return as_float32(rows, dtype)
 
 
 def _badness(error: Error) -> float:
     return math.inf if math.isnan(error.relative_rmse) else error.relative_rmse
-
-
-def _blocks(tensors: list[TensorInfo]) -> Iterator[tuple[str, int, int]]:
-    for t in tensors:
-        step = max(1, _BLOCK // max(1, t.columns))
-        for start in range(0, t.rows if t.columns else 0, step):
-            yield t.name, start, min(t.rows, start + step)

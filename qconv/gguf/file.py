@@ -113,12 +113,13 @@ class Tensor:
 class File:
     """The header of one GGUF file.
 
-    ``metadata``: keys in the file's order; arrays of numbers are numpy arrays in this machine's byte order, arrays of
+    ``location``: what messages call it, its path when it lies on this machine.  ``metadata``: keys in the file's
+    order; arrays of numbers are numpy arrays in this machine's byte order, arrays of
     booleans numpy booleans, arrays of strings ``Strings``.  ``tensors``: by name, in the file's order.
     ``data_offset`` and ``size`` (of the whole file) in bytes.
     """
 
-    path: Path
+    location: str
     version: int
     byte_order: ByteOrder
     alignment: int
@@ -126,6 +127,11 @@ class File:
     tensors: dict[str, Tensor]
     data_offset: int
     size: int
+
+    @property
+    def path(self) -> Path:
+        """The path of a file that lies on this machine."""
+        return Path(self.location)
 
 
 def tensor_bytes(info: TensorInfo) -> int:

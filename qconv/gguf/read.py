@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 
-from qconv.errors import FormatError, InputError, UsageError
-from qconv.files import open_regular
+from qconv.errors import FormatError, UsageError
 from qconv.formats import block_types_by_id
 from qconv.gguf import limits
 from qconv.gguf.file import ByteOrder, File, Strings, Tensor, dtype_of, is_shape, padded, tensor_bytes
+from qconv.storage import LocalFile, StoredFile
 from qconv.types import Metadata, TensorInfo, Value, ValueType
 
 _FIRST_PIECE = 64 << 10
@@ -27,26 +28,26 @@ _AGAIN = "it may be a partial download: fetch or copy it again"
 
 
 def read(path: str | os.PathLike[str]) -> File:
-    """The header of the GGUF file at ``path``.
+    """The header of the GGUF file at ``path``; raises as ``read_header``."""
+    with closing(LocalFile(Path(path))) as file:
+        return read_header(file)
+
+
+def read_header(file: StoredFile) -> File:
+    """The header of an open GGUF file.
 
     Raises ``InputError`` when it cannot be read and ``FormatError`` when it is no GGUF file, is truncated, or breaks a
     rule of the format or a bound of ``limits``.
     """
-    path = Path(path)
-    try:
-        with open(open_regular(path), "rb", buffering=0) as f:
-            return _Header(path, f.fileno()).file()
-    except OSError as e:
-        raise InputError(f"cannot be read: {e.strerror}", file=path) from e
+    return _Header(file).file()
 
 
 class _Header:
     """The header's bytes as far as they were needed, and a position in them."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path = path
-        self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
+    def __init__(self, file: StoredFile) -> None:
+        self._file = file
+        self._size = file.size
         self._bytes = bytearray()
         self._at = 0
         self._order: ByteOrder = "little"
@@ -63,7 +64,7 @@ class _Header:
         data_offset = padded(self._at, alignment)
         tensors = {name: self._place(info, data_offset, offset, alignment) for name, (info, offset) in records.items()}
         self._check_overlaps(tensors)
-        return File(self._path, version, self._order, alignment, metadata, tensors, data_offset, self._size)
+        return File(self._file.location, version, self._order, alignment, metadata, tensors, data_offset, self._size)
 
     def _version(self) -> int:
         raw = self._take(4)
@@ -223,7 +224,7 @@ class _Header:
             held = len(self._bytes)
             # doubling, so that small headers cost one small read and large ones few
             wanted = max(end - held, min(max(held, _FIRST_PIECE), _LARGEST_PIECE))
-            piece = os.pread(self._descriptor, wanted, held)
+            piece = self._file.read(wanted, held)
             if not piece:
                 self._fail("became shorter while it was read", offset=held)
             self._bytes += piece
@@ -231,7 +232,7 @@ class _Header:
     def _fail(
         self, message: str, *, offset: int | None = None, tensor: str | None = None, hint: str | None = None
     ) -> NoReturn:
-        raise FormatError(message, file=self._path, tensor=tensor, offset=offset, hint=hint)
+        raise FormatError(message, file=self._file.location, tensor=tensor, offset=offset, hint=hint)
 
 
 def is_alignment(number: int) -> bool:

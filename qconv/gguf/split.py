@@ -14,7 +14,8 @@ from pathlib import Path
 from qconv.errors import FormatError, UsageError
 from qconv.gguf import limits
 from qconv.gguf.file import File, padded, tensor_bytes
-from qconv.gguf.read import read
+from qconv.gguf.read import read_header
+from qconv.storage import Folder, LocalFolder, StoredFile
 from qconv.types import Metadata, TensorInfo, Value, ValueType
 
 NUMBER, COUNT, TENSORS = "split.no", "split.count", "split.tensors.count"
@@ -71,30 +72,54 @@ def shard_metadata(metadata: Metadata, number: int, count: int, tensor_count: in
 
 
 def read_shards(path: str | os.PathLike[str]) -> tuple[File, ...]:
-    """The headers of all shards, given any one of them; a file that is no shard comes back alone.
-
-    Raises as ``read`` does, and ``FormatError`` when a shard is missing or the shards do not belong together.
-    """
+    """The headers of all shards, given the path of any one of them; raises as ``open_shards``."""
     path = Path(path)
-    given = read(path)
+    opened = open_shards(LocalFolder(path.parent), path.name)
+    for file, _ in opened:
+        file.close()
+    return tuple(header for _, header in opened)
+
+
+def open_shards(folder: Folder, name: str) -> tuple[tuple[StoredFile, File], ...]:
+    """All shards of a model, open, with their headers, given any one of them; a file that is no shard comes back alone.
+
+    Raises as ``read_header`` does, and ``FormatError`` when a shard is missing or the shards do not belong together.
+    """
+    opened: list[StoredFile] = []
+
+    def open_one(shard: str) -> tuple[StoredFile, File]:
+        opened.append(folder.open(shard))
+        return opened[-1], read_header(opened[-1])
+
+    try:
+        given = open_one(name)
+        files = tuple(given if shard == name else open_one(shard) for shard in _shard_names(folder, name, given[1]))
+        if len(files) > 1:
+            _check_together([header for _, header in files])
+    except BaseException:
+        for file in opened:
+            file.close()
+        raise
+    return files
+
+
+def _shard_names(folder: Folder, name: str, given: File) -> list[str]:
+    """The names of all shards of which ``given`` is the one called ``name``."""
     count = _whole(given, COUNT)
     if count is None or count <= 1:
-        return (given,)
-    named = shard_of(path)
+        return [name]
+    named, location = shard_of(Path(name)), given.location
     if named is None or named[2] != count or named[1] != _whole(given, NUMBER):
-        expected = shard_path(path, _whole(given, NUMBER) or 0, count).name
+        expected = shard_path(Path(name), _whole(given, NUMBER) or 0, count).name
         hint = f"give all shards their names back, like '{expected}'"
-        raise FormatError(f"is one of {count} shards, but its name does not say which", file=path, hint=hint)
-    whole = named[0]
-    paths = [shard_path(whole, number, count) for number in range(count)]
-    missing = [p.name for p in paths if not p.is_file()]
+        raise FormatError(f"is one of {count} shards, but its name does not say which", file=location, hint=hint)
+    names = [str(shard_path(named[0], number, count)) for number in range(count)]
+    missing = [each for each in names if not folder.has(each)]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         hint = "download the missing shards into the same folder"
-        raise FormatError(f"shard '{missing[0]}'{more} is missing", file=path, hint=hint)
-    files = tuple(given if p == path else read(p) for p in paths)
-    _check_together(files, count)
-    return files
+        raise FormatError(f"shard '{missing[0]}'{more} is missing", file=location, hint=hint)
+    return names
 
 
 def whole_metadata(files: Sequence[File]) -> Metadata:
@@ -102,20 +127,20 @@ def whole_metadata(files: Sequence[File]) -> Metadata:
     return {key: value for key, value in files[0].metadata.items() if key not in (NUMBER, COUNT, TENSORS)}
 
 
-def _check_together(files: Sequence[File], count: int) -> None:
-    seen: dict[str, Path] = {}
+def _check_together(files: Sequence[File]) -> None:
+    seen: dict[str, File] = {}
     for number, file in enumerate(files):
-        if _whole(file, NUMBER) != number or _whole(file, COUNT) != count:
-            raise FormatError(f"is not shard {number + 1} of {count}, as its name says", file=file.path)
+        if _whole(file, NUMBER) != number or _whole(file, COUNT) != len(files):
+            raise FormatError(f"is not shard {number + 1} of {len(files)}, as its name says", file=file.location)
         if file.byte_order != files[0].byte_order:
-            raise FormatError("has another byte order than the first shard", file=file.path)
+            raise FormatError("has another byte order than the first shard", file=file.location)
         for name in file.tensors:
             if name in seen:
-                raise FormatError(f"is also in shard '{seen[name].name}'", file=file.path, tensor=name)
-            seen[name] = file.path
+                raise FormatError(f"is also in shard '{seen[name].path.name}'", file=file.location, tensor=name)
+            seen[name] = file
     claimed = _whole(files[0], TENSORS)
     if claimed is not None and claimed != len(seen):
-        raise FormatError(f"claims {claimed} tensors in all shards, but they hold {len(seen)}", file=files[0].path)
+        raise FormatError(f"claims {claimed} tensors in all shards, but they hold {len(seen)}", file=files[0].location)
 
 
 def _whole(file: File, key: str) -> int | None:

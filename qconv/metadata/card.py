@@ -2,65 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qconv.errors import InputError
-from qconv.files import beside, read_bytes
+from qconv.files import DEEPEST, nests_deeper
+from qconv.storage import Folder
 
 if TYPE_CHECKING:
-    from yaml import Event
+    from yaml import SafeLoader
+    from yaml.cyaml import CSafeLoader
 
+CARD = "README.md"
 _LARGEST_CARD = 16 << 20
 _LARGEST_FRONT_MATTER = 1 << 20
-_DEEPEST = 64
-"""Collections in one another; a card's lie three or four deep."""
+_TOO_DEEP = f"has collections more than {DEEPEST} deep"
 
 
-def read_card(directory: Path) -> tuple[dict[str, Any], str | None]:
+def read_card(folder: Folder) -> tuple[dict[str, Any], str | None]:
     """The card's front matter, empty when there is none, and what was wrong with it, if anything.
 
     A malformed card stops nothing: the model can be converted without it.
     """
     try:
-        path = beside(directory, "README.md")
-        if path is None:
+        if not folder.has(CARD):
             return {}, None
-        text = read_bytes(path, _LARGEST_CARD).decode("utf-8")
+        text = folder.read(CARD, _LARGEST_CARD).decode("utf-8")
     except (InputError, UnicodeDecodeError) as e:
-        return {}, f"the model card README.md cannot be read: {e}"
+        return {}, f"the model card {CARD} cannot be read: {e}"
     front = _front_matter(text)
     if not front:
         return {}, None
     if len(front) > _LARGEST_FRONT_MATTER:
-        return {}, f"the front matter of {path.name} is too long to be read"
+        return {}, f"the front matter of {CARD} is too long to be read"
     import yaml
 
     # cards of embedding models hold thousands of lines of results: libyaml's reader where it is there
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        if unread := _hostile(yaml.parse(front, Loader=loader)):
-            return {}, f"the front matter of {path.name} {unread}, which are not read"
+        if unread := _hostile(front, loader):
+            return {}, f"the front matter of {CARD} {unread}, which are not read"
         card = yaml.load(front, Loader=loader)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as e:
-        return {}, f"the front matter of {path.name} is no YAML: {' '.join(str(e).split())}"
+        return {}, f"the front matter of {CARD} is no YAML: {' '.join(str(e).split())}"
     if not isinstance(card, dict):
-        return {}, f"the front matter of {path.name} is no mapping"
+        return {}, f"the front matter of {CARD} is no mapping"
     return card, None
 
 
-def _hostile(events: Iterable[Event]) -> str | None:
+def _hostile(front: str, loader: type[SafeLoader | CSafeLoader]) -> str | None:
     """What would take any amount of memory or of the stack to load, if there is any of it."""
-    from yaml import AliasEvent, CollectionEndEvent, CollectionStartEvent
+    import yaml
 
+    # before the reader sees any: it looks ahead, and may refuse brackets by a bound of its own, in other words
+    if nests_deeper(front.encode(), DEEPEST):
+        return _TOO_DEEP
     depth = 0
-    for event in events:
-        if isinstance(event, AliasEvent):  # a few lines of them can unfold into anything
+    for event in yaml.parse(front, Loader=loader):
+        if isinstance(event, yaml.AliasEvent):  # a few lines of them can unfold into anything
             return "has aliases"
-        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-        if depth > _DEEPEST:  # libyaml's loader calls itself for each, and a stack that is full ends the process
-            return f"has collections more than {_DEEPEST} deep"
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:  # libyaml's loader calls itself for each, and a stack that is full ends the process
+            return _TOO_DEEP
     return None
 
 

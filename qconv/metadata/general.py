@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from qconv.errors import InputError
-from qconv.files import beside, read_json
+from qconv.files import read_json
 from qconv.metadata.card import read_card
 from qconv.metadata.model_id import ModelId, parse, title
 from qconv.metadata.size import Weights
+from qconv.storage import Folder
 from qconv.types import Metadata, Value, ValueType
 
 _ENTRIES = ("name", "author", "version", "organization", "description", "url", "doi", "uuid", "repo_url")
 """What is written of each base model and data set, in this order."""
+
+_GENERATION = "generation_config.json"
 
 _MOST_ENTRIES = 1000
 """Base models, data sets, tags or languages."""
@@ -95,20 +97,19 @@ class General:
         return found
 
 
-def gather(directory: Path, weights: Weights, config: Mapping[str, Any] | None = None) -> General:
-    """What the files in ``directory`` and its name say about a model of that many ``weights``.
+def gather(folder: Folder, weights: Weights, config: Mapping[str, Any] | None = None) -> General:
+    """What the files in ``folder`` and its name say about a model of that many ``weights``.
 
     ``config``: ``config.json``, already read.
     """
-    card, trouble = read_card(directory)
-    general = General(sampling=_sampling(directory), notes=[] if trouble is None else [trouble])
+    card, trouble = read_card(folder)
+    general = General(sampling=_sampling(folder), notes=[] if trouble is None else [trouble])
     _take_card(general, card, weights.total)
     path = (config or {}).get("_name_or_path")
     if isinstance(path, str) and path.count("/") <= 1:  # more is a path on somebody's machine
         _take_id(general, parse(path, weights.total))
-    folder = Path(directory).absolute().name
-    _take_id(general, parse(folder, weights.total))
-    general.texts.setdefault("name", folder)
+    _take_id(general, parse(folder.name, weights.total))
+    general.texts.setdefault("name", folder.name)
     if weights.total > 0:
         general.texts.setdefault("size_label", weights.label)
     return general
@@ -199,11 +200,10 @@ def _text(value: object, between: str = ", ") -> str | None:
     return None if value is None or isinstance(value, dict) else str(value)
 
 
-def _sampling(directory: Path) -> Metadata:
+def _sampling(folder: Folder) -> Metadata:
     """Sampling defaults; a missing or malformed ``generation_config.json`` gives none."""
     try:
-        path = beside(directory, "generation_config.json")
-        config = read_json(path) if path else {}
+        config = read_json(folder, _GENERATION) if folder.has(_GENERATION) else {}
     except InputError:
         return {}
     if not isinstance(config, dict):

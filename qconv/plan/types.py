@@ -1,35 +1,38 @@
 """The plan: everything decided before a weight is read.
 
 A ``Plan`` is one output (one ``--type``) of one source: its metadata, and for every output tensor its name, shape,
-block type, recipe, place and size.  It is made from headers alone, so a dry run is exact, disk space can be checked,
-and any part of it can be carried out by any process in any order.
+block type, lazy tensor, place and size.  It is made from headers alone, so a dry run is exact, disk space can be
+checked, and any part of it can be made by any process in any order.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.types import Recipe
+from qconv.storage import FileIdentity
+from qconv.tensors import FLOATS, LazyTensor
 
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
     """One output tensor.
 
-    ``stored`` is the type llama.cpp's converter would write before quantizing: values that an operation computed are
-    rounded to it before they are encoded.  ``block_type == recipe.dtype`` with no rounding in between means a copy.
+    ``tensor``: its rows as they are read.  ``intermediate_type``: the type llama.cpp's converter would write before
+    quantizing: values that an operation computed are rounded to it before they are encoded.  ``block_type ==
+    tensor.dtype`` with no rounding in between means a copy.
     ``importance``: float32 ``(matrices, columns)``, row ``r`` of the tensor uses matrix ``r * matrices // rows``.
     ``offset`` is absolute in ``Plan.files[file]``.
     """
 
     name: str
     shape: tuple[int, ...]
-    recipe: Recipe
-    stored: str
+    tensor: LazyTensor
+    intermediate_type: str
     block_type: str
     reason: str
     wanted: str | None
@@ -40,8 +43,8 @@ class TensorPlan:
 
     @property
     def source_type(self) -> str:
-        """The type the weights have in the source, also where the recipe decodes them."""
-        return self.recipe.dtype if self.stored in ("F32", "F16", "BF16") else self.stored
+        """The type the weights have in the source, also where they are decoded."""
+        return self.tensor.dtype if self.intermediate_type in FLOATS else self.intermediate_type
 
     @property
     def columns(self) -> int:
@@ -49,10 +52,7 @@ class TensorPlan:
 
     @property
     def weights(self) -> int:
-        count = 1
-        for n in self.shape:
-            count *= n
-        return count
+        return math.prod(self.shape)
 
     @property
     def rows(self) -> int:
@@ -76,8 +76,7 @@ class Plan:
     search: str
     files: tuple[OutputFile, ...]
     tensors: tuple[TensorPlan, ...]
-    sources: tuple[tuple[str, int, int], ...]
-    """Source files: path, size in bytes, modification time in ns."""
+    sources: tuple[FileIdentity, ...]
     warnings: tuple[str, ...] = ()
     dropped: tuple[tuple[str, str], ...] = ()
     """Source tensors left out, each with the rule's reason."""
@@ -102,7 +101,7 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over everything the output's bytes follow from: headers, recipes, types, sources, search."""
+        """SHA-256 (hex) over everything the output's bytes follow from: headers, tensors, types, sources, search."""
         digest = hashlib.sha256()
 
         def add(*parts: object) -> None:
@@ -111,12 +110,12 @@ class Plan:
                 digest.update(len(text).to_bytes(8, "little"))
                 digest.update(text)
 
-        add("qconv plan 1", self.search)
+        add("qconv plan 2", self.search)
         for f in self.files:
             add(f.name, f.size, f.header)
         for source in self.sources:
-            add(*source)
+            add(source.location, source.size, source.version)
         for t in self.tensors:
-            add(t.name, t.shape, t.recipe.describe(), t.stored, t.block_type, t.file, t.offset, t.size)
+            add(t.name, t.shape, repr(t.tensor.key), t.intermediate_type, t.block_type, t.file, t.offset, t.size)
             add(b"" if t.importance is None else t.importance.tobytes())
         return digest.hexdigest()

@@ -1,31 +1,35 @@
-"""Which block type each tensor gets: mixes, the user's overrides, and llama-quantize's rules."""
+"""Which block type each tensor gets, in llama.cpp's two stages: what its converter writes, what its quantizer chooses.
 
-from qconv.policy.choose import Choice, Decision, choose
-from qconv.policy.facts import Facts, facts_from_metadata
-from qconv.policy.imatrix import Imatrix, read_imatrix
-from qconv.policy.mixes import Mix, Rule, block_type, find_mix, load_mix, mixes, nearest, offered
-from qconv.policy.options import Options, TensorType, options, split_tensor_type
-from qconv.policy.roles import in_order
+Mixes say what differs between types, the user's overrides come on top.
+"""
+
+from qconv.policy import converter, quantizer
+from qconv.policy.decision import Choice, Decision
+from qconv.policy.hparams import HParams, hparams_from_metadata
+from qconv.policy.importance import select_importance
+from qconv.policy.mixes import Mix, Rule, block_type, find_mix, load_mix, mixes, offered
+from qconv.policy.overrides import TensorType, TypeOverrides, split_tensor_type
+from qconv.policy.roles import in_order, layer, role
 
 __all__ = [
     "Choice",
     "Decision",
-    "Facts",
-    "Imatrix",
+    "HParams",
     "Mix",
-    "Options",
     "Rule",
     "TensorType",
+    "TypeOverrides",
     "block_type",
-    "choose",
-    "facts_from_metadata",
+    "converter",
     "find_mix",
+    "hparams_from_metadata",
     "in_order",
+    "layer",
     "load_mix",
     "mixes",
-    "nearest",
     "offered",
-    "options",
-    "read_imatrix",
+    "quantizer",
+    "role",
+    "select_importance",
     "split_tensor_type",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from qconv.policy.facts import Facts
+from qconv.policy.hparams import HParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Situation:
     for feed-forward tensors a running count or, in models with experts, the layer; elsewhere the layer.
     """
 
-    facts: Facts
+    hparams: HParams
     shape: tuple[int, ...]
     default_weights: int
     """Weights in a block of the mix's default type."""
@@ -70,22 +70,22 @@ def first_4(s: Situation) -> bool:
 
 @_condition("gqa_4", "key and value heads shared by four or more")
 def gqa_4(s: Situation) -> bool:
-    return s.facts.gqa >= 4
+    return s.hparams.gqa >= 4
 
 
 @_condition("8_experts", "eight experts")
 def eight_experts(s: Situation) -> bool:
-    return s.facts.n_expert == 8
+    return s.hparams.n_expert == 8
 
 
 @_condition("70b", "70B model")
 def is_70b(s: Situation) -> bool:
-    return s.facts.is_70b
+    return s.hparams.is_70b
 
 
 @_condition("falcon", "Falcon")
 def falcon(s: Situation) -> bool:
-    return s.facts.architecture == "falcon"
+    return s.hparams.architecture == "falcon"
 
 
 @_condition("has_imatrix", "importance matrix given")

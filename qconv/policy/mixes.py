@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from qconv import formats
-from qconv.errors import TableError, UsageError
+from qconv.errors import TableError, UsageError, known_words
 from qconv.policy.conditions import CONDITIONS
 from qconv.policy.roles import members
 
@@ -40,9 +39,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A mix: the first rule that applies decides, ``type`` where none does.
 
-    ``file_type`` goes into ``general.file_type``.  ``bits`` are bits per weight of Llama 3 8B.  Types in
-    ``needs_imatrix`` are refused without an importance matrix.  With ``extends``, a mix's rules come before those of
-    the built-in mix it names, and what it leaves out is taken from there.
+    ``file_type`` goes into ``general.file_type``; a built-in mix's follows from its name.  ``bits`` are bits per
+    weight of Llama 3 8B.  Types in ``needs_imatrix`` are refused without an importance matrix.  With ``extends``, a
+    mix's rules come before those of the built-in mix it names, and what it leaves out is taken from there.
     """
 
     file_type: int | None = None
@@ -87,7 +86,7 @@ def find_mix(name: str) -> Mix:
         if wanted == mix.name or wanted.lower() in mix.aliases:
             return mix
     known = [mix.name.lower() for mix in mixes().values()]
-    raise UsageError(f"unknown type '{name}'", hint=f"known: {', '.join(nearest(name.lower(), known))}")
+    raise UsageError(f"unknown type '{name}'", hint=known_words(name.lower(), known))
 
 
 def load_mix(path: Path) -> Mix:
@@ -110,16 +109,13 @@ def block_type(name: str) -> str:
     wanted = name.strip().upper()
     if wanted in offered():
         return wanted
-    raise UsageError(f"unknown block type '{name}'", hint=f"known: {', '.join(nearest(wanted, offered()))}")
-
-
-def nearest(wanted: str, known: Iterable[str]) -> list[str]:
-    """``known``, most similar first."""
-    return sorted(known, key=lambda name: -difflib.SequenceMatcher(None, wanted, name).ratio())
+    raise UsageError(f"unknown block type '{name}'", hint=known_words(wanted, offered()))
 
 
 def _named(mix: Mix, path: Path) -> Mix:
-    return msgspec.structs.replace(mix, name=path.stem.upper())
+    name = path.stem.upper()
+    number = formats.file_types().get(name) if mix.file_type is None and not mix.extends else mix.file_type
+    return msgspec.structs.replace(mix, name=name, file_type=number)
 
 
 def _checked(mix: Mix, path: Path, types: Iterable[str]) -> Mix:
@@ -127,8 +123,7 @@ def _checked(mix: Mix, path: Path, types: Iterable[str]) -> Mix:
 
     def check(key: str, value: str, known: Iterable[str]) -> None:
         if value not in known:
-            hint = f"known: {', '.join(nearest(value, known))}"
-            raise TableError(f"{key}: '{value}' is not known", file=path, hint=hint)
+            raise TableError(f"{key}: '{value}' is not known", file=path, hint=known_words(value, known))
 
     if not mix.type:
         raise TableError("type: is missing", file=path, hint='a block type, or extends = "q4_k_m"')

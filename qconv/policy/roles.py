@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
 from qconv import formats
+from qconv.types import without_leading_ones
 
 _LAYER = re.compile(r"blk\.(\d{1,9})")
 
@@ -40,10 +42,12 @@ class Floor(Names, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Tensors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``formats/tensors.toml``."""
 
+    also_65b: tuple[str, ...]
     roles: dict[str, Names]
     groups: dict[str, tuple[str, ...]]
     kept: tuple[Kept, ...]
     floors: tuple[Floor, ...]
+    counted_layers: dict[str, Literal["each_loop", "with_router"]]
     layers_of_70b: dict[str, int]
 
 
@@ -75,7 +79,7 @@ def why_kept(name: str, shape: tuple[int, ...], architecture: str) -> str | None
 
     Dimensions are counted as ggml does, where outer dimensions of 1 do not exist.
     """
-    if dimensions(shape) < 2:
+    if len(without_leading_ones(shape)) < 2:
         return "one dimension"
     if not name.endswith("weight"):
         return "not a weight matrix"
@@ -83,14 +87,6 @@ def why_kept(name: str, shape: tuple[int, ...], architecture: str) -> str | None
         if kept.architecture in ("", architecture) and kept.match(name):
             return kept.why
     return None
-
-
-def dimensions(shape: tuple[int, ...]) -> int:
-    """Dimensions without the outermost ones of size 1: ``(1, 64)`` has one."""
-    outer = 0
-    while outer < len(shape) and shape[outer] == 1:
-        outer += 1
-    return max(1, len(shape) - outer)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qconv import formats
 from qconv.checkpoints import Checkpoint
-from qconv.checkpoints.dtypes import size
 from qconv.errors import QconvError
 from qconv.summary.keys import Keys
 from qconv.summary.memory import Memory, memory
-from qconv.summary.runtime import runtime
+from qconv.tensors import size
 from qconv.types import Metadata, TensorInfo
 
 DEFAULT_CONTEXT = 4096
@@ -70,16 +70,16 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
     config = checkpoint.config or {}
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     keys = Keys(metadata, architecture or "")
-    types = _types(checkpoint.stored)
+    types = _types(tensor.location.info for tensor in checkpoint.stored.values())
     trained = keys.number("context_length") or _number(text, "max_position_embeddings")
     wanted = context or min(DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
     weights = sum(row.size for row in types)
     return Summary(
-        path=checkpoint.path,
+        path=Path(checkpoint.location),
         kind=checkpoint.kind,
         files=len(checkpoint.files),
-        size=sum(file.stat().st_size for file in checkpoint.files),
-        name=_text(metadata, "general.name") or _name_of(checkpoint.path.resolve()),
+        size=sum(file.size for file in checkpoint.files),
+        name=_text(metadata, "general.name") or _name_of(Path(checkpoint.location).resolve()),
         architecture=architecture or _class_name(config),
         layers=keys.number("block_count") or _number(text, "num_hidden_layers"),
         context=trained,
@@ -112,10 +112,10 @@ def _metadata(checkpoint: Checkpoint) -> tuple[str | None, Metadata, str | None]
     return resolved.architecture, resolved.metadata, None
 
 
-def _types(tensors: Mapping[str, TensorInfo]) -> tuple[TypeRow, ...]:
+def _types(tensors: Iterable[TensorInfo]) -> tuple[TypeRow, ...]:
     """Rows by storage type, most bytes first."""
     rows: dict[str, TypeRow] = {}
-    for tensor in tensors.values():
+    for tensor in tensors:
         row = rows.get(tensor.dtype, TypeRow(tensor.dtype, 0, 0, 0))
         rows[tensor.dtype] = TypeRow(row.name, row.tensors + 1, row.weights + tensor.weights, row.size + size(tensor))
     return tuple(sorted(rows.values(), key=lambda row: (-row.size, row.name)))
@@ -147,12 +147,4 @@ def _file_type(metadata: Metadata) -> str | None:
     if value is None or not isinstance(value.data, int):
         return None
     number = value.data
-    return next((name for name, known in file_types().items() if known == number), f"number {number}")
-
-
-def file_types() -> dict[str, int]:
-    """Numbers of file types by name: the mixes' and those qconv only reads."""
-    from qconv.policy import mixes
-
-    made = {name: mix.file_type for name, mix in mixes().items() if mix.file_type is not None}
-    return made | runtime().file_types
+    return next((name for name, known in formats.file_types().items() if known == number), f"number {number}")

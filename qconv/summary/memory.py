@@ -126,8 +126,9 @@ def _recurrent(keys: Keys, architecture: str, heads: Sequence[int]) -> list[bool
     layers = len(heads)
     if not _state(keys):
         return [False] * layers
-    if architecture == "falcon-h1":  # attention and a recurrent part side by side in every layer
+    known = runtime().recurrent
+    if architecture in known.beside_attention:
         return [True] * layers
-    own_block = architecture.startswith("nemotron_h")  # there the feed-forward parts are layers of their own
-    wide = keys.per_layer("feed_forward_length", layers, 0) if own_block else [0] * layers
+    separate = architecture in known.separate_feed_forward
+    wide = keys.per_layer("feed_forward_length", layers, 0) if separate else [0] * layers
     return [h == 0 and not w for h, w in zip(heads, wide, strict=True)]

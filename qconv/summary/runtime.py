@@ -19,13 +19,18 @@ class Uncached(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     architectures: tuple[str, ...]
 
 
+class Recurrent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    beside_attention: tuple[str, ...]
+    separate_feed_forward: tuple[str, ...]
+
+
 class Runtime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``formats/runtime.toml``."""
 
-    file_types: dict[str, int]
     windows: dict[str, Window]
     shared: dict[str, int]
     uncached: Uncached
+    recurrent: Recurrent
 
 
 @functools.cache

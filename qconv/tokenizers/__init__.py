@@ -1,4 +1,4 @@
-"""Tokenizer files of a checkpoint directory → ``tokenizer.*`` metadata, as llama.cpp's converter writes it.
+"""Tokenizer files of a checkpoint → ``tokenizer.*`` metadata, as llama.cpp's converter writes it.
 
 One file per kind of tokenizer:
 
@@ -33,16 +33,19 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from qconv.errors import TableError, TokenizerError
+from qconv.storage import Folder
+from qconv.tokenizers.context import Context, NotThisTokenizer
+from qconv.tokenizers.files import TokenizerFiles
 from qconv.tokenizers.huggingface import HfTokenizer
-from qconv.tokenizers.job import Job, OtherKind
-from qconv.tokenizers.source import Source
+from qconv.tokenizers.pre_tokenizer import check_pre
 from qconv.tokenizers.tables import Attempt, Fixed, Options, tables
 from qconv.tokenizers.templates import TEMPLATE_FILE, template_text
 from qconv.types import Metadata, Value
+
+__all__ = ["KINDS", "check_pre", "metadata"]
 
 KINDS = (
     "gpt2",
@@ -70,14 +73,14 @@ KINDS = (
 
 
 def metadata(
-    directory: Path,
+    folder: Folder,
     config: Mapping[str, Any],
     *,
     kind: str | Sequence[str],
     options: Mapping[str, Any] | None = None,
     pre: str | None = None,
 ) -> Metadata:
-    """The ``tokenizer.*`` keys for the tokenizer files in ``directory``, in the order llama.cpp writes them.
+    """The ``tokenizer.*`` keys for the tokenizer files in ``folder``, in the order llama.cpp writes them.
 
     ``config``: the model's config completed with defaults, a multimodal one's text part at the top; ``vocab_size`` is
     taken from it.  ``kind``: a kind, a preset, or several that are tried until one finds its files.  ``options``: as
@@ -86,20 +89,20 @@ def metadata(
     Raises ``TokenizerError`` (files missing, vocabulary larger than the embedding, unknown pre-tokenizer) and
     ``FormatError``.
     """
-    source = Source(directory)
+    files = TokenizerFiles(folder)
     said = Options.of(options or {})
-    missed: OtherKind | None = None
+    missed: NotThisTokenizer | None = None
     for attempt in _attempts([kind] if isinstance(kind, str) else kind):
-        job = Job(source, config, Options.with_(attempt, said), pre)
+        context = Context(files, config, Options.with_(attempt, said), pre)
         try:
-            keys = _fixed(job, job.options.before) | _make(attempt.kind, job)
-        except OtherKind as e:
+            keys = _fixed(context, context.options.before) | _make(attempt.kind, context)
+        except NotThisTokenizer as e:
             # the last kind tried is the common one; its traceback would keep this frame, and so all that was read
             missed = e.with_traceback(None)
             continue
-        sized = job.options.after_vocab_size.get(str(config.get("vocab_size")), {})
-        return keys | _fixed(job, sized) | _fixed(job, job.options.after) | _from_tokens(job) | _from_template(job)
-    raise missed or TokenizerError("no kind of tokenizer to try", file=directory)
+        sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
+        return keys | _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
+    raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)
 
 
 def _attempts(kinds: Sequence[str]) -> list[Attempt]:
@@ -118,17 +121,17 @@ def _attempts(kinds: Sequence[str]) -> list[Attempt]:
     return found
 
 
-def _make(kind: str, job: Job) -> Metadata:
+def _make(kind: str, context: Context) -> Metadata:
     if kind == "none":
         return {"tokenizer.ggml.model": Value.string("none")}
-    made: Metadata = importlib.import_module(f"qconv.tokenizers.{kind}").make(job)
+    made: Metadata = importlib.import_module(f"qconv.tokenizers.{kind}").make(context)
     return made
 
 
-def _fixed(job: Job, fixed: Fixed) -> Metadata:
+def _fixed(context: Context, fixed: Fixed) -> Metadata:
     keys: Metadata = {}
     for name, given in fixed.items():
-        value = job.source.tokenizer_config.get(given) if isinstance(given, str) else given
+        value = context.files.tokenizer_config.get(given) if isinstance(given, str) else given
         if isinstance(value, bool):
             keys[f"tokenizer.ggml.{name}"] = Value.boolean(value)
         elif isinstance(value, int) and 0 <= value < 1 << 32:
@@ -136,17 +139,14 @@ def _fixed(job: Job, fixed: Fixed) -> Metadata:
     return keys
 
 
-def _from_tokens(job: Job) -> Metadata:
-    """``Options.after_tokens``: the ids of those that are there."""
-    if not job.options.after_tokens:
-        return {}
-    tokenizer = HfTokenizer(job.source, job.config.get("model_type"))
-    found = {name: tokenizer.id_of(text) for name, text in job.options.after_tokens.items()}
-    return {f"tokenizer.ggml.{name}": Value.uint32(index) for name, index in found.items() if index is not None}
-
-
-def _from_template(job: Job) -> Metadata:
-    """``Options.template_file``: ``chat_template.jinja``, if it is there."""
-    if not job.options.template_file or not job.source.has(TEMPLATE_FILE):
-        return {}
-    return {"tokenizer.chat_template": Value.string(template_text(job.source, TEMPLATE_FILE))}
+def _last(context: Context) -> Metadata:
+    """``Options.after_tokens``: the ids of those that are there; ``Options.template_file``, if it is there."""
+    keys: Metadata = {}
+    if context.options.after_tokens:
+        tokenizer = HfTokenizer(context.files, context.config.get("model_type"))
+        for name, text in context.options.after_tokens.items():
+            if (index := tokenizer.id_of(text)) is not None:
+                keys[f"tokenizer.ggml.{name}"] = Value.uint32(index)
+    if context.options.template_file and context.files.has(TEMPLATE_FILE):
+        keys["tokenizer.chat_template"] = Value.string(template_text(context.files, TEMPLATE_FILE))
+    return keys

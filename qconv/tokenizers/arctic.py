@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from qconv.tokenizers.job import Job
+from qconv.tokenizers.context import Context
 from qconv.tokenizers.sentencepiece import PADDING_SCORE, load
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, too_large
 from qconv.types import Metadata
 
 
-def make(job: Job) -> Metadata:
-    model = load(job, "tokenizer.model")
-    size = job.vocab_size or len(model)
+def make(context: Context) -> Metadata:
+    model = load(context, "tokenizer.model")
+    size = context.vocab_size or len(model)
     if len(model) > size:
-        raise too_large(len(model) - 1, size, model.path)
+        raise too_large(len(model) - 1, size, model.location)
     vocabulary = Vocabulary(size, PADDING_SCORE)
     vocabulary.fill(model.pieces, model.types, model.scores)
-    unknown = job.source.tokenizer_config.get("unk_token")
-    for index, token in (job.source.config_added_tokens or {}).items():
+    unknown = context.files.tokenizer_config.get("unk_token")
+    for index, token in (context.files.config_added_tokens or {}).items():
         if not 0 <= index < size:
             continue
         if token.special:
@@ -25,4 +25,4 @@ def make(job: Job) -> Metadata:
             vocabulary.set(index, token.content, kind, 0.0)
         else:
             vocabulary.set(index, token.content, TokenType.USER_DEFINED, PADDING_SCORE)
-    return vocabulary.metadata("llama", "default") | special_metadata(job, len(vocabulary))
+    return vocabulary.metadata("llama", "default") | special_metadata(context, len(vocabulary))

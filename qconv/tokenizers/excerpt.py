@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from qconv.tokenizers.source import TokenizerJson
+from qconv.tokenizers.files import TokenizerJson
 from qconv.tokenizers.steps import steps
 
 _SHORT = 12

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qconv.tokenizers.job import Job
+from qconv.tokenizers.context import Context
 from qconv.tokenizers.llama_hf import base_vocabulary
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.vocabulary import TokenType
@@ -14,12 +14,12 @@ _VISIBLE = frozenset(
 )
 
 
-def make(job: Job) -> Metadata:
-    vocabulary = base_vocabulary(job)
+def make(context: Context) -> Metadata:
+    vocabulary = base_vocabulary(context)
     for index, text in enumerate(vocabulary.tokens):
         if text in _VISIBLE:
             vocabulary.types[index] = TokenType.USER_DEFINED
-    keys = vocabulary.metadata("gemma4", None) | special_metadata(job, merges=True)
+    keys = vocabulary.metadata("gemma4", None) | special_metadata(context, merges=True)
     keys["tokenizer.ggml.add_space_prefix"] = Value.boolean(False)
     keys["tokenizer.ggml.add_bos_token"] = Value.boolean(True)
     return keys

@@ -17,8 +17,8 @@ import msgspec
 
 from qconv.errors import FormatError
 from qconv.tokenizers.excerpt import excerpt
+from qconv.tokenizers.files import AddedToken, Pieces, TokenizerFiles, added_token
 from qconv.tokenizers.slow_files import build
-from qconv.tokenizers.source import AddedToken, Pieces, Source, added_token
 from qconv.tokenizers.tables import HfClass, tables
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ _CLEANED |= {" 've": "'ve", " 're": "'re"}
 class HfTokenizer:
     """``added``: the tokens found before the model sees a text, by id; ``special``: the texts of those with a role."""
 
-    def __init__(self, source: Source, model_type: object = None) -> None:
-        self.source = source
-        self.config = source.tokenizer_config
-        self.hf_class = _class_of(source, model_type)
-        self.file = source.tokenizer_json or build(source, self.hf_class)
+    def __init__(self, files: TokenizerFiles, model_type: object = None) -> None:
+        self.files = files
+        self.config = files.tokenizer_config
+        self.hf_class = _class_of(files, model_type)
+        self.file = files.tokenizer_json or build(files, self.hf_class)
         self.added: dict[int, AddedToken] = {}
         self._added_ids: dict[str, int] = {}
         self._highest = -1
@@ -54,12 +54,12 @@ class HfTokenizer:
     def vocab(self) -> dict[str, int]:
         """The model's own vocabulary, without added tokens."""
         try:
-            found = self.source.part("vocab", dict[str, int], self.file)
+            found = self.files.part("vocab", dict[str, int], self.file)
         except FormatError:
-            pieces = self.source.part("vocab", Pieces, self.file) or []
+            pieces = self.files.part("vocab", Pieces, self.file) or []
             return {text: i for i, (text, _) in enumerate(pieces)}
         if found is None:
-            raise FormatError("has no vocabulary", file=self.source.path("tokenizer.json"))
+            raise FormatError("has no vocabulary", file=self.files.locate("tokenizer.json"))
         return found
 
     def id_of(self, text: str) -> int | None:
@@ -84,16 +84,16 @@ class HfTokenizer:
         if self.file.padding and "pad" not in defaults:
             given["pad_token"] = self.file.padding.get("pad_token")
         given |= {key: value for key, value in self.config.items() if key.endswith(("_token", "_special_tokens"))}
-        decoder = self.source.config_added_tokens
+        decoder = self.files.config_added_tokens
         if decoder is None:
-            found = self.source.object("special_tokens_map.json")
+            found = self.files.object("special_tokens_map.json")
             more = [given.get("additional_special_tokens"), found.pop("additional_special_tokens", None)]
             given |= found
             given["additional_special_tokens"] = [one for some in more if isinstance(some, list) for one in some]
             special = {_text(given[key]) for key in given if isinstance(given[key], str | dict)}
             decoder = {
                 index: AddedToken(text, normalized=text not in special, special=text in special)
-                for text, index in self.source.added_tokens_json.items()
+                for text, index in self.files.added_tokens_json.items()
             }
             decoder |= {token.id: token for token in self.file.added_tokens or ()}
         known = {token.content: token for token in decoder.values()}
@@ -101,13 +101,13 @@ class HfTokenizer:
         named = given.get("extra_special_tokens") or {}
         named = list(named.values()) if isinstance(named, dict) else named
         if not isinstance(extra, list) or not isinstance(named, list):
-            raise FormatError("special tokens are not in a list", file=self.source.path("tokenizer_config.json"))
+            raise FormatError("special tokens are not in a list", file=self.files.locate("tokenizer_config.json"))
         entries: dict[str, Any] = {name: given.get(f"{name}_token") for name in SPECIAL}
         entries |= {f"{i}": entry for i, entry in enumerate([*extra, *named])}
         settings: dict[str, str | AddedToken] = {}
         for name, entry in entries.items():
             if isinstance(entry, dict) and isinstance(entry.get("content"), str):
-                token = added_token(entry, self.source.path("tokenizer_config.json"))
+                token = added_token(entry, self.files.locate("tokenizer_config.json"))
                 settings[name] = known.get(token.content, token)
             elif isinstance(entry, str) and entry:
                 settings[name] = known.get(entry, entry)
@@ -147,9 +147,9 @@ class HfTokenizer:
             "pre_tokenizer": self._pre_tokenizer(),
             "post_processor": self.file.post_processor,
             "decoder": self.file.decoder,
-            "model": excerpt(self.file, tables().check_text, self.vocab, self.source.merges, keep),
+            "model": excerpt(self.file, tables().check_text, self.vocab, self.files.merges, keep),
         }
-        with _library(self.source):
+        with _library(self.files):
             made: tokenizers.Tokenizer = tokenizers.Tokenizer.from_buffer(msgspec.json.encode(parts))
             made.add_tokens([tokenizers.AddedToken(**_flags(token)) for token in self._later])
         return made
@@ -174,7 +174,7 @@ class HfTokenizer:
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Token ids of ``text``; ``special``: with those the tokenizer puts around every text."""
         rewritten = special and self.hf_class.adds is not None
-        with _library(self.source):
+        with _library(self.files):
             ids: list[int] = self.backend.encode(text, add_special_tokens=special and not rewritten).ids
         if rewritten:
             around = {name: self._around(name) for name in ("bos", "eos")}
@@ -190,7 +190,7 @@ class HfTokenizer:
     def as_decoded(self, text: str) -> str:
         """``text`` encoded and decoded again."""
         ids = self.encode(text, special=False)
-        with _library(self.source):
+        with _library(self.files):
             decoded: str = self.backend.decode(ids, skip_special_tokens=False)
         if self.config.get("clean_up_tokenization_spaces", False):
             for found, replacement in _CLEANED.items():
@@ -199,21 +199,21 @@ class HfTokenizer:
 
 
 @contextlib.contextmanager
-def _library(source: Source) -> Iterator[None]:
+def _library(files: TokenizerFiles) -> Iterator[None]:
     """Turns what the tokenizers library raises, panics of its Rust included, into ``FormatError``."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, FormatError):
         raise
     except BaseException as e:
-        path = source.path("tokenizer.json")
-        raise FormatError(f"the tokenizers library refuses it: {e}", file=path) from e
+        location = files.locate("tokenizer.json")
+        raise FormatError(f"the tokenizers library refuses it: {e}", file=location) from e
 
 
-def _class_of(source: Source, model_type: object) -> HfClass:
+def _class_of(files: TokenizerFiles, model_type: object) -> HfClass:
     known = tables()
-    config = source.model_config
-    name = source.tokenizer_config.get("tokenizer_class") or config.get("tokenizer_class")
+    config = files.model_config
+    name = files.tokenizer_config.get("tokenizer_class") or config.get("tokenizer_class")
     if name is None:
         name = known.model_classes.get(str(config.get("model_type") or model_type))
     return known.classes.get(str(name).removesuffix("Fast"), known.classes["PreTrainedTokenizer"])

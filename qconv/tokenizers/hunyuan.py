@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qconv.tokenizers import gpt2, tiktoken
-from qconv.tokenizers.job import Job
+from qconv.tokenizers.context import Context
 from qconv.tokenizers.special import SpecialTokens
 from qconv.tokenizers.tables import tables
 from qconv.types import Metadata, Value
@@ -11,19 +11,19 @@ from qconv.types import Metadata, Value
 _WIDTH_7B, _BEGIN_7B = 4096, 127_958
 
 
-def make(job: Job) -> Metadata:
-    keys = gpt2.make(job) if job.source.has("tokenizer.json") else _from_ranks(job)
+def make(context: Context) -> Metadata:
+    keys = gpt2.make(context) if context.files.has("tokenizer.json") else _from_ranks(context)
     # of several tokens that end generation, the first ends a turn
-    ends = job.source.object("generation_config.json").get("eos_token_id")
+    ends = context.files.object("generation_config.json").get("eos_token_id")
     if isinstance(ends, list) and len(ends) >= 2 and isinstance(ends[0], int) and 0 <= ends[0] < 1 << 32:
         keys["tokenizer.ggml.eot_token_id"] = Value.uint32(ends[0])
     return keys
 
 
-def _from_ranks(job: Job) -> Metadata:
+def _from_ranks(context: Context) -> Metadata:
     """Of the first 7B model, whose config has the id of another vocabulary for the first token."""
-    _, keys = tiktoken.read(job, tables().tiktoken["hunyuan-dense"])
-    keys |= SpecialTokens(job.source).metadata()
-    if job.config.get("hidden_size") == _WIDTH_7B:
+    _, keys = tiktoken.read(context, tables().tiktoken["hunyuan-dense"])
+    keys |= SpecialTokens(context.files).metadata()
+    if context.config.get("hidden_size") == _WIDTH_7B:
         keys["tokenizer.ggml.bos_token_id"] = Value.uint32(_BEGIN_7B)
     return keys

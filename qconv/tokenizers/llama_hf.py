@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from qconv.errors import TokenizerError
+from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.huggingface import HfTokenizer
-from qconv.tokenizers.job import Job, OtherKind
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, too_large
 from qconv.types import Metadata
@@ -17,36 +17,36 @@ SCORE = -1000.0
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
-def make(job: Job) -> Metadata:
-    vocabulary = base_vocabulary(job)
-    return vocabulary.metadata("llama", "default") | special_metadata(job, len(vocabulary))
+def make(context: Context) -> Metadata:
+    vocabulary = base_vocabulary(context)
+    return vocabulary.metadata("llama", "default") | special_metadata(context, len(vocabulary))
 
 
-def base_vocabulary(job: Job) -> Vocabulary:
+def base_vocabulary(context: Context) -> Vocabulary:
     """The model's tokens and the added ones after them.
 
     Fewer than the config's ``vocab_size`` are padded, since the runtime wants a token for each row of the embedding.
     """
-    path = job.source.path("tokenizer.json")
-    file = job.source.tokenizer_json
+    location = context.files.locate("tokenizer.json")
+    file = context.files.tokenizer_json
     if (
         not file
-        or job.source.part("type", str) != "BPE"
-        or not job.source.part("byte_fallback", bool)
+        or context.files.part("type", str) != "BPE"
+        or not context.files.part("byte_fallback", bool)
         or (file.decoder or {}).get("type") != "Sequence"
     ):
-        raise OtherKind("holds no SentencePiece BPE", file=path)
-    tokenizer = HfTokenizer(job.source, job.config.get("model_type"))
+        raise NotThisTokenizer("holds no SentencePiece BPE", file=location)
+    tokenizer = HfTokenizer(context.files, context.config.get("model_type"))
     texts = {index: text for text, index in tokenizer.vocab.items()}
     base = len(tokenizer.vocab)
     later = sorted(index for index in tokenizer.added if index >= base)
     for i in range(base):
         if i not in texts:
-            raise TokenizerError(f"token id {i} has no text", file=path)
+            raise TokenizerError(f"token id {i} has no text", file=location)
     count = base + len(later)
-    size = job.vocab_size or count
+    size = context.vocab_size or count
     if count > size:
-        raise too_large(count - 1, size, path, assumed=not job.source.has("tokenizer_config.json"))
+        raise too_large(count - 1, size, location, assumed=not context.files.has("tokenizer_config.json"))
     special = set(tokenizer.special)
     vocabulary = Vocabulary(size, SCORE)
     for i in range(base):

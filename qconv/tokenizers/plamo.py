@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from qconv.errors import FormatError, TokenizerError
-from qconv.files import read_bytes, refuse_disguise
-from qconv.tokenizers.job import Job, OtherKind
+from qconv.files import refuse_disguise
+from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.tables import Plamo, tables
 from qconv.tokenizers.templates import chat_templates
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary
@@ -27,17 +25,17 @@ class _Line(msgspec.Struct, frozen=True, array_like=True):
     type: str = "NORMAL"
 
 
-def make(job: Job) -> Metadata:
-    if not job.source.has(FILE):
+def make(context: Context) -> Metadata:
+    if not context.files.has(FILE):
         hint = "put the model's tokenizer files beside the weights"
-        raise OtherKind(f"has no {FILE}", file=job.source.directory, hint=hint)
-    config = job.source.tokenizer_config
+        raise NotThisTokenizer(f"has no {FILE}", file=context.files.location, hint=hint)
+    config = context.files.tokenizer_config
     known = tables().plamo.get(str(config.get("tokenizer_class")))
     if known is None:
         which = f"names the class {config.get('tokenizer_class')!r}, which is not one of PLaMo's"
-        raise TokenizerError(which, file=job.source.path("tokenizer_config.json"))
-    lines = _lines(job.source.path(FILE))
-    vocabulary = Vocabulary(max(len(lines), job.vocab_size or 0), _PADDING_SCORE)
+        raise TokenizerError(which, file=context.files.locate("tokenizer_config.json"))
+    lines = _lines(context.files.read(FILE), context.files.locate(FILE))
+    vocabulary = Vocabulary(max(len(lines), context.vocab_size or 0), _PADDING_SCORE)
     for index, line in enumerate(lines):
         vocabulary.set(index, line.text, _type(line, known), line.score)
     for index in range(len(lines), len(vocabulary)):
@@ -51,22 +49,21 @@ def make(job: Job) -> Metadata:
         if text is None:
             continue
         if not isinstance(text, str) or text not in ids:
-            raise TokenizerError(f"no token is {text!r}, its '{role}'", file=job.source.path(FILE))
+            raise TokenizerError(f"no token is {text!r}, its '{role}'", file=context.files.locate(FILE))
         keys[f"tokenizer.ggml.{_IDS.get(role, role)}_token_id"] = Value.uint32(ids[text])
     keys["tokenizer.ggml.add_space_prefix"] = Value.boolean(False)
     for role in ("bos", "eos"):
         if isinstance(add := config.get(f"add_{role}_token"), bool):
             keys[f"tokenizer.ggml.add_{role}_token"] = Value.boolean(add)
-    return keys | (chat_templates(job.source) if known.template else {})
+    return keys | (chat_templates(context.files) if known.template else {})
 
 
-def _lines(path: Path) -> list[_Line]:
-    data = read_bytes(path)
-    refuse_disguise(path, data)
+def _lines(data: bytes, location: str) -> list[_Line]:
+    refuse_disguise(location, data)
     try:
         return [msgspec.json.decode(line, type=_Line) for line in data.split(b"\n") if line.strip()]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise FormatError(f"is no list of tokens: {e}", file=path, hint="download or copy it again") from e
+        raise FormatError(f"is no list of tokens: {e}", file=location, hint="download or copy it again") from e
 
 
 def _type(line: _Line, known: Plamo) -> TokenType:

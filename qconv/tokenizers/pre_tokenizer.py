@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 
-from qconv.errors import TokenizerError
+from qconv.errors import TokenizerError, UsageError, nearest
 from qconv.tokenizers.huggingface import HfTokenizer
 from qconv.tokenizers.steps import steps
 from qconv.tokenizers.tables import Structure, tables
@@ -17,7 +17,7 @@ def name_of(tokenizer: HfTokenizer, said: str | None) -> str:
     Raises ``TokenizerError``, with the nearest known name, when there is none or ``said`` is none.
     """
     if said is not None:
-        return checked(said)
+        return check_pre(said)
     known = tables()
     fingerprint = fingerprint_of(tokenizer.encode(known.check_text, special=True))
     if fingerprint in known.fingerprints:
@@ -32,20 +32,20 @@ def name_of(tokenizer: HfTokenizer, said: str | None) -> str:
         matcher.set_seq1("\n".join(row.steps))
         return matcher.ratio()
 
-    nearest = max(known.structures, key=likeness)
+    closest = max(known.structures, key=likeness)
     raise TokenizerError(
         f"unknown pre-tokenizer (fingerprint {fingerprint[:16]}, steps {'; '.join(found) or 'none'})",
-        file=tokenizer.source.path("tokenizer.json"),
-        hint=f"the nearest known is '{nearest.name}'; if it is that one, say --pre {nearest.name}",
+        file=tokenizer.files.locate("tokenizer.json"),
+        hint=f"the nearest known is '{closest.name}'; if it is that one, say --pre {closest.name}",
     )
 
 
-def checked(name: str) -> str:
-    """``name``, if the runtime knows a pre-tokenizer by it."""
+def check_pre(name: str) -> str:
+    """``name``, if the runtime knows a pre-tokenizer by it; else UsageError with the nearest it knows."""
     names = tables().names
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.0)
-        raise TokenizerError(f"no pre-tokenizer is called '{name}'", hint=f"nearest: {', '.join(near)}")
+        near = nearest(name, names, most=3)
+        raise UsageError(f"no pre-tokenizer is called '{name}'", hint=f"nearest: {', '.join(near)}")
     return name
 
 

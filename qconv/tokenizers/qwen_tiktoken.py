@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qconv.tokenizers import tiktoken
-from qconv.tokenizers.job import Job
+from qconv.tokenizers.context import Context
 from qconv.tokenizers.special import SpecialTokens
 from qconv.tokenizers.tables import tables
 from qconv.types import Metadata
@@ -11,9 +11,9 @@ from qconv.types import Metadata
 END_OF_TEXT = "<|endoftext|>"
 
 
-def make(job: Job) -> Metadata:
-    special, keys = tiktoken.read(job, tables().tiktoken["qwen"])
-    tokens = SpecialTokens(job.source)
+def make(context: Context) -> Metadata:
+    special, keys = tiktoken.read(context, tables().tiktoken["qwen"])
+    tokens = SpecialTokens(context.files)
     if not tokens.ids:
         tokens.set("bos", special[END_OF_TEXT])
         tokens.set("eos", special[END_OF_TEXT])

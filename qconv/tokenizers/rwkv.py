@@ -7,11 +7,10 @@ all stand as Python writes byte strings, without the quotes.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from qconv.errors import FormatError
-from qconv.files import read_bytes, refuse_disguise
-from qconv.tokenizers.job import Job, OtherKind
+from qconv.files import refuse_disguise
+from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.special import SpecialTokens
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, too_large
 from qconv.types import Metadata, Value
@@ -29,20 +28,20 @@ _ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
 _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", "'": "'", '"': '"'}
 
 
-def make(job: Job) -> Metadata:
-    if not job.source.has(FILE):
+def make(context: Context) -> Metadata:
+    if not context.files.has(FILE):
         hint = "put the model's tokenizer file beside the weights"
-        raise OtherKind(f"has no {FILE}", file=job.source.directory, hint=hint)
-    path = job.source.path(FILE)
-    texts = _texts(path)
-    size = job.vocab_size or _SIZE
+        raise NotThisTokenizer(f"has no {FILE}", file=context.files.location, hint=hint)
+    location = context.files.locate(FILE)
+    texts = _texts(context.files.read(FILE), location)
+    size = context.vocab_size or _SIZE
     if len(texts) >= size:
-        raise too_large(len(texts), size, path)
+        raise too_large(len(texts), size, location)
     vocabulary = Vocabulary(size)
     vocabulary.set(0, "<s>", TokenType.CONTROL)
     for index, text in enumerate(texts, 1):
         vocabulary.set(index, repr(text)[2:-1], TokenType.NORMAL)
-    tokens = SpecialTokens(job.source)
+    tokens = SpecialTokens(context.files)
     tokens.set("eot", _END_OF_TURN)
     tokens.ids |= {"bos": 0, "eos": 0}
     keys = vocabulary.metadata("rwkv", None) | tokens.metadata()
@@ -50,15 +49,14 @@ def make(job: Job) -> Metadata:
     return keys
 
 
-def _texts(path: Path) -> list[bytes]:
-    data = read_bytes(path)
-    refuse_disguise(path, data)
+def _texts(data: bytes, location: str) -> list[bytes]:
+    refuse_disguise(location, data)
     texts = []
     for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), 1):
         try:
             texts.append(_text(line.decode()))
         except (LookupError, OverflowError, ValueError) as e:
-            raise FormatError(f"line {number} is no id, text and length", file=path) from e
+            raise FormatError(f"line {number} is no id, text and length", file=location) from e
     return texts
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qconv.tokenizers.job import Job, OtherKind
+from qconv.tokenizers.context import Context, NotThisTokenizer
+from qconv.tokenizers.files import AddedToken
 from qconv.tokenizers.sentencepiece_model import SentencePieceModel
-from qconv.tokenizers.source import AddedToken
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, looks_special, too_large
 from qconv.types import Metadata
@@ -13,44 +13,44 @@ PADDING_SCORE = -10000.0
 ADDED_SCORE = -1000.0
 
 
-def make(job: Job) -> Metadata:
-    model = load(job, "tokenizer.model")
-    vocabulary = base_vocabulary(job, model)
-    add_from_config(job, vocabulary)
-    return vocabulary.metadata("llama", "default") | special_metadata(job, len(vocabulary))
+def make(context: Context) -> Metadata:
+    model = load(context, "tokenizer.model")
+    vocabulary = base_vocabulary(context, model)
+    add_from_config(context, vocabulary)
+    return vocabulary.metadata("llama", "default") | special_metadata(context, len(vocabulary))
 
 
-def load(job: Job, *names: str) -> SentencePieceModel:
-    """The first of the files there is; ``OtherKind`` when there is none."""
+def load(context: Context, *names: str) -> SentencePieceModel:
+    """The first of the files there is; ``NotThisTokenizer`` when there is none."""
     for name in names:
-        if job.source.has(name):
-            return SentencePieceModel(job.source.path(name))
-    raise OtherKind(
+        if context.files.has(name):
+            return SentencePieceModel(context.files.read(name), context.files.locate(name))
+    raise NotThisTokenizer(
         f"has no {' or '.join(names)}",
-        file=job.source.directory,
+        file=context.files.location,
         hint="put the model's tokenizer files beside the weights",
     )
 
 
-def base_vocabulary(job: Job, model: SentencePieceModel, *, cut: bool = True) -> Vocabulary:
+def base_vocabulary(context: Context, model: SentencePieceModel, *, cut: bool = True) -> Vocabulary:
     """The model's pieces and the tokens of ``added_tokens.json``, padded to the config's ``vocab_size``.
 
     ``cut``: pieces beyond it are left out; otherwise they are an error.
     """
-    size = job.vocab_size or len(model)
+    size = context.vocab_size or len(model)
     if not cut and len(model) > size:
-        raise too_large(len(model) - 1, size, model.path)
+        raise too_large(len(model) - 1, size, model.location)
     vocabulary = Vocabulary(size, PADDING_SCORE)
     vocabulary.fill(model.pieces[:size], model.types[:size], model.scores[:size])
-    for text, index in job.source.added_tokens_json.items():
+    for text, index in context.files.added_tokens_json.items():
         if 0 <= index < size:
             vocabulary.set(index, text, TokenType.USER_DEFINED, ADDED_SCORE)
     return vocabulary
 
 
-def add_from_config(job: Job, vocabulary: Vocabulary) -> None:
+def add_from_config(context: Context, vocabulary: Vocabulary) -> None:
     """The added tokens of ``tokenizer_config.json``; ids beyond the vocabulary are passed over."""
-    for index, token in (job.source.config_added_tokens or {}).items():
+    for index, token in (context.files.config_added_tokens or {}).items():
         if not 0 <= index < len(vocabulary):
             continue
         if token.special or looks_special(token.content):
@@ -60,17 +60,17 @@ def add_from_config(job: Job, vocabulary: Vocabulary) -> None:
             vocabulary.set(index, token.content.replace("▁", " "), TokenType.USER_DEFINED, ADDED_SCORE)
 
 
-def add_all(job: Job, vocabulary: Vocabulary) -> None:
+def add_all(context: Context, vocabulary: Vocabulary) -> None:
     """The added tokens of ``tokenizer_config.json`` and then ``tokenizer.json``, as they are; all must fit."""
-    in_config = job.source.config_added_tokens or {}
-    file = job.source.tokenizer_json
+    in_config = context.files.config_added_tokens or {}
+    file = context.files.tokenizer_json
     for name, tokens in (
         ("tokenizer_config.json", list(in_config.items())),
         ("tokenizer.json", [(token.id, token) for token in (file.added_tokens or ())] if file else []),
     ):
         for index, token in tokens:
             if not 0 <= index < len(vocabulary):
-                raise too_large(index, len(vocabulary), job.source.path(name))
+                raise too_large(index, len(vocabulary), context.files.locate(name))
             vocabulary.set(index, token.content, _plain_type(token), ADDED_SCORE)
 
 

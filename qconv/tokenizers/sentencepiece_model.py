@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv.errors import FormatError
-from qconv.files import read_bytes, refuse_disguise
+from qconv.files import refuse_disguise
 from qconv.tokenizers.vocabulary import TokenType
 
 UNIGRAM, BPE = 1, 2
@@ -42,24 +41,24 @@ _FLOAT = struct.Struct("<f").unpack_from
 class SentencePieceModel:
     """``pieces`` in UTF-8, their ``scores`` (float32) and ``types`` (``TokenType``), and the normalizer's settings."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, data: bytes, location: str) -> None:
+        """``data``: the file's contents; ``location``: what messages call it."""
+        self.location = location
         self.pieces: list[bytes] = []
         self.model_type = UNIGRAM
         self.byte_fallback = False
         self.add_dummy_prefix = True
         self.remove_extra_whitespaces = True
         self.precompiled_charsmap = b""
-        data = read_bytes(path)
-        refuse_disguise(path, data)
+        refuse_disguise(location, data)
         try:
             self._read(data)
             # one look at all of them: a zero byte is a character by itself
             b"\0".join(self.pieces).decode()
         except (IndexError, KeyError, ValueError, struct.error) as e:
-            raise FormatError(f"is no SentencePiece model: {e}", file=path) from e
+            raise FormatError(f"is no SentencePiece model: {e}", file=location) from e
         if not self.pieces:
-            raise FormatError("is no SentencePiece model: it has no pieces", file=path)
+            raise FormatError("is no SentencePiece model: it has no pieces", file=location)
         if self.byte_fallback and b"\0" in self.pieces:
             # the library's own rule: there is a byte for it already
             self.types[self.pieces.index(b"\0")] = TokenType.UNUSED

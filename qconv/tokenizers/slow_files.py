@@ -1,4 +1,4 @@
-"""``tokenizer.json`` for directories from before it: ``vocab.json`` with ``merges.txt``, or ``vocab.txt``."""
+"""``tokenizer.json`` for checkpoints from before it: ``vocab.json`` with ``merges.txt``, or ``vocab.txt``."""
 
 from __future__ import annotations
 
@@ -6,36 +6,34 @@ from typing import Any
 
 import msgspec
 
-from qconv.files import read_bytes
-from qconv.tokenizers.job import OtherKind
-from qconv.tokenizers.source import Source, TokenizerJson
+from qconv.tokenizers.context import NotThisTokenizer
+from qconv.tokenizers.files import TokenizerFiles, TokenizerJson
 from qconv.tokenizers.tables import HfClass, tables
 
 _BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 
 
-def build(source: Source, hf_class: HfClass) -> TokenizerJson:
+def build(files: TokenizerFiles, hf_class: HfClass) -> TokenizerJson:
     """What transformers converts the older files to, for the classes whose table says how.
 
-    Raises ``OtherKind`` when the files are not there.
+    Raises ``NotThisTokenizer`` when the files are not there.
     """
-    if hf_class.built in ("gpt2", "qwen2") and source.has("vocab.json") and source.has("merges.txt"):
-        return _bpe(source, qwen2=hf_class.built == "qwen2")
-    if hf_class.built == "bert" and source.has("vocab.txt"):
-        return _wordpiece(source)
-    raise OtherKind(
+    if hf_class.built in ("gpt2", "qwen2") and files.has("vocab.json") and files.has("merges.txt"):
+        return _bpe(files, qwen2=hf_class.built == "qwen2")
+    if hf_class.built == "bert" and files.has("vocab.txt"):
+        return _wordpiece(files)
+    raise NotThisTokenizer(
         "has no tokenizer.json",
-        file=source.directory,
+        file=files.location,
         hint="put the model's tokenizer.json, or its tokenizer.model, beside the weights",
     )
 
 
-def _bpe(source: Source, *, qwen2: bool) -> TokenizerJson:
-    path = source.path("vocab.json")
+def _bpe(files: TokenizerFiles, *, qwen2: bool) -> TokenizerJson:
     model = {
         "type": "BPE",
-        "vocab": Source.decode(read_bytes(path), dict[str, int], path),
-        "merges": [merge.decode() for merge in source.merges],
+        "vocab": files.decoded("vocab.json", dict[str, int]),
+        "merges": [merge.decode() for merge in files.merges],
         "continuing_subword_prefix": "",
         "end_of_word_suffix": "",
         "fuse_unk": False,
@@ -54,8 +52,8 @@ def _bpe(source: Source, *, qwen2: bool) -> TokenizerJson:
     )
 
 
-def _wordpiece(source: Source) -> TokenizerJson:
-    lines = read_bytes(source.path("vocab.txt")).decode("utf-8", "replace").removesuffix("\n").split("\n")
+def _wordpiece(files: TokenizerFiles) -> TokenizerJson:
+    lines = files.read("vocab.txt").decode("utf-8", "replace").removesuffix("\n").split("\n")
     vocab = {line.rstrip("\n"): i for i, line in enumerate(lines)}
     around = [{"SpecialToken": {"id": name, "type_id": 0}} for name in ("[CLS]", "[SEP]")]
     sequence = {"Sequence": {"id": "A", "type_id": 0}}

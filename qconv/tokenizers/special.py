@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from qconv.tokenizers.job import Job
+from qconv.tokenizers.context import Context
+from qconv.tokenizers.files import TokenizerFiles
 from qconv.tokenizers.post_processor import Surroundings
-from qconv.tokenizers.source import Source
 from qconv.tokenizers.templates import chat_templates
 from qconv.types import Metadata, Value, ValueType
 
@@ -33,12 +33,12 @@ _ADD_KEYS = ("bos", "eos", "sep")
 class SpecialTokens:
     """``ids`` by name, in the order they are written; ids of ``limit`` and above do not count."""
 
-    def __init__(self, source: Source, limit: int | None = None, names: tuple[str, ...] = NAMES) -> None:
-        self.source = source
+    def __init__(self, files: TokenizerFiles, limit: int | None = None, names: tuple[str, ...] = NAMES) -> None:
+        self.files = files
         self.limit = limit
         self.ids: dict[str, int] = {}
-        config = source.tokenizer_config
-        file = source.tokenizer_json
+        config = files.tokenizer_config
+        file = files.tokenizer_json
         around = Surroundings(config, file.post_processor if file else None)
         self.adds = around.adds
         names = (*names, *around.extra)
@@ -47,7 +47,7 @@ class SpecialTokens:
             for token in (file.added_tokens or ()) if file else ():
                 added.setdefault(token.content, token.id)
             self._from_tokenizer_config(around.named, added, names)
-        self._from_config(source.model_config, names)
+        self._from_config(files.model_config, names)
 
     def _from_tokenizer_config(
         self, config: Mapping[str, Any], added: Mapping[str, int], names: tuple[str, ...]
@@ -86,17 +86,17 @@ class SpecialTokens:
     def metadata(self, *, merges: bool = False) -> Metadata:
         """All keys in llama.cpp's order; ``merges``: with the merges of a BPE vocabulary."""
         keys: Metadata = {}
-        if merges and self.source.merges:
-            keys["tokenizer.ggml.merges"] = Value.array(ValueType.STRING, self.source.merges)
+        if merges and self.files.merges:
+            keys["tokenizer.ggml.merges"] = Value.array(ValueType.STRING, self.files.merges)
         for name, index in self.ids.items():
             if name in _ID_KEYS:
                 keys[f"tokenizer.ggml.{_ID_KEYS[name]}"] = Value.uint32(index)
         for name, add in self.adds.items():
             if name in _ADD_KEYS:
                 keys[f"tokenizer.ggml.add_{name}_token"] = Value.boolean(add)
-        keys |= chat_templates(self.source)
-        if self.source.tokenizer_json:
-            for flag, value in normalizer_flags(self.source.tokenizer_json.normalizer).items():
+        keys |= chat_templates(self.files)
+        if self.files.tokenizer_json:
+            for flag, value in normalizer_flags(self.files.tokenizer_json.normalizer).items():
                 keys[f"tokenizer.ggml.normalizer.{flag}"] = Value.boolean(value)
         return keys
 
@@ -118,9 +118,13 @@ def normalizer_flags(step: object) -> dict[str, bool]:
 
 
 def special_metadata(
-    job: Job, limit: int | None = None, id_of: Callable[[str], int | None] | None = None, *, merges: bool = False
+    context: Context,
+    limit: int | None = None,
+    id_of: Callable[[str], int | None] | None = None,
+    *,
+    merges: bool = False,
 ) -> Metadata:
     """The special tokens' keys with the options' defaults applied."""
-    tokens = SpecialTokens(job.source, limit)
-    tokens.set_defaults(job.options.special, id_of or (lambda text: None))
+    tokens = SpecialTokens(context.files, limit)
+    tokens.set_defaults(context.options.special, id_of or (lambda text: None))
     return tokens.metadata(merges=merges)

@@ -9,25 +9,25 @@ import numpy as np
 
 from qconv.errors import TokenizerError
 from qconv.tokenizers import sentencepiece
-from qconv.tokenizers.job import Job
+from qconv.tokenizers.context import Context
 from qconv.tokenizers.sentencepiece_model import BPE, UNIGRAM
 from qconv.tokenizers.special import special_metadata
 from qconv.types import Metadata, Value, ValueType
 
 
-def make(job: Job) -> Metadata:
-    model = sentencepiece.load(job, "tokenizer.model", "spiece.model")
+def make(context: Context) -> Metadata:
+    model = sentencepiece.load(context, "tokenizer.model", "spiece.model")
     if model.model_type == BPE:
-        return sentencepiece.make(job)
+        return sentencepiece.make(context)
     if model.model_type != UNIGRAM:
-        raise TokenizerError(f"has model type {model.model_type}, neither unigram nor BPE", file=model.path)
-    vocabulary = sentencepiece.base_vocabulary(job, model, cut=False)
+        raise TokenizerError(f"has model type {model.model_type}, neither unigram nor BPE", file=model.location)
+    vocabulary = sentencepiece.base_vocabulary(context, model, cut=False)
     return (
         vocabulary.metadata("t5", "default")
         | {"tokenizer.ggml.add_space_prefix": Value.boolean(model.add_dummy_prefix)}
         | {"tokenizer.ggml.remove_extra_whitespaces": Value.boolean(model.remove_extra_whitespaces)}
         | charsmap(model.precompiled_charsmap)
-        | special_metadata(job, len(vocabulary))
+        | special_metadata(context, len(vocabulary))
     )
 
 

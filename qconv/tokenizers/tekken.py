@@ -9,16 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from qconv.errors import FormatError, TokenizerError
-from qconv.files import read_bytes
+from qconv.tokenizers.context import LARGEST_VOCAB, Context, NotThisTokenizer
 from qconv.tokenizers.excerpt import byte_letters
-from qconv.tokenizers.job import LARGEST_VOCAB, Job, OtherKind
-from qconv.tokenizers.source import Source
 from qconv.tokenizers.tables import tables
 from qconv.tokenizers.templates import chat_templates
 from qconv.tokenizers.vocabulary import TokenType, too_large
@@ -49,33 +46,33 @@ class _Tekken(msgspec.Struct, frozen=True):
     special_tokens: list[_Special] | None = None
 
 
-def make(job: Job) -> Metadata:
-    path = job.source.path("tekken.json")
-    if job.source.has("tokenizer.json") or not job.source.has("tekken.json"):
-        raise OtherKind("has no tekken.json alone", file=job.source.directory)
-    file = Source.decode(read_bytes(path), _Tekken, path)
+def make(context: Context) -> Metadata:
+    location = context.files.locate("tekken.json")
+    if context.files.has("tokenizer.json") or not context.files.has("tekken.json"):
+        raise NotThisTokenizer("has no tekken.json alone", file=context.files.location)
+    file = context.files.decoded("tekken.json", _Tekken)
     count = file.config.default_vocab_size - file.config.default_num_special_tokens
     if not 256 <= count <= len(file.vocab) or not 0 <= file.config.default_num_special_tokens <= LARGEST_VOCAB:
-        raise FormatError(f"asks for {count} of its {len(file.vocab)} tokens", file=path)
-    special = _special(file, path)
+        raise FormatError(f"asks for {count} of its {len(file.vocab)} tokens", file=location)
+    special = _special(file, location)
     try:
         texts = [base64.b64decode(token.token_bytes, validate=True) for token in file.vocab[:count]]
     except (binascii.Error, ValueError) as e:
-        raise FormatError(f"a token is not base64: {e}", file=path) from e
+        raise FormatError(f"a token is not base64: {e}", file=location) from e
     if max(map(len, texts)) > _LONGEST:
-        raise FormatError(f"holds a token of more than {_LONGEST:,} bytes", file=path)
+        raise FormatError(f"holds a token of more than {_LONGEST:,} bytes", file=location)
     ranks = {text: rank for rank, text in enumerate(texts)}
     if len(ranks) != count:
-        raise FormatError("holds a token twice", file=path)
+        raise FormatError("holds a token twice", file=location)
     letters = byte_letters()
     spelled = [text.decode("latin-1").translate(letters) for text in texts]
     try:
         merges = _merges(texts, ranks, spelled)
     except LookupError as e:
-        raise TokenizerError(f"token {e} cannot be made by merging two others", file=path) from e
+        raise TokenizerError(f"token {e} cannot be made by merging two others", file=location) from e
     size = len(special) + count
-    if job.vocab_size is not None and size > job.vocab_size:
-        raise too_large(size - 1, job.vocab_size, path)
+    if context.vocab_size is not None and size > context.vocab_size:
+        raise too_large(size - 1, context.vocab_size, location)
     keys: Metadata = {
         "tokenizer.ggml.model": Value.string("gpt2"),
         "tokenizer.ggml.pre": Value.string("tekken"),
@@ -93,10 +90,10 @@ def make(job: Job) -> Metadata:
     keys["tokenizer.ggml.token_type"] = Value.array(ValueType.INT32, types)
     keys["tokenizer.ggml.add_bos_token"] = Value.boolean(True)
     keys["tokenizer.ggml.add_eos_token"] = Value.boolean(False)
-    return keys | _template(job, file.config.version)
+    return keys | _template(context, file.config.version)
 
 
-def _special(file: _Tekken, path: Path) -> list[str]:
+def _special(file: _Tekken, location: str) -> list[str]:
     """The special tokens by id, with names made up for those that have none."""
     if file.special_tokens is None:
         named = list(tables().tekken.special)
@@ -104,7 +101,7 @@ def _special(file: _Tekken, path: Path) -> list[str]:
         named = [token.token_str for token in sorted(file.special_tokens, key=lambda token: token.rank)]
     count = file.config.default_num_special_tokens
     if len(named) > count:
-        raise FormatError(f"lists {len(named)} special tokens, of {count}", file=path)
+        raise FormatError(f"lists {len(named)} special tokens, of {count}", file=location)
     return [*named, *(f"<SPECIAL_{i}>" for i in range(len(named), count))]
 
 
@@ -127,9 +124,9 @@ def _merges(texts: Sequence[bytes], ranks: dict[bytes, int], spelled: Sequence[s
     return merges
 
 
-def _template(job: Job, version: str) -> Metadata:
+def _template(context: Context, version: str) -> Metadata:
     """The checkpoint's own template, or the name of the runtime's for this version."""
-    own = chat_templates(job.source)
+    own = chat_templates(context.files)
     if own or (name := tables().tekken.templates.get(version)) is None:
         return own
     return {"tokenizer.chat_template": Value.string(name)}

@@ -6,46 +6,42 @@ import string
 from typing import Any
 
 from qconv.errors import FormatError
-from qconv.files import read_bytes
-from qconv.tokenizers.source import Source
+from qconv.tokenizers.files import TokenizerFiles
 from qconv.types import Metadata, Value, ValueType
 
 TEMPLATE_FILE = "chat_template.jinja"
 LARGEST_TEMPLATE = 4 << 20
+_MORE = "additional_chat_templates"
 _PLAIN = frozenset(string.ascii_letters + string.digits)
 
 
-def chat_templates(source: Source) -> Metadata:
+def chat_templates(files: TokenizerFiles) -> Metadata:
     """``tokenizer.chat_template`` and, for named ones, ``tokenizer.chat_template.NAME`` and their list.
 
     ``tokenizer_config.json`` comes first, then ``chat_template.jinja`` with ``additional_chat_templates/*.jinja``, then
     ``chat_template.json``.  Without a ``tokenizer_config.json`` there is none.
     """
-    config = source.tokenizer_config
+    config = files.tokenizer_config
     if not config:
         return {}
-    found = config["chat_template"] if "chat_template" in config else _from_files(source)
+    found = config["chat_template"] if "chat_template" in config else _from_files(files)
     if isinstance(found, str):
         return {"tokenizer.chat_template": Value.string(found)}
     return _named(found) if isinstance(found, list) else {}
 
 
-def _from_files(source: Source) -> Any:
-    if source.has(TEMPLATE_FILE):
-        default = template_text(source, TEMPLATE_FILE)
+def _from_files(files: TokenizerFiles) -> Any:
+    if files.has(TEMPLATE_FILE):
+        default = template_text(files, TEMPLATE_FILE)
         # the converter takes a directory's own order, which differs from one disk to the next
-        more = sorted(path.name for path in source.path("additional_chat_templates").glob("*.jinja") if path.is_file())
+        more = [name for name in files.folder.names(_MORE) if name.endswith(".jinja")]
         if not more:
             return default
         named = [
-            {
-                "name": name.removesuffix(".jinja"),
-                "template": template_text(source, f"additional_chat_templates/{name}"),
-            }
-            for name in more
+            {"name": name.removesuffix(".jinja"), "template": template_text(files, f"{_MORE}/{name}")} for name in more
         ]
         return [{"name": "default", "template": default}, *named]
-    return source.object("chat_template.json").get("chat_template")
+    return files.object("chat_template.json").get("chat_template")
 
 
 def _named(choices: list[Any]) -> Metadata:
@@ -70,11 +66,10 @@ def _named(choices: list[Any]) -> Metadata:
     return keys
 
 
-def template_text(source: Source, name: str) -> str:
+def template_text(files: TokenizerFiles, name: str) -> str:
     """The text of a template's file; FormatError when it is not UTF-8."""
-    path = source.path(name)
     try:
         # a text file's line ends all read as "\n"
-        return read_bytes(path, LARGEST_TEMPLATE).decode().replace("\r\n", "\n").replace("\r", "\n")
+        return files.read(name, LARGEST_TEMPLATE).decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as e:
-        raise FormatError("is not UTF-8", file=path) from e
+        raise FormatError("is not UTF-8", file=files.locate(name)) from e

@@ -9,13 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from pathlib import Path
 
 from qconv.errors import FormatError
-from qconv.files import read_bytes, refuse_disguise
+from qconv.files import refuse_disguise
+from qconv.tokenizers.context import LARGEST_VOCAB, Context, NotThisTokenizer
 from qconv.tokenizers.excerpt import byte_letters
-from qconv.tokenizers.job import LARGEST_VOCAB, Job, OtherKind
-from qconv.tokenizers.pre_tokenizer import checked
+from qconv.tokenizers.pre_tokenizer import check_pre
 from qconv.tokenizers.tables import Tiktoken
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, too_large
 from qconv.types import Metadata, Value, ValueType
@@ -24,10 +23,9 @@ LONGEST = 1_024
 """Bytes of a token at most, since how it was merged takes the square of its length; real ones have below 200."""
 
 
-def read_ranks(path: Path) -> dict[bytes, int]:
+def read_ranks(data: bytes, location: str) -> dict[bytes, int]:
     """Tokens to ranks, in the order of the file; FormatError when it is no such file."""
-    data = read_bytes(path)
-    refuse_disguise(path, data)
+    refuse_disguise(location, data)
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(data.splitlines(), 1):
         if not line:
@@ -37,11 +35,11 @@ def read_ranks(path: Path) -> dict[bytes, int]:
             token = base64.b64decode(text, validate=True)
             ranks[token] = int(rank)
         except (binascii.Error, ValueError) as e:
-            raise FormatError(f"line {number} is not a token in base64 and its rank", file=path) from e
+            raise FormatError(f"line {number} is not a token in base64 and its rank", file=location) from e
         if not 0 < len(token) <= LONGEST or not 0 <= ranks[token] < LARGEST_VOCAB:
-            raise FormatError(f"line {number}: a token of {len(token)} bytes of rank {ranks[token]}", file=path)
+            raise FormatError(f"line {number}: a token of {len(token)} bytes of rank {ranks[token]}", file=location)
     if not ranks or len(set(ranks.values())) != len(ranks):
-        raise FormatError("has no tokens, or two of one rank", file=path)
+        raise FormatError("has no tokens, or two of one rank", file=location)
     return ranks
 
 
@@ -83,12 +81,14 @@ def _last_cut(ranks: Mapping[bytes, int], token: bytes, rank: int) -> int:
     return edges[1] if made else 0
 
 
-def base_vocabulary(job: Job, ranks: Mapping[bytes, int], special: Mapping[str, int], path: Path) -> Vocabulary:
+def base_vocabulary(
+    context: Context, ranks: Mapping[bytes, int], special: Mapping[str, int], location: str
+) -> Vocabulary:
     """Ordinary tokens and special ones, padded to the config's ``vocab_size``; TokenizerError for one beyond it."""
     highest = max(*ranks.values(), *special.values())
-    size = job.vocab_size or highest + 1
+    size = context.vocab_size or highest + 1
     if highest >= size:
-        raise too_large(highest, size, path)
+        raise too_large(highest, size, location)
     vocabulary = Vocabulary(size)
     for text, rank in zip(spelled(ranks).values(), ranks.values(), strict=True):
         vocabulary.set(rank, text, TokenType.NORMAL)
@@ -97,18 +97,18 @@ def base_vocabulary(job: Job, ranks: Mapping[bytes, int], special: Mapping[str, 
     return vocabulary
 
 
-def read(job: Job, known: Tiktoken) -> tuple[dict[str, int], Metadata]:
-    """The special tokens, and the keys up to the merges; ``OtherKind`` when the file is not there."""
-    path = job.source.path(known.file)
-    if not job.source.has(known.file):
-        raise OtherKind(f"has no {known.file}", file=job.source.directory)
-    ranks = read_ranks(path)
+def read(context: Context, known: Tiktoken) -> tuple[dict[str, int], Metadata]:
+    """The special tokens, and the keys up to the merges; ``NotThisTokenizer`` when the file is not there."""
+    if not context.files.has(known.file):
+        raise NotThisTokenizer(f"has no {known.file}", file=context.files.location)
+    location = context.files.locate(known.file)
+    ranks = read_ranks(context.files.read(known.file), location)
     first = max(ranks.values()) + 1
-    last = LARGEST_VOCAB if job.vocab_size is None else job.vocab_size
+    last = LARGEST_VOCAB if context.vocab_size is None else context.vocab_size
     extras = [f"<|extra_{i}|>" for i in range(known.extras)]
     special = {text: index for index, text in enumerate((*known.special, *extras), first)}
     special = {text: index for text, index in special.items() if index < last or text in known.special}
-    pre = known.pre if job.pre is None else checked(job.pre)
-    keys = base_vocabulary(job, ranks, special, path).metadata("gpt2", pre)
+    pre = known.pre if context.pre is None else check_pre(context.pre)
+    keys = base_vocabulary(context, ranks, special, location).metadata("gpt2", pre)
     keys["tokenizer.ggml.merges"] = Value.array(ValueType.STRING, merges(ranks))
     return special, keys

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv.errors import TokenizerError
-from qconv.tokenizers.job import LARGEST_VOCAB
+from qconv.tokenizers.context import LARGEST_VOCAB
 from qconv.types import Metadata, Value, ValueType
 
 
@@ -86,7 +85,7 @@ def looks_special(token: str) -> bool:
     )
 
 
-def too_large(index: int, size: int, path: Path, *, assumed: bool = False) -> TokenizerError:
+def too_large(index: int, size: int, location: str, *, assumed: bool = False) -> TokenizerError:
     """The error for a token beyond the embedding's last row.
 
     ``assumed``: without a ``tokenizer_config.json``, tokens its class knows were added, and this may be one.
@@ -96,6 +95,6 @@ def too_large(index: int, size: int, path: Path, *, assumed: bool = False) -> To
         doubt = "tokenizer_config.json is missing, and tokens were assumed in its place: put the model's own there"
     return TokenizerError(
         f"token id {index} lies beyond the model's {size} rows of embedding",
-        file=path,
+        file=location,
         hint=f"vocab_size in config.json must exceed every token id; {doubt}",
     )

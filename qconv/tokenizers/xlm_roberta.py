@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from qconv.errors import FormatError, TokenizerError
+from qconv.tokenizers.context import Context, NotThisTokenizer
+from qconv.tokenizers.files import Pieces
 from qconv.tokenizers.huggingface import HfTokenizer
-from qconv.tokenizers.job import Job, OtherKind
 from qconv.tokenizers.sentencepiece import PADDING_SCORE, load
 from qconv.tokenizers.sentencepiece_model import UNIGRAM
-from qconv.tokenizers.source import Pieces
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.t5 import charsmap
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary
@@ -31,28 +31,28 @@ _FIRST = (
 )
 
 
-def make(job: Job) -> Metadata:
-    if job.source.has("sentencepiece.bpe.model"):
-        vocabulary, prefix, squeeze, characters = _from_model(job)
-    elif job.source.has("tokenizer.json"):
-        vocabulary, prefix, squeeze, characters = _from_json(job)
+def make(context: Context) -> Metadata:
+    if context.files.has("sentencepiece.bpe.model"):
+        vocabulary, prefix, squeeze, characters = _from_model(context)
+    elif context.files.has("tokenizer.json"):
+        vocabulary, prefix, squeeze, characters = _from_json(context)
     else:
-        raise OtherKind("has no sentencepiece.bpe.model or tokenizer.json", file=job.source.directory)
+        raise NotThisTokenizer("has no sentencepiece.bpe.model or tokenizer.json", file=context.files.location)
     return (
         vocabulary.metadata("t5", "default")
         | {"tokenizer.ggml.add_space_prefix": Value.boolean(prefix)}
-        | {"tokenizer.ggml.token_type_count": token_type_count(job)}
+        | {"tokenizer.ggml.token_type_count": token_type_count(context)}
         | {"tokenizer.ggml.remove_extra_whitespaces": Value.boolean(squeeze)}
         | charsmap(characters)
-        | special_metadata(job, len(vocabulary))
+        | special_metadata(context, len(vocabulary))
     )
 
 
-def _from_model(job: Job) -> tuple[Vocabulary, bool, bool, bytes]:
-    model = load(job, "sentencepiece.bpe.model")
+def _from_model(context: Context) -> tuple[Vocabulary, bool, bool, bytes]:
+    model = load(context, "sentencepiece.bpe.model")
     if model.model_type != UNIGRAM:
-        raise TokenizerError(f"has model type {model.model_type}, not unigram", file=model.path)
-    size = max(job.vocab_size or 0, len(model))
+        raise TokenizerError(f"has model type {model.model_type}, not unigram", file=model.location)
+    size = max(context.vocab_size or 0, len(model))
     vocabulary = Vocabulary(size, PADDING_SCORE)
     # everything after the first three moves up by one, and the last falls off
     stop = min(len(model), size - 1)
@@ -68,13 +68,13 @@ def _from_model(job: Job) -> tuple[Vocabulary, bool, bool, bytes]:
     return vocabulary, model.add_dummy_prefix, model.remove_extra_whitespaces, model.precompiled_charsmap
 
 
-def _from_json(job: Job) -> tuple[Vocabulary, bool, bool, bytes]:
-    path = job.source.path("tokenizer.json")
-    tokenizer = HfTokenizer(job.source, job.config.get("model_type"))
-    pieces = job.source.part("vocab", Pieces) or []
-    vocabulary = Vocabulary(max(job.vocab_size or 0, len(pieces)), PADDING_SCORE)
+def _from_json(context: Context) -> tuple[Vocabulary, bool, bool, bytes]:
+    location = context.files.locate("tokenizer.json")
+    tokenizer = HfTokenizer(context.files, context.config.get("model_type"))
+    pieces = context.files.part("vocab", Pieces) or []
+    vocabulary = Vocabulary(max(context.vocab_size or 0, len(pieces)), PADDING_SCORE)
     vocabulary.fill([text.encode() for text, _ in pieces], TokenType.NORMAL, [score for _, score in pieces])
-    unknown = job.source.part("unk_id", int)
+    unknown = context.files.part("unk_id", int)
     if (named := tokenizer.config.get("unk_token")) and isinstance(named, str):
         added = {token.content: index for index, token in tokenizer.added.items()}
         unknown = added.get(named, unknown)
@@ -89,13 +89,13 @@ def _from_json(job: Job) -> tuple[Vocabulary, bool, bool, bytes]:
     unknown = 3 if unknown is None else unknown
     if 0 <= unknown < len(pieces):
         vocabulary.types[unknown] = TokenType.UNKNOWN
-    encoded = next(_maps(job.source.tokenizer_json.normalizer if job.source.tokenizer_json else None), None)
+    encoded = next(_maps(context.files.tokenizer_json.normalizer if context.files.tokenizer_json else None), None)
     if encoded is None:
-        raise TokenizerError("has no precompiled character map", file=path)
+        raise TokenizerError("has no precompiled character map", file=location)
     try:
         characters = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as e:
-        raise FormatError(f"precompiled_charsmap is not base64: {e}", file=path) from e
+        raise FormatError(f"precompiled_charsmap is not base64: {e}", file=location) from e
     prefix, squeeze = (
         tokenizer.config.get(key) is True for key in ("add_prefix_space", "clean_up_tokenization_spaces")
     )

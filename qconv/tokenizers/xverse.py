@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from qconv.errors import TokenizerError
+from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.huggingface import HfTokenizer
-from qconv.tokenizers.job import Job, OtherKind
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, too_large
 from qconv.types import Metadata
@@ -16,22 +16,22 @@ _ZERO = "<b'\\x00'>"
 """How a zero byte is written, which the runtime would take for an empty text."""
 
 
-def make(job: Job) -> Metadata:
-    if not job.source.has("tokenizer.json"):
-        raise OtherKind("has no tokenizer.json", file=job.source.directory)
-    tokenizer = HfTokenizer(job.source, job.config.get("model_type"))
-    path = job.source.path("tokenizer.json")
+def make(context: Context) -> Metadata:
+    if not context.files.has("tokenizer.json"):
+        raise NotThisTokenizer("has no tokenizer.json", file=context.files.location)
+    tokenizer = HfTokenizer(context.files, context.config.get("model_type"))
+    location = context.files.locate("tokenizer.json")
     texts = {index: text for text, index in tokenizer.vocab.items()}
     texts |= {index: token.content for index, token in tokenizer.added.items()}
-    size = job.vocab_size or len(texts)
+    size = context.vocab_size or len(texts)
     if max(texts, default=-1) >= size:
-        raise too_large(max(texts), size, path)
+        raise too_large(max(texts), size, location)
     if len(texts) < size:
-        raise TokenizerError(f"has {len(texts)} tokens for the model's {size} rows of embedding", file=path)
+        raise TokenizerError(f"has {len(texts)} tokens for the model's {size} rows of embedding", file=location)
     vocabulary = Vocabulary(size)
     for index, text in texts.items():
         vocabulary.set(index, _ZERO if text == "\0" else text, _type(text, index, tokenizer))
-    return vocabulary.metadata("llama", "default") | special_metadata(job, size)
+    return vocabulary.metadata("llama", "default") | special_metadata(context, size)
 
 
 def _type(text: str, index: int, tokenizer: HfTokenizer) -> TokenType:

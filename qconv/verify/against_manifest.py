@@ -5,40 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from qconv.convert.hashes import Stretch, sha256
-from qconv.convert.manifest import Manifest
+from qconv.conversion import ByteRange, Manifest, sha256
 from qconv.gguf import File
+from qconv.storage import StoredFile
+from qconv.types import shape_text
 from qconv.verify.report import Problem
 
 
-def problems(manifest: Manifest, files: Sequence[File], threads: int) -> Iterator[Problem]:
-    """Reads all of ``files``, a model's shards in order, and compares sizes, headers and tensors."""
-    if len(manifest.files) != len(files):
-        yield Problem(files[0].path, None, f"is one of {len(files)} files, of {len(manifest.files)} in the manifest")
+def problems(manifest: Manifest, shards: Sequence[tuple[StoredFile, File]], threads: int) -> Iterator[Problem]:
+    """Reads all of ``shards``, a model's files in order with their headers, and compares sizes, headers and tensors."""
+    first = shards[0][1].path
+    if len(manifest.files) != len(shards):
+        yield Problem(first, None, f"is one of {len(shards)} files, of {len(manifest.files)} in the manifest")
         return
-    headers: dict[Stretch, tuple[Path, str]] = {}
-    for entry, file in zip(manifest.files, files, strict=True):
-        if entry.size != file.size:
-            yield Problem(file.path, None, f"has {file.size} bytes, {entry.size} in the manifest")
-        elif 0 <= entry.header_size <= file.size:
-            headers[Stretch(file.path, 0, entry.header_size)] = (file.path, entry.header_sha256)
-    tensors: dict[Stretch, tuple[Path, str, str]] = {}
-    places = {name: (file.path, tensor) for file in files for name, tensor in file.tensors.items()}
+    headers: dict[ByteRange, tuple[Path, str]] = {}
+    for entry, (file, header) in zip(manifest.files, shards, strict=True):
+        if entry.size != header.size:
+            yield Problem(header.path, None, f"has {header.size} bytes, {entry.size} in the manifest")
+        elif 0 <= entry.header_size <= header.size:
+            headers[ByteRange(file, 0, entry.header_size)] = (header.path, entry.header_sha256)
+    tensors: dict[ByteRange, tuple[Path, str, str]] = {}
+    places = {name: (file, header.path, t) for file, header in shards for name, t in header.tensors.items()}
     for t in manifest.tensors:
-        path, tensor = places.pop(t.name, (files[0].path, None))
-        if tensor is None:
-            yield Problem(path, t.name, "is missing")
-        elif (tensor.info.dtype, tensor.info.shape, tensor.size) != (t.type, t.shape, t.size):
-            shape, expected = (" x ".join(map(str, s)) for s in (tensor.info.shape, t.shape))
+        if t.name not in places:
+            yield Problem(first, t.name, "is missing")
+            continue
+        file, path, tensor = places.pop(t.name)
+        if (tensor.info.dtype, tensor.info.shape, tensor.size) != (t.type, t.shape, t.size):
+            shape, expected = shape_text(tensor.info.shape), shape_text(t.shape)
             yield Problem(path, t.name, f"is {tensor.info.dtype} {shape}, {t.type} {expected} in the manifest")
         else:
-            tensors[Stretch(path, tensor.offset, tensor.size)] = (path, t.name, t.sha256)
-    for name, (path, _) in places.items():
+            tensors[ByteRange(file, tensor.offset, tensor.size)] = (path, t.name, t.sha256)
+    for name, (_, path, _) in places.items():
         yield Problem(path, name, "is not in the manifest")
     hashes = sha256([*headers, *tensors], threads)
-    for stretch, (path, expected) in headers.items():
-        if hashes[stretch] != expected:
+    for place, (path, expected) in headers.items():
+        if hashes[place] != expected:
             yield Problem(path, None, "the header's SHA-256 is not the manifest's: metadata were changed")
-    for stretch, (path, name, expected) in tensors.items():
-        if hashes[stretch] != expected:
+    for place, (path, name, expected) in tensors.items():
+        if hashes[place] != expected:
             yield Problem(path, name, "the SHA-256 is not the manifest's: weights were changed")

@@ -22,8 +22,8 @@ def qconv(checkpoint: Path, types: str, work: Path, *options: str) -> tuple[Meas
     out = work / "qconv"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    command = [sys.executable, "-m", "qconv", "convert", checkpoint, "--type", types, "--output", out, "--quiet"]
-    found = run([*command, *options])
+    command: list[str | Path] = [sys.executable, "-m", "qconv", "convert", checkpoint, "--type", types]
+    found = run([*command, "--output", out, "--quiet", *options])
     size = sum(f.stat().st_size for f in out.iterdir())
     shutil.rmtree(out)
     return found, size

@@ -27,9 +27,11 @@ def growth(args: argparse.Namespace, checkpoint: Path) -> None:
     for name, sizes in GROWTH.items():
         sparse = make_sparse(args.work / "sparse", sizes, checkpoint)
         weights = sum(f.stat().st_size for f in weights_of(sparse)) / 2
-        found = median(
-            lambda sparse=sparse: qconv(sparse, "q4_k_m", args.work, f"--threads={args.threads}")[0], args.rounds
-        )
+
+        def once(sparse: Path = sparse) -> Measured:
+            return qconv(sparse, "q4_k_m", args.work, f"--threads={args.threads}")[0]
+
+        found = median(once, args.rounds)
         shutil.rmtree(sparse)
         points.append((weights / 1e9, found))
         cells = [seconds(found.wall), seconds(found.cpu), gigabytes(found.peak), gigabytes(found.written)]

@@ -13,19 +13,24 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from qconv import checkpoints, formats, plan, policy, summary, tokenizers
 from qconv.architectures.config import complete
 from qconv.architectures.metadata import metadata
-from qconv.architectures.model import Model
+from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
 from qconv.architectures.table import Table
 from qconv.architectures.tensors import Matcher
-from qconv.cli import info, outcome
+from qconv.calibration import read_imatrix
+from qconv.cli import info
+from qconv.cli import run as command
 from qconv.errors import QconvError
-from qconv.policy.imatrix import read_imatrix
+from qconv.options import ConvertOptions
+from qconv.storage import LocalFile, LocalFolder
+from qconv.tensors import StoredTensor, TensorLocation
 from qconv.types import TensorInfo
 
 TESTS = Path(__file__).parents[2] / "tests"
@@ -60,7 +65,7 @@ TENSORS = tuple(
 )
 """A small model as the policy sees it."""
 
-FACTS = policy.Facts("llama", n_layer=2, n_head=8, n_head_kv=2)
+HPARAMS = policy.HParams("llama", n_layer=2, n_head=8, n_head_kv=2)
 
 
 def run(target: str, data: bytes, folder: Path) -> None:
@@ -83,23 +88,23 @@ def _file(path: Path, data: bytes) -> Path:
     return path
 
 
-def _opened(path: Path, request: plan.Request) -> None:
+def _opened(path: Path, options: ConvertOptions) -> None:
     """A checkpoint as ``info`` and ``convert`` see it: summed up, a few rows of every tensor read, planned."""
     with checkpoints.open(path) as opened:
         info.as_object(summary.describe(opened), opened, True, True)
         for name, tensor in opened.tensors.items():
             opened.read(name, 0, min(tensor.rows, 16))
-        plan.make(opened, request)
+        plan.make(opened, options)
 
 
 def gguf_file(data: bytes, folder: Path) -> None:
     """A GGUF file."""
-    _opened(_file(folder / "x.gguf", data), plan.Request(types=("q4_k_m",), allow_requantize=True))
+    _opened(_file(folder / "x.gguf", data), ConvertOptions(types=("q4_k_m",), allow_requantize=True))
 
 
 def safetensors_file(data: bytes, folder: Path) -> None:
     """A safetensors file without a config."""
-    _opened(_file(folder / "x.safetensors", data), plan.Request(types=("q4_k_m",)))
+    _opened(_file(folder / "x.safetensors", data), ConvertOptions(types=("q4_k_m",)))
 
 
 def model_folder(data: bytes, folder: Path) -> None:
@@ -120,7 +125,7 @@ def model_folder(data: bytes, folder: Path) -> None:
     if isinstance(kind, str):
         config = files.get("config.json")
         given = options if isinstance(options, dict) else {}
-        tokenizers.metadata(folder, config if isinstance(config, dict) else {}, kind=kind, options=given)
+        tokenizers.metadata(LocalFolder(folder), config if isinstance(config, dict) else {}, kind=kind, options=given)
         return
     header, size = _header(model.get("tensors"))
     text = json.dumps(header).encode()
@@ -128,7 +133,7 @@ def model_folder(data: bytes, folder: Path) -> None:
     os.truncate(path, 8 + len(text) + size)
     with checkpoints.open(folder) as opened:
         if isinstance(wanted := model.get("type"), str):
-            plan.make(opened, plan.Request(types=(wanted,), pre="llama-bpe"))
+            plan.make(opened, ConvertOptions(types=(wanted,), pre="llama-bpe"))
         else:
             summary.describe(opened)
 
@@ -162,20 +167,20 @@ def _header(tensors: Any) -> tuple[dict[str, Any], int]:
 
 def importance(data: bytes, folder: Path) -> None:
     """An importance matrix of either format, and what a plan takes from it."""
-    found = read_imatrix(_file(folder / "imatrix", data))
-    found.metadata()
-    found.select(_decisions())
+    imatrix = read_imatrix(_file(folder / "imatrix", data))
+    imatrix.metadata()
+    policy.select_importance(imatrix, _decisions())
 
 
 @functools.cache
 def _decisions() -> tuple[policy.Decision, ...]:
-    return policy.choose(TENSORS, FACTS, policy.find_mix("q4_k_m")).decisions
+    return policy.quantizer.choose(TENSORS, HPARAMS, policy.find_mix("q4_k_m")).decisions
 
 
 def mix_file(data: bytes, folder: Path) -> None:
     """A user's mix, and a small model's types by it."""
     mix = policy.load_mix(_file(folder / "mix.toml", data))
-    policy.choose(TENSORS, FACTS, mix, imatrix=[t.name for t in TENSORS])
+    policy.quantizer.choose(TENSORS, HPARAMS, mix, imatrix=[t.name for t in TENSORS])
 
 
 def table_file(data: bytes, folder: Path) -> None:
@@ -184,8 +189,11 @@ def table_file(data: bytes, folder: Path) -> None:
     given, tensors = _llama()
     config = complete(given, table)
     names = canonical_names(tensors, config, table)
-    model = Model(config, {name: tensors[source] for name, source in names.items()}, folder, "table")
-    Matcher(model, table, names, tensors).outputs()
+    infos = {name: tensors[source] for name, source in names.items()}
+    model = ModelContext(config, infos, LocalFolder(folder), "table")
+    with closing(LocalFile(folder / "table.toml")) as no_weights:
+        headers = {name: StoredTensor(TensorLocation(info, 0), no_weights) for name, info in tensors.items()}
+        Matcher(model, table, names, headers).outputs()
     metadata(model, table)
 
 
@@ -208,7 +216,7 @@ def command_line(data: bytes, folder: Path) -> None:
     said = io.StringIO()
     with contextlib.chdir(models), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:
-            outcome.run(words)
+            command.run(words)
         except SystemExit as e:
             if e.code not in (0, None):
                 raise

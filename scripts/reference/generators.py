@@ -15,7 +15,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 F32: TypeAlias = NDArray[np.float32]
-Source: TypeAlias = Callable[[Generator, int], NDArray[np.floating]]
+Source: TypeAlias = Callable[[Generator, int], NDArray[np.number]]
 
 _LARGEST = np.finfo(np.float32).max
 _DENORMAL = np.float32(1e-45)
@@ -62,7 +62,7 @@ def _bits(low: int, high: int) -> Source:
     return make
 
 
-def _bfloat16(x: NDArray[np.floating]) -> F32:
+def _bfloat16(x: NDArray[np.number]) -> F32:
     return (x.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32)
 
 
@@ -77,7 +77,8 @@ def _near(value: float, ulps: int) -> Source:
 
     def make(r: Generator, n: int) -> NDArray[np.floating]:
         bits = np.float32(value).view(np.int32) + r.integers(-ulps, ulps + 1, n, dtype=np.int32)
-        return bits.view(np.float32) * r.choice(np.float32([-1, 1]), n)
+        signs: F32 = r.choice(np.array([-1, 1], np.float32), n)
+        return bits.view(np.float32) * signs
 
     return make
 

@@ -77,7 +77,7 @@ def build() -> dict[str, str]:
         "wheel commit": str(wheel.get("full-revisionid", "unknown")),
         "ggml": lib.ggml_version().decode(),
         "compiler": (ctypes.c_char_p.in_dll(lib, "LLAMA_COMPILER").value or b"unknown").decode(),
-        "target": ctypes.c_char_p.in_dll(lib, "LLAMA_BUILD_TARGET").value.decode(),  # type: ignore[union-attr]
+        "target": (ctypes.c_char_p.in_dll(lib, "LLAMA_BUILD_TARGET").value or b"unknown").decode(),
     }
 
 

@@ -28,7 +28,7 @@ def test_t5_takes_one_of_its_token_embeddings() -> None:
     checkpoint = golden("umt5")
     model = architectures.resolve(checkpoint)
     (embedding,) = (output for output in model.tensors if output.name == "token_embd.weight")
-    assert embedding.recipe.sources == ("decoder.embed_tokens.weight",)
+    assert embedding.tensor.sources == ("decoder.embed_tokens.weight",)
     assert {source for source, _ in model.dropped} == {"encoder.embed_tokens.weight", "shared.weight"}
 
 

@@ -13,40 +13,31 @@ import pytest
 from qconv.architectures import registry
 from qconv.architectures.derivations import gemma
 from qconv.architectures.model import ModelContext
-from qconv.architectures.operations.base import Source
 from qconv.errors import FormatError, PlanError
+from qconv.storage import LocalFolder
 from qconv.types import TensorInfo
+from tests.tensors.arrays import ArrayTensor
 
 SLIDING, FULL = "sliding_attention", "full_attention"
 
 
 def model(directory: Path | None = None, rows: int = 100, **config: Any) -> ModelContext:
     tensors = {"embed_tokens.weight": TensorInfo("model.embed_tokens.weight", "BF16", (rows, 8))}
-    return ModelContext(config, tensors, directory, "gemma4")
-
-
-class Counting:
-    """A matrix of the numbers 1, 2, 3 ...; refuses rows it has not."""
-
-    def __init__(self, rows: int, columns: int) -> None:
-        self.array = np.arange(1, rows * columns + 1, dtype=np.float32).reshape(rows, columns)
-
-    def read(self, name: str, start: int, stop: int, out: object = None) -> np.ndarray:
-        assert 0 <= start <= stop <= len(self.array)
-        return self.array[start:stop]
+    folder = None if directory is None else LocalFolder(directory)
+    return ModelContext(config, tensors, folder, "gemma4")
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
 def test_padding_is_zeros_below_the_matrix(step: int) -> None:
-    padded = registry.lookup("operation", "pad_rows")(Source(TensorInfo("m", "F32", (5, 4))), 7)
-    reader = Counting(5, 4)
-    rows = np.concatenate([padded.read(reader, a, min(7, a + step)) for a in range(0, 7, step)])
+    matrix = np.arange(1, 21, dtype=np.float32).reshape(5, 4)
+    padded = registry.lookup("operation", "pad_rows")(ArrayTensor("m", matrix), 7)
+    rows = np.concatenate([padded.read(a, min(7, a + step)) for a in range(0, 7, step)])
     assert padded.shape == (7, 4)
-    assert rows.tolist() == [*reader.array.tolist(), [0.0] * 4, [0.0] * 4]
+    assert rows.tolist() == [*matrix.tolist(), [0.0] * 4, [0.0] * 4]
 
 
 def test_padding_leaves_a_larger_matrix_alone() -> None:
-    source = Source(TensorInfo("m", "F32", (5, 4)))
+    source = ArrayTensor("m", np.zeros((5, 4), np.float32))
     assert registry.lookup("operation", "pad_rows")(source, 5) is source
 
 

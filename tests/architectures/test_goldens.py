@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qconv import architectures, checkpoints
+from qconv import architectures, checkpoints, policy
 from qconv.types import Value, ValueType
 from tests.architectures.tiny import write
 
@@ -64,16 +64,15 @@ def test_equals_llama_cpp(golden: Path, tmp_path: Path) -> None:
         types = {kind for _, kind, _, _ in expected["tensors"]}
         by_tensors = 32 if "BF16" in types else 1 if "F16" in types else 0  # for converters that write no file type
         file_type = expected["metadata"].get("general.file_type", [0, by_tensors])[1]
+        float_type = {0: "F32", 1: "F16", 32: "BF16"}.get(file_type, "BF16")
         made = []
         for output in model.tensors:
-            recipe = output.recipe
-            if recipe.dtype in ("F32", "F16", "BF16"):
-                float_type = file_type if file_type in (0, 1, 32) else 32
-                stored = architectures.stored_type(output.name, recipe.shape, float_type, output.store)
-                read = recipe.read(checkpoint, 0, int(np.prod(recipe.shape[:-1])))
-                rows = rounded(read, recipe.dtype, stored)
-            else:
-                stored, rows = recipe.dtype, recipe.read(checkpoint, 0, int(np.prod(recipe.shape[:-1])))
+            tensor = output.tensor
+            rows = tensor.read(0, int(np.prod(tensor.shape[:-1])))
+            stored = tensor.dtype
+            if tensor.dtype in ("F32", "F16", "BF16"):
+                stored = policy.converter.intermediate_type(output.name, tensor.shape, float_type, output.store)
+                rows = rounded(rows, tensor.dtype, stored)
             digest = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()
-            made.append([output.name, stored, list(recipe.shape), digest])
+            made.append([output.name, stored, list(tensor.shape), digest])
     assert made == expected["tensors"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,64 @@ from qconv.architectures.config import complete, model_class
 from qconv.architectures.names import canonical, fits
 from qconv.architectures.table import table
 from qconv.errors import PlanError, QconvError, UnsupportedError
+from qconv.storage import LocalFolder
+from qconv.tensors import LazyTensor
 from qconv.types import Metadata, TensorInfo, Value, ValueType
 
 HERE = Path(__file__).parent
 
 
+@dataclass(frozen=True)
+class HeaderTensor:
+    """A lazy tensor of which only single values can be read: resolving reads no more."""
+
+    info: TensorInfo
+    row_group = 1
+    resident_bytes = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.info.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.info.dtype
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.info.name,)
+
+    @property
+    def key(self) -> TensorInfo:
+        return self.info
+
+    def memory(self, rows: int) -> int:
+        return 0
+
+    def prepare(self) -> HeaderTensor:
+        return self
+
+    def read(self, start: int, stop: int, out: object = None) -> Any:
+        assert self.info.weights == 1, "resolving reads no more than single values"
+        return np.ones((1, 1), np.uint16)
+
+    def describe(self) -> str:
+        return self.info.name
+
+
 class Headers:
     """A checkpoint of which only names, types and shapes exist."""
 
-    directory = Path("somewhere")
+    folder = LocalFolder(Path("somewhere"))
     metadata: Metadata | None = None
 
     def __init__(self, config: dict[str, Any], tensors: dict[str, tuple[str, list[int]]]) -> None:
         self.config: dict[str, Any] | None = config
         self.tensors = {name: TensorInfo(name, dtype, tuple(shape)) for name, (dtype, shape) in tensors.items()}
 
-    def read(self, name: str, start: int, stop: int, out: object = None) -> Any:
-        assert self.tensors[name].weights == 1, "resolving reads no more than single values"
-        return np.ones((1, 1), np.uint16)
+    @property
+    def lazy(self) -> dict[str, LazyTensor]:
+        return {name: HeaderTensor(info) for name, info in self.tensors.items()}
 
     def without(self, *names: str) -> Headers:
         for name in names:
@@ -64,7 +105,7 @@ def outputs(checkpoint: Headers) -> list[str]:
 
 def test_every_source_is_used_or_dropped(llama: Headers) -> None:
     resolved = architectures.resolve(llama)
-    used = {source for output in resolved.tensors for source in output.recipe.sources}
+    used = {source for output in resolved.tensors for source in output.tensor.sources}
     dropped = {source for source, reason in resolved.dropped if reason}
     assert used | dropped == set(llama.tensors)
     assert not used & dropped
@@ -86,7 +127,9 @@ def test_an_untied_model_needs_its_output(llama: Headers) -> None:
 
 
 def test_a_tensor_of_no_use_is_named(llama: Headers) -> None:
-    llama.tensors["model.layers.0.self_attn.gadget.weight"] = TensorInfo("x", "BF16", (4, 4))
+    llama.tensors["model.layers.0.self_attn.gadget.weight"] = TensorInfo(
+        "model.layers.0.self_attn.gadget.weight", "BF16", (4, 4)
+    )
     with pytest.raises(PlanError, match=r"llama has no use for layers\.0\.self_attn\.gadget\.weight"):
         outputs(llama)
 
@@ -97,9 +140,7 @@ def test_a_config_of_fewer_layers_is_told(llama: Headers) -> None:
         outputs(llama)
 
 
-@pytest.mark.parametrize(
-    ("shape", "said"), [((), "a single value: it has too few"), ((7, 8), "7 x 8: 7 is no multiple")]
-)
+@pytest.mark.parametrize(("shape", "said"), [((), "scalar: it has too few"), ((7, 8), "7 x 8: 7 is no multiple")])
 def test_an_operation_names_the_shape_it_does_not_fit(llama: Headers, shape: tuple[int, ...], said: str) -> None:
     name = "model.layers.1.self_attn.q_proj.weight"
     llama.tensors[name] = TensorInfo(name, "BF16", shape)
@@ -225,11 +266,11 @@ def test_a_reranker_keeps_two_rows_of_its_output(tmp_path: Path) -> None:
     plain = [output.name for output in architectures.resolve(checkpoint).tensors]
     (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {"no": 3, "yes": 7}}}', "utf-8")
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# Qwen3-Reranker-0.6B\n", "utf-8")
-    checkpoint.directory = tmp_path
+    checkpoint.folder = LocalFolder(tmp_path)
     resolved = architectures.resolve(checkpoint)
     assert resolved.architecture == "qwen3"
     assert [o.name for o in resolved.tensors] == ["cls.output.weight", *plain]
-    first = resolved.tensors[0].recipe
+    first = resolved.tensors[0].tensor
     assert (first.shape[0], first.sources[0]) == (2, "model.embed_tokens.weight")
     assert "row 7 of" in first.describe()
     assert resolved.metadata["qwen3.pooling_type"].data == 4

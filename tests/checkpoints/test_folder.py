@@ -1,6 +1,11 @@
 """Which files of a folder are the model, and what is said when it is not all there."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +19,7 @@ FIRST, SECOND = "model-00001-of-00002.safetensors", "model-00002-of-00002.safete
 
 
 @pytest.fixture
-def sharded(tmp_path):
+def sharded(tmp_path: Path) -> Path:
     p.save(tmp_path / FIRST, {"z": A})
     p.save(tmp_path / SECOND, {"a": B, "b": A})
     p.index(tmp_path / "model.safetensors.index.json", {"z": FIRST, "a": SECOND, "b": SECOND})
@@ -22,7 +27,7 @@ def sharded(tmp_path):
 
 
 @pytest.mark.parametrize("given", [".", "model.safetensors.index.json", FIRST, SECOND])
-def test_a_sharded_model_opens_by_any_of_its_files(sharded, given):
+def test_a_sharded_model_opens_by_any_of_its_files(sharded: Path, given: str) -> None:
     with checkpoints.open(sharded / given) as opened:
         assert list(opened.tensors) == ["z", "a", "b"]  # file by file, by name in each
         assert [f.name for f in opened.files] == [FIRST, SECOND]
@@ -32,13 +37,13 @@ def test_a_sharded_model_opens_by_any_of_its_files(sharded, given):
 
 
 @pytest.mark.parametrize("given", [".", FIRST, SECOND])
-def test_parts_without_an_index(sharded, given):
+def test_parts_without_an_index(sharded: Path, given: str) -> None:
     (sharded / "model.safetensors.index.json").unlink()
     with checkpoints.open(sharded / given) as opened:
         assert list(opened.tensors) == ["z", "a", "b"]
 
 
-def test_a_part_without_the_others_names_them(sharded):
+def test_a_part_without_the_others_names_them(sharded: Path) -> None:
     (sharded / "model.safetensors.index.json").unlink()
     (sharded / FIRST).unlink()
     with pytest.raises(FormatError, match=rf"{SECOND}: is incomplete: '{FIRST}' is missing"):
@@ -46,13 +51,13 @@ def test_a_part_without_the_others_names_them(sharded):
 
 
 @pytest.mark.parametrize("name", ["model-00001-of-00001", "model-00000-of-00002"])
-def test_names_that_only_look_like_parts(tmp_path, name):
+def test_names_that_only_look_like_parts(tmp_path: Path, name: str) -> None:
     with checkpoints.open(p.save(tmp_path / f"{name}.safetensors", {"a": A})) as opened:
         assert list(opened.tensors) == ["a"]
 
 
 @pytest.mark.parametrize("with_index", [True, False])
-def test_a_missing_part_is_named(sharded, with_index):
+def test_a_missing_part_is_named(sharded: Path, with_index: bool) -> None:
     (sharded / SECOND).unlink()
     if not with_index:
         (sharded / "model.safetensors.index.json").unlink()
@@ -60,40 +65,40 @@ def test_a_missing_part_is_named(sharded, with_index):
         checkpoints.open(sharded)
 
 
-def test_consolidated_weights_are_left_alone(tmp_path):
+def test_consolidated_weights_are_left_alone(tmp_path: Path) -> None:
     p.save(tmp_path / "model.safetensors", {"a": A})
     p.save(tmp_path / "consolidated.safetensors", {"b": B})
     with checkpoints.open(tmp_path) as opened:
         assert list(opened.tensors) == ["a"]
 
 
-def test_the_only_file_may_have_any_name(tmp_path):
+def test_the_only_file_may_have_any_name(tmp_path: Path) -> None:
     p.save(tmp_path / "weights.safetensors", {"a": A})
     with checkpoints.open(tmp_path) as opened:
         assert list(opened.tensors) == ["a"]
 
 
-def test_several_files_of_other_names_are_ambiguous(tmp_path):
+def test_several_files_of_other_names_are_ambiguous(tmp_path: Path) -> None:
     for name in ("x", "y"):
         p.save(tmp_path / f"{name}.safetensors", {"a": A})
     with pytest.raises(InputError, match=r"none named model: x.safetensors, y.safetensors \(give the file you mean\)"):
         checkpoints.open(tmp_path)
 
 
-def test_a_tensor_in_two_files_is_told(tmp_path):
+def test_a_tensor_in_two_files_is_told(tmp_path: Path) -> None:
     p.save(tmp_path / "model.safetensors", {"a": A})
     p.save(tmp_path / "model2.safetensors", {"a": A})
     with pytest.raises(FormatError, match=r"model2.safetensors, tensor 'a': is also in 'model.safetensors'"):
         checkpoints.open(tmp_path)
 
 
-def test_a_part_whose_name_no_file_can_have(sharded):
+def test_a_part_whose_name_no_file_can_have(sharded: Path) -> None:
     p.index(sharded / "model.safetensors.index.json", {"z": FIRST, "a": FIRST, "b": "w" * 300 + ".safetensors"})
     with pytest.raises(InputError, match=r"w{300}"):
         checkpoints.open(sharded)
 
 
-def test_an_index_that_disagrees_with_its_files(sharded):
+def test_an_index_that_disagrees_with_its_files(sharded: Path) -> None:
     p.index(sharded / "model.safetensors.index.json", {"z": FIRST, "a": FIRST, "b": SECOND})
     with pytest.raises(FormatError, match=r"tensor 'a': is not in 'model-00001"):
         checkpoints.open(sharded)
@@ -103,20 +108,20 @@ def test_an_index_that_disagrees_with_its_files(sharded):
 
 
 @pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "a/../../x", "", "a\0b"])
-def test_an_index_naming_files_outside_is_refused(sharded, name):
+def test_an_index_naming_files_outside_is_refused(sharded: Path, name: str) -> None:
     p.index(sharded / "model.safetensors.index.json", {"z": name})
     with pytest.raises(FormatError, match="names a file outside its folder"):
         checkpoints.open(sharded)
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"weight_map": []}', '{"weight_map": {"a": 1}}'])
-def test_an_index_without_a_map_is_refused(sharded, content):
+def test_an_index_without_a_map_is_refused(sharded: Path, content: Any) -> None:
     (sharded / "model.safetensors.index.json").write_text(content)
     with pytest.raises(FormatError, match="has no 'weight_map'"):
         checkpoints.open(sharded)
 
 
-def test_a_hub_cache_is_a_folder_of_links(tmp_path):
+def test_a_hub_cache_is_a_folder_of_links(tmp_path: Path) -> None:
     repository = tmp_path / "models--me--model"
     snapshot = repository / "snapshots" / "0123"
     snapshot.mkdir(parents=True)
@@ -129,24 +134,26 @@ def test_a_hub_cache_is_a_folder_of_links(tmp_path):
         assert list(opened.tensors) == ["a"]
 
 
-def test_other_links_out_of_the_folder_are_refused(tmp_path):
-    p.save(tmp_path / "private" / "weights.safetensors", {"a": A})
-    folder = tmp_path / "download"
+def test_a_users_own_links_are_followed(tmp_path: Path) -> None:
+    p.save(tmp_path / "disk" / "weights.safetensors", {"a": A})
+    (tmp_path / "disk" / "config.json").write_text('{"model_type": "x"}')
+    folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "model.safetensors").symlink_to(tmp_path / "private" / "weights.safetensors")
-    with pytest.raises(FormatError, match="is a link that leads out of the folder"):
-        checkpoints.open(folder)
-    with checkpoints.open(folder / "model.safetensors") as opened:  # what the user names is followed
-        assert list(opened.tensors) == ["a"]
+    (folder / "model.safetensors").symlink_to(tmp_path / "disk" / "weights.safetensors")
+    (folder / "config.json").symlink_to(tmp_path / "disk" / "config.json")
+    for given in (folder, folder / "model.safetensors"):
+        with checkpoints.open(given) as opened:
+            assert list(opened.tensors) == ["a"]
+            assert opened.config == {"model_type": "x"}
 
 
-def test_links_that_lead_nowhere_are_told(tmp_path):
+def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").symlink_to("model.safetensors")
     with pytest.raises(InputError, match=r"model.safetensors"):
         checkpoints.open(tmp_path)
 
 
-def test_nothing_there(tmp_path):
+def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is an empty directory"):
         checkpoints.open(tmp_path)
     (tmp_path / "README.md").write_text("hello")
@@ -160,7 +167,7 @@ def test_nothing_there(tmp_path):
         checkpoints.open("a\0b")
 
 
-def test_a_folder_around_a_model_names_the_nearest(tmp_path):
+def test_a_folder_around_a_model_names_the_nearest(tmp_path: Path) -> None:
     cache = tmp_path / "models--acme--Name"
     snapshot = cache / "snapshots" / "0123"
     p.save(snapshot / "model.safetensors", {"a": A})
@@ -175,7 +182,7 @@ def test_a_folder_around_a_model_names_the_nearest(tmp_path):
         checkpoints.open(tmp_path)
 
 
-def test_a_folder_of_empty_folders_is_not_called_empty(tmp_path):
+def test_a_folder_of_empty_folders_is_not_called_empty(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     (tmp_path / "loop").symlink_to(".")
     with pytest.raises(InputError, match=r"holds no weights: no \.safetensors file is in it"):
@@ -183,7 +190,7 @@ def test_a_folder_of_empty_folders_is_not_called_empty(tmp_path):
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(path.name, path)])
-def test_a_config_that_is_no_file_is_told(tmp_path, make):
+def test_a_config_that_is_no_file_is_told(tmp_path: Path, make: Callable[[Path], object]) -> None:
     p.save(tmp_path / "model.safetensors", {"a": A})
     make(tmp_path / "config.json")
     with pytest.raises(InputError, match=r"config\.json") as caught:
@@ -191,7 +198,7 @@ def test_a_config_that_is_no_file_is_told(tmp_path, make):
     assert "no config.json" not in str(caught.value)
 
 
-def test_named_pipes_are_not_waited_for(tmp_path):
+def test_named_pipes_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.safetensors")
     with pytest.raises(InputError, match="is not a regular file"):
         checkpoints.open(tmp_path)
@@ -199,7 +206,7 @@ def test_named_pipes_are_not_waited_for(tmp_path):
         checkpoints.open(tmp_path / "model.safetensors")
 
 
-def test_a_folder_of_gguf_points_to_the_file(tmp_path):
+def test_a_folder_of_gguf_points_to_the_file(tmp_path: Path) -> None:
     (tmp_path / "m-Q4_K_M.gguf").write_bytes(b"GGUF")
     with pytest.raises(InputError, match=r"holds 1 GGUF file and no safetensors \(give the file: .*m-Q4_K_M.gguf\)"):
         checkpoints.open(tmp_path)
@@ -212,20 +219,20 @@ def test_a_folder_of_gguf_points_to_the_file(tmp_path):
         ("mine", ["model.q_proj.lora_A.weight", "model.q_proj.lora_B.weight"]),
     ],
 )
-def test_adapters_are_refused(tmp_path, name, tensors):
+def test_adapters_are_refused(tmp_path: Path, name: str, tensors: Any) -> None:
     path = p.save(tmp_path / f"{name}.safetensors", dict.fromkeys(tensors, A))
     for given in (tmp_path, path):
         with pytest.raises(UnsupportedError, match="holds a LoRA adapter"):
             checkpoints.open(given)
 
 
-def test_a_model_may_hold_adapters(tmp_path):
+def test_a_model_may_hold_adapters(tmp_path: Path) -> None:
     p.save(tmp_path / "model.safetensors", {"q.base_layer.weight": A, "q.lora_A.speech.weight": A})
     checkpoints.open(tmp_path).close()
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "last.ckpt"])
-def test_pickles_are_never_opened(tmp_path, name):
+def test_pickles_are_never_opened(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"PK\x03\x04" + bytes(100))
     for given in (tmp_path, path):
@@ -234,7 +241,7 @@ def test_pickles_are_never_opened(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["model.h5", "flax_model.msgpack", "model.onnx"])
-def test_other_frameworks_are_named(tmp_path, name):
+def test_other_frameworks_are_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(bytes(100))
     for given in (tmp_path, tmp_path / name):
         with pytest.raises(UnsupportedError, match="which qconv does not read"):
@@ -253,7 +260,7 @@ def test_other_frameworks_are_named(tmp_path, name):
         (b"", "is empty"),
     ],
 )
-def test_files_that_are_something_else(tmp_path, name, content, complaint):
+def test_files_that_are_something_else(tmp_path: Path, name: str, content: Any, complaint: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(InputError, match=complaint) as caught:

@@ -1,4 +1,8 @@
+from __future__ import annotations
+
 import struct
+from pathlib import Path
+from typing import Any
 
 import gguf as reference
 import numpy as np
@@ -13,7 +17,7 @@ from tests.gguf import packing
 W = p.numbers(6, 64)
 
 
-def _write(path, split_max_tensors=0):
+def _write(path: Path, split_max_tensors: int = 0) -> Any:
     writer = reference.GGUFWriter(path, "llama", split_max_tensors=split_max_tensors)
     writer.add_block_count(2)
     writer.add_tensor("f32", W)
@@ -30,7 +34,7 @@ def _write(path, split_max_tensors=0):
 
 
 @pytest.mark.parametrize("shards", [False, True])
-def test_rows_as_stored(tmp_path, shards):
+def test_rows_as_stored(tmp_path: Path, shards: int) -> None:
     bits, q8 = _write(tmp_path / "m.gguf", split_max_tensors=3 if shards else 0)
     path = tmp_path / ("m-00002-of-00002.gguf" if shards else "m.gguf")
     with checkpoints.open(path) as opened:
@@ -50,14 +54,14 @@ def test_rows_as_stored(tmp_path, shards):
         np.testing.assert_array_equal(opened.read("q8", 2, 4), q8[2:4])
 
 
-def test_any_name_will_do(tmp_path):
+def test_any_name_will_do(tmp_path: Path) -> None:
     _write(tmp_path / "m.gguf")
     (tmp_path / "m.gguf").rename(tmp_path / "blob")
     with checkpoints.open(tmp_path / "blob") as opened:
         assert opened.kind == "gguf"
 
 
-def test_a_big_endian_file_is_turned_around(tmp_path):
+def test_a_big_endian_file_is_turned_around(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     values = np.arange(8, dtype=np.float32)
     record = packing.tensor("a", [4, 2], packing.F32, 0, ">")
@@ -68,14 +72,14 @@ def test_a_big_endian_file_is_turned_around(tmp_path):
         np.testing.assert_array_equal(rows.ravel(), values)
 
 
-def test_blocks_of_a_big_endian_file_are_refused(tmp_path):
+def test_blocks_of_a_big_endian_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(packing.file([], [packing.tensor("a", [32], packing.Q8_0, 0, ">")], bytes(64), order=">"))
     with pytest.raises(UnsupportedError, match=r"tensor 'a': is Q8_0 in a big-endian file"):
         checkpoints.open(path)
 
 
-def test_a_partial_download_says_so(tmp_path):
+def test_a_partial_download_says_so(tmp_path: Path) -> None:
     _write(tmp_path / "m.gguf")
     data = (tmp_path / "m.gguf").read_bytes()
     (tmp_path / "m.gguf").write_bytes(data[: len(data) // 2])
@@ -83,8 +87,8 @@ def test_a_partial_download_says_so(tmp_path):
         checkpoints.open(tmp_path / "m.gguf")
 
 
-def test_a_key_that_is_no_number_of_shards(tmp_path):
+def test_a_key_that_is_no_number_of_shards(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(packing.file([packing.key("split.count", packing.F32_VALUE, struct.pack("<f", 3))]))
     with checkpoints.open(path) as opened:
-        assert opened.files == (path,)
+        assert [file.location for file in opened.files] == [str(path)]

@@ -1,9 +1,14 @@
 """Packed integers against arithmetic written out here."""
 
+from __future__ import annotations
+
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from qconv import checkpoints
 from qconv.errors import FormatError, UnsupportedError
@@ -11,7 +16,7 @@ from qconv.types import TensorInfo
 from tests.checkpoints import packing as p
 
 
-def pack(numbers, bits):
+def pack(numbers: NDArray[Any], bits: int) -> NDArray[np.int32]:
     """Rows of small numbers to rows of words, first number lowest."""
     per_word = 32 // bits
     words = np.zeros((len(numbers), -(-numbers.shape[1] // per_word)), np.uint32)
@@ -20,7 +25,16 @@ def pack(numbers, bits):
     return words.view(np.int32)
 
 
-def folder(tmp_path, bits, group, *, asymmetric=False, rows=11, columns=64, **changes):
+def folder(
+    tmp_path: Path,
+    bits: int,
+    group: int,
+    *,
+    asymmetric: bool = False,
+    rows: int = 11,
+    columns: int = 64,
+    **changes: Any,
+) -> NDArray[np.float32]:
     rng = np.random.default_rng(bits)
     numbers = rng.integers(0, 1 << bits, (rows, columns))
     scale = (p.numbers(rows, columns // group).view(np.uint32) >> 16).astype(np.uint16)
@@ -50,7 +64,7 @@ def folder(tmp_path, bits, group, *, asymmetric=False, rows=11, columns=64, **ch
 
 @pytest.mark.parametrize("asymmetric", [False, True])
 @pytest.mark.parametrize(("bits", "group"), [(4, 32), (8, 16), (3, 8), (2, 64)])
-def test_packed_weights(tmp_path, bits, group, asymmetric):
+def test_packed_weights(tmp_path: Path, bits: int, group: int, asymmetric: bool) -> None:
     expected = folder(tmp_path, bits, group, asymmetric=asymmetric)
     with checkpoints.open(tmp_path) as opened:
         assert list(opened.tensors) == ["z.norm", "a.weight"]
@@ -74,7 +88,7 @@ def test_packed_weights(tmp_path, bits, group, asymmetric):
         ({"group_size": -1}, "unusable block size"),
     ],
 )
-def test_parts_that_do_not_fit(tmp_path, changes, complaint):
+def test_parts_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
     folder(tmp_path, 4, 32, **changes)
     with pytest.raises(FormatError, match=complaint):
         checkpoints.open(tmp_path)
@@ -84,7 +98,7 @@ OTHER = [{"num_bits": 16}, {"num_bits": None}, {"strategy": "channel"}, {"actord
 
 
 @pytest.mark.parametrize("changes", OTHER)
-def test_other_packings_are_refused(tmp_path, changes):
+def test_other_packings_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     folder(tmp_path, 4, 32, **changes)
     with pytest.raises(UnsupportedError, match="has packed weights of"):
         checkpoints.open(tmp_path)

@@ -1,8 +1,12 @@
 """Round trips and mutations of safetensors files that hypothesis makes up."""
 
+from __future__ import annotations
+
 import contextlib
 import random
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
@@ -27,7 +31,7 @@ tensors = st.dictionaries(
 
 @ONE_FOLDER
 @given(tensors=tensors, data=st.data())
-def test_what_the_library_saves_is_read_back(tmp_path, tensors, data):
+def test_what_the_library_saves_is_read_back(tmp_path: Path, tensors: Any, data: Any) -> None:
     (tmp_path / "model.safetensors").write_bytes(save(tensors))
     with checkpoints.open(tmp_path / "model.safetensors") as opened:
         assert list(opened.tensors) == sorted(tensors)
@@ -48,7 +52,7 @@ edit = st.tuples(
 )
 
 
-def mutated(edits):
+def mutated(edits: list[tuple[str, int, bytes]]) -> bytes:
     data = bytearray(VALID)
     for what, at, new in edits:
         if what == "set":
@@ -69,7 +73,7 @@ def mutated(edits):
 
 @settings(ONE_FOLDER, max_examples=400)
 @given(edits=st.lists(edit, min_size=1, max_size=5))
-def test_mutated_files_are_read_or_refused(tmp_path, edits):
+def test_mutated_files_are_read_or_refused(tmp_path: Path, edits: list[tuple[str, int, bytes]]) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(mutated(edits))
     with contextlib.suppress(QconvError), checkpoints.open(path) as opened:

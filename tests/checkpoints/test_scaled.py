@@ -1,15 +1,23 @@
 """8-bit floats and their scales against arithmetic written out here."""
 
+from __future__ import annotations
+
 import json
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from qconv import checkpoints
 from qconv.errors import FormatError, UnsupportedError
 from qconv.types import TensorInfo
 from tests.checkpoints import packing as p
+
+Arrays = dict[str, NDArray[Any]]
 
 
 def e4m3(code: int) -> float:
@@ -33,8 +41,13 @@ def e8m0(code: int) -> float:
     return math.nan if code == 255 else 2.0 ** (code - 127)
 
 
-def folder(tmp_path, arrays, quantization, dtypes=None):
-    config = {"architectures": ["LlamaForCausalLM"]}
+def folder(
+    tmp_path: Path,
+    arrays: Arrays,
+    quantization: dict[str, Any] | None,
+    dtypes: dict[str, str] | None = None,
+) -> Path:
+    config: dict[str, Any] = {"architectures": ["LlamaForCausalLM"]}
     if quantization is not None:
         config["quantization_config"] = quantization
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -43,23 +56,23 @@ def folder(tmp_path, arrays, quantization, dtypes=None):
     return tmp_path
 
 
-def codes(*shape, seed=0):
+def codes(*shape: int, seed: int = 0) -> NDArray[np.uint8]:
     """All codes but NaN's."""
     drawn = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     return np.where((drawn & 127) == 127, 0, drawn).astype(np.uint8)
 
 
-def decoded(array):
+def decoded(array: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.array([e4m3(int(c)) for c in array.ravel()], np.float32).reshape(array.shape)
 
 
 @pytest.mark.parametrize(("dtype", "decode"), [("F8_E4M3", e4m3), ("F8_E5M2", e5m2), ("F8_E8M0", e8m0)])
-def test_every_code(tmp_path, dtype, decode):
+def test_every_code(tmp_path: Path, dtype: str, decode: Callable[[int], float]) -> None:
     every = np.arange(256, dtype=np.uint8).reshape(2, 128)
     folder(tmp_path, {"w": every}, None, {"w": dtype})
     with checkpoints.open(tmp_path) as opened:
         assert opened.tensors["w"] == TensorInfo("w", "F32", (2, 128))
-        assert opened.stored["w"] == TensorInfo("w", dtype, (2, 128))
+        assert opened.stored["w"].location.info == TensorInfo("w", dtype, (2, 128))
         rows = opened.read("w", 0, 2)
     expected = np.array([decode(code) for code in range(256)], np.float32).reshape(2, 128)
     assert rows.view(np.uint32).tolist() == np.where(np.isnan(expected), rows, expected).view(np.uint32).tolist()
@@ -67,10 +80,15 @@ def test_every_code(tmp_path, dtype, decode):
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 8), (5, 8), (4, 10), (7, 3), (1, 1)])
-def test_block_scales(tmp_path, rows, columns):
+def test_block_scales(tmp_path: Path, rows: int, columns: int) -> None:
     """``weight_block_size`` [2, 4], also where the tensor is no multiple of it."""
     weight, scale = codes(rows, columns), p.numbers(-(-rows // 2), -(-columns // 4))
-    arrays = {"a.weight": weight, "a.weight_scale_inv": scale, "a.activation_scale": p.numbers(1), "norm": p.numbers(4)}
+    arrays: Arrays = {
+        "a.weight": weight,
+        "a.weight_scale_inv": scale,
+        "a.activation_scale": p.numbers(1),
+        "norm": p.numbers(4),
+    }
     folder(tmp_path, arrays, {"quant_method": "fp8", "weight_block_size": [2, 4]})
     expected = decoded(weight)
     for r in range(rows):
@@ -89,7 +107,7 @@ def test_block_scales(tmp_path, rows, columns):
         np.testing.assert_array_equal(opened.read("norm", 0, 1)[0], arrays["norm"])
 
 
-def test_block_scales_of_stacked_experts(tmp_path):
+def test_block_scales_of_stacked_experts(tmp_path: Path) -> None:
     weight, scale = codes(3, 5, 8), p.numbers(3, 3, 2)
     folder(tmp_path, {"e": weight, "e_scale_inv": scale}, {"quant_method": "fp8", "weight_block_size": [2, 4]})
     expected = decoded(weight)
@@ -101,7 +119,7 @@ def test_block_scales_of_stacked_experts(tmp_path):
 
 @pytest.mark.parametrize("shape", [(), (1,), (6, 1), (6,), (1, 1)])
 @pytest.mark.parametrize("block", [None, [128, 128]])
-def test_scales_of_tensors_and_channels(tmp_path, shape, block):
+def test_scales_of_tensors_and_channels(tmp_path: Path, shape: tuple[int, ...], block: Any) -> None:
     weight, scale = codes(6, 9), np.asarray(p.numbers(*shape) if shape else np.float32(0.3))
     if block and len(shape) == 2:
         scale = scale[:1]
@@ -112,17 +130,17 @@ def test_scales_of_tensors_and_channels(tmp_path, shape, block):
         np.testing.assert_array_equal(opened.read("a.weight", 2, 6), (decoded(weight) * factors)[2:])
 
 
-def test_what_overflows_is_infinite(tmp_path):
+def test_what_overflows_is_infinite(tmp_path: Path) -> None:
     weight, scale = np.full((1, 2), 0x7E, np.uint8), np.array([3e38], np.float32)  # 448
     folder(tmp_path, {"a.weight": weight, "a.weight_scale_inv": scale}, {"quant_method": "fp8"})
     with checkpoints.open(tmp_path) as opened:
         assert np.isposinf(opened.read("a.weight", 0, 1)).all()
 
 
-def test_bfloat16_scales_and_mistrals_names(tmp_path):
+def test_bfloat16_scales_and_mistrals_names(tmp_path: Path) -> None:
     weight = codes(4, 8)
     scale = (p.numbers(1).view(np.uint32) >> 16).astype(np.uint16)
-    arrays = {"a.weight": weight, "a.qscale_weight": scale, "a.qscale_act": p.numbers(1)}
+    arrays: Arrays = {"a.weight": weight, "a.qscale_weight": scale, "a.qscale_act": p.numbers(1)}
     folder(tmp_path, arrays, {"quant_method": "fp8"}, {"a.qscale_weight": "BF16"})
     factor = (scale.astype(np.uint32) << 16).view(np.float32)
     with checkpoints.open(tmp_path) as opened:
@@ -131,28 +149,28 @@ def test_bfloat16_scales_and_mistrals_names(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "strategy"), [("float-quantized", "channel"), ("int-quantized", "channel")])
-def test_compressed_tensors(tmp_path, kind, strategy):
-    weight = codes(4, 8) if kind == "float-quantized" else codes(4, 8).view(np.int8)
-    scale = p.numbers(4, 1)
+def test_compressed_tensors(tmp_path: Path, kind: str, strategy: str) -> None:
+    bits, scale = codes(4, 8), p.numbers(4, 1)
+    weight: NDArray[Any] = bits if kind == "float-quantized" else bits.view(np.int8)
     groups = {"group_0": {"weights": {"strategy": strategy, "num_bits": 8, "symmetric": True, "group_size": None}}}
     config = {"quant_method": "compressed-tensors", "format": kind, "config_groups": groups}
     folder(tmp_path, {"a.weight": weight, "a.weight_scale": scale, "a.input_scale": p.numbers(1)}, config)
-    plain = decoded(weight) if kind == "float-quantized" else weight.astype(np.float32)
+    plain = decoded(bits) if kind == "float-quantized" else weight.astype(np.float32)
     with checkpoints.open(tmp_path) as opened:
         assert list(opened.tensors) == ["a.weight"]
         np.testing.assert_array_equal(opened.read("a.weight", 0, 4), plain * scale)
 
 
-def test_modelopt_fp8(tmp_path):
-    arrays = {"a.weight": codes(4, 8), "a.weight_scale": p.numbers(1), "a.k_scale": p.numbers(1)}
+def test_modelopt_fp8(tmp_path: Path) -> None:
+    arrays: Arrays = {"a.weight": codes(4, 8), "a.weight_scale": p.numbers(1), "a.k_scale": p.numbers(1)}
     folder(tmp_path, arrays, {"quant_method": "modelopt", "quant_algo": "FP8"})
     with checkpoints.open(tmp_path) as opened:
         expected = decoded(arrays["a.weight"]) * arrays["a.weight_scale"]
         np.testing.assert_array_equal(opened.read("a.weight", 0, 4), expected)
 
 
-def test_mxfp4_stays_as_it_is(tmp_path):
-    arrays = {"e_blocks": codes(2, 3, 16), "e_scales": codes(2, 3)}
+def test_mxfp4_stays_as_it_is(tmp_path: Path) -> None:
+    arrays: Arrays = {"e_blocks": codes(2, 3, 16), "e_scales": codes(2, 3)}
     folder(tmp_path, arrays, {"quant_method": "mxfp4"}, dict.fromkeys(arrays, "U8"))
     with checkpoints.open(tmp_path) as opened:
         assert {t.dtype for t in opened.tensors.values()} == {"U8"}
@@ -169,7 +187,7 @@ def test_mxfp4_stays_as_it_is(tmp_path):
         ({"quant_method": "compressed-tensors", "format": "float-quantized"}, "needs one group of weights"),
     ],
 )
-def test_other_quantizations_are_refused_by_name(tmp_path, config, complaint):
+def test_other_quantizations_are_refused_by_name(tmp_path: Path, config: dict[str, Any], complaint: str) -> None:
     folder(tmp_path, {"a.weight": codes(4, 8)}, config)
     with pytest.raises(UnsupportedError, match=complaint) as caught:
         checkpoints.open(tmp_path)
@@ -177,13 +195,13 @@ def test_other_quantizations_are_refused_by_name(tmp_path, config, complaint):
     assert caught.value.file == str(tmp_path)
 
 
-def test_a_quantization_without_a_method_is_none(tmp_path):
+def test_a_quantization_without_a_method_is_none(tmp_path: Path) -> None:
     folder(tmp_path, {"a.weight": codes(4, 8)}, {"quant_method": None, "bits": 8})
     with checkpoints.open(tmp_path) as opened:
         assert list(opened.tensors) == ["a.weight"]
 
 
-def test_a_text_models_quantization_counts(tmp_path):
+def test_a_text_models_quantization_counts(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"text_config": {"quantization_config": {"quant_method": "awq"}}}')
     p.save(tmp_path / "model.safetensors", {"w": p.numbers(2, 2)})
     with pytest.raises(UnsupportedError, match="'awq'"):
@@ -191,8 +209,8 @@ def test_a_text_models_quantization_counts(tmp_path):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (2, 3, 2), (2, 1)])
-def test_scales_that_do_not_fit(tmp_path, shape):
-    arrays = {"a.weight": codes(4, 8), "a.weight_scale_inv": p.numbers(*shape)}
+def test_scales_that_do_not_fit(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    arrays: Arrays = {"a.weight": codes(4, 8), "a.weight_scale_inv": p.numbers(*shape)}
     folder(tmp_path, arrays, {"quant_method": "fp8", "weight_block_size": [2, 4]})
     if shape == (3, 2):  # more than enough: the rest is padding
         checkpoints.open(tmp_path).close()
@@ -202,21 +220,21 @@ def test_scales_that_do_not_fit(tmp_path, shape):
 
 
 @pytest.mark.parametrize("block", [0, [], [0, 4], ["2", 4], {"a": 1}, [10**30, 4]])
-def test_unusable_block_sizes(tmp_path, block):
-    arrays = {"a.weight": codes(4, 8), "a.weight_scale_inv": p.numbers(2, 2)}
+def test_unusable_block_sizes(tmp_path: Path, block: Any) -> None:
+    arrays: Arrays = {"a.weight": codes(4, 8), "a.weight_scale_inv": p.numbers(2, 2)}
     folder(tmp_path, arrays, {"quant_method": "fp8", "weight_block_size": block})
     with pytest.raises(FormatError, match="unusable block size"):
         checkpoints.open(tmp_path)
 
 
-def test_a_scale_without_weights(tmp_path):
+def test_a_scale_without_weights(tmp_path: Path) -> None:
     folder(tmp_path, {"a.weight_scale_inv": p.numbers(2, 2)}, {"quant_method": "fp8"})
     with pytest.raises(FormatError, match=r"is a scale, but there is no 'a.weight'"):
         checkpoints.open(tmp_path)
 
 
-def test_scaled_text_is_refused(tmp_path):
-    arrays = {"a.weight": np.zeros((2, 2), np.int64), "a.weight_scale_inv": p.numbers(1)}
+def test_scaled_text_is_refused(tmp_path: Path) -> None:
+    arrays: Arrays = {"a.weight": np.zeros((2, 2), np.int64), "a.weight_scale_inv": p.numbers(1)}
     folder(tmp_path, arrays, {"quant_method": "fp8"})
     with pytest.raises(UnsupportedError, match="I64"):
         checkpoints.open(tmp_path)
@@ -234,8 +252,8 @@ GROUP = {"group_0": {"weights": {"strategy": "channel", "num_bits": 8, "symmetri
     ],
 )
 @pytest.mark.parametrize("scaled", [["a"], []])
-def test_weights_without_their_scale_are_refused(tmp_path, config, end, scaled):
-    arrays = {"a.weight": codes(2, 4), "b.weight": codes(2, 4), "norm": p.numbers(4)}
+def test_weights_without_their_scale_are_refused(tmp_path: Path, config: dict[str, Any], end: str, scaled: Any) -> None:
+    arrays: Arrays = {"a.weight": codes(2, 4), "b.weight": codes(2, 4), "norm": p.numbers(4)}
     shape = (1, 1) if end.endswith("_inv") else (2, 1)
     folder(tmp_path, arrays | {name + end: p.numbers(*shape) for name in scaled}, config)
     bare = "b" if scaled else "a"
@@ -244,7 +262,7 @@ def test_weights_without_their_scale_are_refused(tmp_path, config, end, scaled):
 
 
 @pytest.mark.parametrize("config", [None, {"activation_scheme": "dynamic"}])
-def test_scales_that_config_json_does_not_explain(tmp_path, config):
+def test_scales_that_config_json_does_not_explain(tmp_path: Path, config: dict[str, Any]) -> None:
     folder(tmp_path, {"a.weight": codes(2, 4), "a.weight_scale_inv": p.numbers(1, 1)}, config)
     with pytest.raises(FormatError, match=r"config\.json: has no quantization_config.*'a\.weight_scale_inv'"):
         checkpoints.open(tmp_path)

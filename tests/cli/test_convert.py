@@ -135,7 +135,7 @@ def test_names_of_files_are_printed_escaped(qconv: Run, tmp_path: Path) -> None:
 def test_options_that_are_values_of_others_change_nothing(qconv: Run, tmp_path: Path) -> None:
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"\0" * 7)
-    refused = qconv("convert", broken, "--type", "bf16", "--pre", "--json", "--arch", "--debug")
+    refused = qconv("convert", broken, "--type", "bf16", "--arch", "--json", "--include-weights", "--debug")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.count("\n") == 1
 
@@ -267,7 +267,8 @@ def test_a_reader_that_leaves_is_no_error(checkpoint: Path, reader: str) -> None
 
 
 def test_a_dry_run_imports_nothing_it_has_no_use_for(checkpoint: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "qconv", "convert", checkpoint, "-t", "q4_k_m", "--dry-run"]
+    options = ["convert", str(checkpoint), "-t", "q4_k_m", "--dry-run"]
+    command = [sys.executable, "-X", "importtime", "-m", "qconv", *options]
     run = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
     for module in ("numba", "llvmlite", "pydantic", "rich"):
         assert f" {module}\n" not in run.stderr, module

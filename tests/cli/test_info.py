@@ -118,7 +118,7 @@ def test_json_has_null_for_what_is_no_number(qconv: Run, tmp_path: Path) -> None
 
 
 def test_nothing_heavy_is_imported(file: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "qconv", "info", file]
+    command = [sys.executable, "-X", "importtime", "-m", "qconv", "info", str(file)]
     run = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
     for module in ("numba", "tokenizers", "sentencepiece", "google.protobuf", "yaml", "tqdm", "pydantic", "rich"):
         assert f" {module}\n" not in run.stderr, module

@@ -18,12 +18,12 @@ from tests.cli.commands import Run, environment, make_checkpoint
 WAITING = """
 import itertools, os, sys, time
 from pathlib import Path
-from qconv.checkpoints import Checkpoint
-from qconv.convert.pool import Stop
+from qconv.tensors import StoredTensor
+from qconv.pipeline import Cancellation
 
 half_way = Path(sys.argv.pop(1))
 reads, numbers, told = 0, itertools.count(1), []
-read, because, leave = Checkpoint.read, Stop.because, os._exit
+read, because, leave = StoredTensor.read, Cancellation.because, os._exit
 
 def waiting(self, *arguments, **options):
     global reads
@@ -43,7 +43,7 @@ def leaving(code):
         print(reads - told[0][0], time.process_time() - told[0][1], file=sys.stderr, flush=True)
     leave(code)
 
-Checkpoint.read, Stop.because, os._exit = waiting, tell, leaving
+StoredTensor.read, Cancellation.because, os._exit = waiting, tell, leaving
 from qconv.cli import main
 main()
 """
@@ -90,7 +90,7 @@ def test_ctrl_c_keeps_the_part_and_says_how_to_go_on(source: Path, whole: bytes,
     assert "Traceback" not in err
     *_, last, after = err.splitlines()
     assert last.startswith("qconv: stopped")
-    assert "the same command goes on" in last
+    assert "the same command resumes it" in last
     reads, seconds = after.split()
     assert int(reads) <= 2  # one for each worker
     assert float(seconds) < 1

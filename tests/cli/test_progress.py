@@ -42,7 +42,7 @@ def test_the_way_it_is_shown(
 
 def test_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     now = 100.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     lines = Lines("x.gguf")
     lines.begin(100 << 20, 4, 0)
     lines.advance("blk.0", 10 << 20)
@@ -65,7 +65,7 @@ def test_what_was_done_before_does_not_count_for_the_rate(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     objects = Objects("x.gguf")
     objects.begin(1000, 2, 500)
     now = 2.0

@@ -56,7 +56,8 @@ def test_characters_the_terminal_has_not(qconv: Run, checkpoint: Path) -> None:
 def test_a_path_that_is_not_utf_8_comes_out_as_it_is(checkpoint: Path, tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/caf\xe9"
     os.mkdir(folder)
-    command = [sys.executable, "-m", "qconv", "convert", os.fsencode(checkpoint), "--type", "f16", "-q", "-o", folder]
-    run = subprocess.run(command, capture_output=True, env=environment(PYTHONUTF8="1"))
+    command: list[str | Path] = [sys.executable, "-m", "qconv", "convert", checkpoint, "--type", "f16", "-q", "-o"]
+    arguments = [*map(os.fsencode, command), folder]
+    run = subprocess.run(arguments, capture_output=True, env=environment(PYTHONUTF8="1"))
     assert run.returncode == 0, run.stderr
     assert run.stdout == folder + b"/Noise-3.4M-Instruct-F16.gguf\n"

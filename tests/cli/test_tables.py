@@ -53,9 +53,9 @@ def test_names_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "output\\x1b[2J" in shown(monkeypatch, io.StringIO())
 
 
-def test_the_column_of_least_worth_gives_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_columns_that_may_be_cut_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", stream := Terminal())
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("NO_COLOR", "1")
-    table([Column("tensor", cut=1), Column("why", cut=2)], [("blk.0.attn_output_norm.weight", "reason " * 9)])
+    table([Column("tensor"), Column("why", cut=True)], [("blk.0.attn_output_norm.weight", "reason " * 9)])
     assert stream.getvalue().splitlines()[1] == "blk.0.attn_output_norm.weight  reason r…"

@@ -1,23 +1,37 @@
 """``qconv compare`` over files that the gguf package wrote."""
 
+from __future__ import annotations
+
 import json
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from qconv.compare import compare, open_side
+from qconv.compare import Comparison, compare, open_side
+from qconv.tensors import StoredTensor
 
 WEIGHTS = np.random.default_rng(3).standard_normal((8, 64)).astype(np.float32)
 
 
-def file(path, *, weights=WEIGHTS, keys=(), other=(), quantized=False):
+def file(
+    path: Path,
+    *,
+    weights: NDArray[np.float32] = WEIGHTS,
+    keys: Sequence[tuple[str, str]] = (),
+    other: Sequence[tuple[str, NDArray[np.float32]]] = (),
+    quantized: bool = False,
+) -> Path:
     """A GGUF file of a few tensors."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_uint32("llama.block_count", 2)
@@ -38,17 +52,17 @@ def file(path, *, weights=WEIGHTS, keys=(), other=(), quantized=False):
     return path
 
 
-def compared(a, b):
+def compared(a: Path, b: Path) -> Comparison:
     with closing(open_side(a)) as one, closing(open_side(b)) as two:
         return compare(one, two, threads=2)
 
 
-def run(*arguments):
+def run(*arguments: Any) -> Any:
     command = [sys.executable, "-m", "qconv", "compare", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_same_file_twice(tmp_path):
+def test_the_same_file_twice(tmp_path: Path) -> None:
     path = file(tmp_path / "a.gguf")
     found = compared(path, path)
     assert found.same
@@ -58,7 +72,7 @@ def test_the_same_file_twice(tmp_path):
     assert done.stdout.startswith("the same")
 
 
-def test_what_differs_is_named(tmp_path):
+def test_what_differs_is_named(tmp_path: Path) -> None:
     a = file(tmp_path / "a.gguf", keys=[("x.only", "1"), ("x.both", "1")], other=[("output.weight", WEIGHTS)])
     b = file(tmp_path / "b.gguf", keys=[("x.both", "2"), ("x.new", "3")], other=[("output.weight", WEIGHTS[:4])])
     found = compared(a, b)
@@ -73,7 +87,7 @@ def test_what_differs_is_named(tmp_path):
     assert "8 x 64" in done.stdout
 
 
-def test_leading_dimensions_of_1_are_no_difference(tmp_path):
+def test_leading_dimensions_of_1_are_no_difference(tmp_path: Path) -> None:
     """As in a file of the converter and the one llama-quantize makes of it."""
     a = file(tmp_path / "a.gguf", other=[("v.rows", WEIGHTS[None]), ("v.row", WEIGHTS[:1]), ("v.one", WEIGHTS[:1, :1])])
     b = file(tmp_path / "b.gguf", other=[("v.rows", WEIGHTS), ("v.row", WEIGHTS[0]), ("v.one", WEIGHTS[0, :1])])
@@ -89,7 +103,7 @@ def test_leading_dimensions_of_1_are_no_difference(tmp_path):
     assert json.loads(run(a, b, "--json").stdout)["led_by_ones"]["v.row"] == [[1, 64], [64]]
 
 
-def test_weights_of_a_row_led_by_a_1_are_compared(tmp_path):
+def test_weights_of_a_row_led_by_a_1_are_compared(tmp_path: Path) -> None:
     a = file(tmp_path / "a.gguf", other=[("v.row", WEIGHTS[:1])])
     b = file(tmp_path / "b.gguf", other=[("v.row", WEIGHTS[1])])
     worst = compared(a, b).tensors[0]
@@ -97,7 +111,7 @@ def test_weights_of_a_row_led_by_a_1_are_compared(tmp_path):
     assert worst.error.worst == np.abs(WEIGHTS[0] - WEIGHTS[1]).max()
 
 
-def test_dimensions_of_1_elsewhere_are_a_difference(tmp_path):
+def test_dimensions_of_1_elsewhere_are_a_difference(tmp_path: Path) -> None:
     a = file(tmp_path / "a.gguf", other=[("v", WEIGHTS.reshape(8, 1, 64)), ("w", WEIGHTS.reshape(8, 64, 1))])
     b = file(tmp_path / "b.gguf", other=[("v", WEIGHTS), ("w", WEIGHTS)])
     found = compared(a, b)
@@ -105,7 +119,7 @@ def test_dimensions_of_1_elsewhere_are_a_difference(tmp_path):
     assert not found.same
 
 
-def test_a_changed_weight(tmp_path):
+def test_a_changed_weight(tmp_path: Path) -> None:
     changed = WEIGHTS.copy()
     changed[3, 7] += 2
     found = compared(file(tmp_path / "a.gguf"), file(tmp_path / "b.gguf", weights=changed))
@@ -117,7 +131,7 @@ def test_a_changed_weight(tmp_path):
 
 
 @pytest.mark.parametrize(("one", "other"), [(0.5, np.inf), (np.inf, 0.5), (np.inf, -np.inf), (3e38, -3e38)])
-def test_weights_that_float32_cannot_subtract(tmp_path, one, other):
+def test_weights_that_float32_cannot_subtract(tmp_path: Path, one: float, other: float) -> None:
     a, b = (
         file(tmp_path / f"{n}.gguf", other=[("v", np.array([1.0, x], np.float32))]) for n, x in enumerate((one, other))
     )
@@ -130,9 +144,10 @@ def test_weights_that_float32_cannot_subtract(tmp_path, one, other):
     assert first["sqnr_db"] is None
 
 
-def test_quantized_against_original(tmp_path):
+def test_quantized_against_original(tmp_path: Path) -> None:
     a, b = file(tmp_path / "a.gguf"), file(tmp_path / "b.gguf", quantized=True)
-    decoded = gguf.quants.dequantize(gguf.quants.quantize(WEIGHTS, gguf.GGMLQuantizationType.Q8_0), 8)
+    kind = gguf.GGMLQuantizationType.Q8_0
+    decoded = gguf.quants.dequantize(gguf.quants.quantize(WEIGHTS, kind), kind)
     done = run(a, b, "--json")
     assert done.returncode == 1
     said = json.loads(done.stdout)
@@ -142,25 +157,26 @@ def test_quantized_against_original(tmp_path):
     assert said["by_type"]["Q8_0"]["tensors"] == 1
 
 
-def test_a_checkpoint_has_its_own_type(tmp_path):
+def test_a_checkpoint_has_its_own_type(tmp_path: Path) -> None:
     save_file({"w.weight": WEIGHTS.astype(np.float16)}, tmp_path / "half.safetensors")
     done = run(tmp_path / "half.safetensors", tmp_path / "half.safetensors", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["tensors"][0]["types"] == ["F16", "F16"]
 
 
-def test_ctrl_c_does_not_wait_for_a_read_that_hangs(tmp_path, monkeypatch):
-    awake, ended = threading.Event(), threading.Event()
+def test_ctrl_c_does_not_wait_for_a_read_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    awake, ended, main = threading.Event(), threading.Event(), threading.main_thread().ident
+    assert main is not None
 
-    def hang(*_):
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    def hang(*_: Any) -> None:
+        signal.pthread_kill(main, signal.SIGINT)
         awake.wait(60)
         ended.set()
         raise OSError
 
     path = file(tmp_path / "a.gguf")
     with closing(open_side(path)) as one, closing(open_side(path)) as two:
-        monkeypatch.setattr(type(two), "read", hang)
+        monkeypatch.setattr(StoredTensor, "read", hang)
         try:
             with pytest.raises(KeyboardInterrupt):
                 compare(one, two)
@@ -169,7 +185,7 @@ def test_ctrl_c_does_not_wait_for_a_read_that_hangs(tmp_path, monkeypatch):
             awake.set()
 
 
-def test_a_file_that_is_not_there(tmp_path):
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     done = run(file(tmp_path / "a.gguf"), tmp_path / "none.gguf", "--json")
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] == "input"

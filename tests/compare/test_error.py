@@ -1,6 +1,9 @@
 """Measures of error, against arithmetic done by hand."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +11,11 @@ import pytest
 from qconv.compare import Error
 
 
-def rows(*values):
+def rows(*values: Any) -> Any:
     return np.array([values], np.float32)
 
 
-def test_measures_by_hand():
+def test_measures_by_hand() -> None:
     error = Error()
     error.add(rows(3.0, 4.0), rows(3.0, 3.0))
     assert error.rmse == pytest.approx(math.sqrt(1 / 2))
@@ -22,7 +25,7 @@ def test_measures_by_hand():
     assert error.cosine == pytest.approx((9 + 12) / (5 * math.sqrt(18)))
 
 
-def test_pieces_add_up_to_the_whole():
+def test_pieces_add_up_to_the_whole() -> None:
     random = np.random.default_rng(1)
     a = random.standard_normal((64, 32)).astype(np.float32)
     b = a + random.standard_normal((64, 32)).astype(np.float32) * np.float32(0.1)
@@ -37,7 +40,7 @@ def test_pieces_add_up_to_the_whole():
     assert pieces.worst == whole.worst
 
 
-def test_equal_weights_have_no_error():
+def test_equal_weights_have_no_error() -> None:
     error = Error()
     error.add(rows(0.0, -0.0), rows(-0.0, 0.0))
     assert error.same
@@ -45,13 +48,13 @@ def test_equal_weights_have_no_error():
     assert error.sqnr == math.inf
 
 
-def test_large_weights_do_not_overflow():
+def test_large_weights_do_not_overflow() -> None:
     error = Error()
     error.add(rows(1e30, 1e30), rows(1e30, 0.0))
     assert error.rmse == pytest.approx(1e30 / math.sqrt(2))
 
 
-def test_nothing_against_something():
+def test_nothing_against_something() -> None:
     error = Error()
     error.add(rows(0.0, 0.0), rows(1.0, 0.0))
     assert error.relative_rmse == math.inf
@@ -59,7 +62,7 @@ def test_nothing_against_something():
     assert error.cosine == 0.0
 
 
-def test_an_infinite_weight():
+def test_an_infinite_weight() -> None:
     error = Error()
     error.add(rows(1.0, 2.0), rows(math.inf, 2.0))
     assert error.rmse == error.relative_rmse == error.worst == math.inf
@@ -67,7 +70,7 @@ def test_an_infinite_weight():
     assert math.isnan(error.cosine)
 
 
-def test_a_difference_beyond_float32():
+def test_a_difference_beyond_float32() -> None:
     error = Error()
     error.add(rows(3e38), rows(-3e38))
     assert error.worst == math.inf
@@ -75,7 +78,7 @@ def test_a_difference_beyond_float32():
     assert error.cosine == pytest.approx(-1)
 
 
-def test_nan_is_the_worst():
+def test_nan_is_the_worst() -> None:
     error = Error()
     error.add(rows(1.0, 2.0), rows(math.nan, 2.0))
     error.add(rows(1.0, 2.0), rows(9.0, 2.0))

@@ -6,7 +6,7 @@ from qconv.formats import ROOT
 from qconv.gguf import limits
 
 
-def test_the_page_says_what_the_code_does():
+def test_the_page_says_what_the_code_does() -> None:
     rows = re.findall(r"^\| ([A-Z_]+) \| ([\d,]+) \|", (ROOT / "gguf.md").read_text(encoding="utf-8"), re.MULTILINE)
     told = {name: int(number.replace(",", "")) for name, number in rows}
     assert told == {name: getattr(limits, name) for name in told}

@@ -3,15 +3,18 @@
 import contextlib
 import random
 import struct
+from pathlib import Path
+from typing import TypeAlias
 
 import gguf as reference
 import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from qconv import gguf
 from qconv.errors import QconvError
-from qconv.types import TensorInfo, Value, ValueType
+from qconv.types import Metadata, TensorInfo, Value, ValueType
 from tests.gguf import packing as p
 
 ONE_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
@@ -27,14 +30,16 @@ integers = {
     ValueType.INT64: (-(2**63), 2**63 - 1),
 }
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
-scalars = {kind: st.integers(*bounds) for kind, bounds in integers.items()}
-scalars[ValueType.FLOAT32] = st.floats(width=32, allow_nan=False)
-scalars[ValueType.FLOAT64] = st.floats(allow_nan=False)
-scalars[ValueType.BOOL] = st.booleans()
-scalars[ValueType.STRING] = texts
+scalars: dict[ValueType, SearchStrategy[float] | SearchStrategy[str]] = {
+    **{kind: st.integers(*bounds) for kind, bounds in integers.items()},
+    ValueType.FLOAT32: st.floats(width=32, allow_nan=False),
+    ValueType.FLOAT64: st.floats(allow_nan=False),
+    ValueType.BOOL: st.booleans(),
+    ValueType.STRING: texts,
+}
 
 
-def _values(kind):
+def _values(kind: ValueType) -> SearchStrategy[Value]:
     single = scalars[kind].map(lambda data: Value(kind, data))
     many = st.lists(scalars[kind], min_size=1, max_size=9).map(lambda data: Value.array(kind, data))
     return single | many
@@ -55,14 +60,14 @@ tensors = st.dictionaries(texts.filter(bool), shapes, max_size=6).map(
 )
 
 
-def _plain(value):
+def _plain(value: Value) -> object:
     data = value.data
     if isinstance(data, gguf.Strings):
         return [item.decode() for item in data]
     return data.tolist() if isinstance(data, np.ndarray) else data
 
 
-def _write(path, metadata, tensors):
+def _write(path: Path, metadata: Metadata, tensors: list[TensorInfo]) -> gguf.Layout:
     layout = gguf.header(metadata, tensors)
     path.write_bytes(layout.header + bytes(layout.size - layout.data_offset))
     return layout
@@ -70,7 +75,7 @@ def _write(path, metadata, tensors):
 
 @ONE_FOLDER
 @given(metadata=metadata, tensors=tensors)
-def test_what_is_written_is_read_back(tmp_path, metadata, tensors):
+def test_what_is_written_is_read_back(tmp_path: Path, metadata: Metadata, tensors: list[TensorInfo]) -> None:
     layout = _write(tmp_path / "x.gguf", metadata, tensors)
     read = gguf.read(tmp_path / "x.gguf")
     assert read.tensors == layout.tensors
@@ -82,14 +87,14 @@ def test_what_is_written_is_read_back(tmp_path, metadata, tensors):
 
 @ONE_FOLDER
 @given(metadata=metadata, tensors=tensors)
-def test_the_gguf_package_reads_the_same(tmp_path, metadata, tensors):
+def test_the_gguf_package_reads_the_same(tmp_path: Path, metadata: Metadata, tensors: list[TensorInfo]) -> None:
     # the package's reader takes these names for its own fields of the header
     metadata = {key: value for key, value in metadata.items() if not key.startswith("GGUF.")}
     layout = _write(tmp_path / "x.gguf", metadata, tensors)
     reader = reference.GGUFReader(tmp_path / "x.gguf")
     for key, value in metadata.items():
         field = reader.fields[key]
-        assert field.types[0] == value.type
+        assert field.types[0].value == value.type.value
         assert field.contents() == (value.data if value.type is not ValueType.ARRAY else list(value.data))
     assert [t.name for t in reader.tensors] == [t.name for t in tensors]
     for theirs, ours in zip(reader.tensors, tensors, strict=True):
@@ -99,7 +104,7 @@ def test_the_gguf_package_reads_the_same(tmp_path, metadata, tensors):
         assert (theirs.data_offset, theirs.n_bytes) == (place.offset, place.size)
 
 
-def _valid_file():
+def _valid_file() -> bytes:
     keys = [
         p.key("general.architecture", p.STRING, p.text("llama")),
         p.key("general.alignment", p.U32, struct.pack("<I", 32)),
@@ -111,6 +116,7 @@ def _valid_file():
 
 
 VALID = _valid_file()
+Edit: TypeAlias = tuple[str, int, bytes]
 edit = st.tuples(
     st.sampled_from(["set", "cut", "insert", "number"]), st.integers(0, len(VALID) - 1), st.binary(max_size=9)
 )
@@ -118,7 +124,7 @@ edits = st.lists(edit, min_size=1, max_size=6)
 HUGE = [0, 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
 
 
-def mutated(edits) -> bytes:
+def mutated(edits: list[Edit]) -> bytes:
     """The valid file after some edits; "number" puts a boundary number where a length or count may stand."""
     data = bytearray(VALID)
     for what, at, new in edits:
@@ -136,7 +142,7 @@ def mutated(edits) -> bytes:
 @settings(ONE_FOLDER, max_examples=400)
 @given(edits=edits)
 @example(edits=[("number", 8, b"")])
-def test_mutated_files_are_read_or_refused(tmp_path, edits):
+def test_mutated_files_are_read_or_refused(tmp_path: Path, edits: list[Edit]) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(mutated(edits))
     with contextlib.suppress(QconvError):

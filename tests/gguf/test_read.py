@@ -1,5 +1,7 @@
+import errno
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,8 @@ from tests.gguf import packing as p
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("version", [2, 3])
-def test_every_value_type(tmp_path, order, version):
-    def pack(code, *values):
+def test_every_value_type(tmp_path: Path, order: str, version: int) -> None:
+    def pack(code: str, *values: float) -> bytes:
         return struct.pack(order + code, *values)
 
     texts = b"".join(p.text(s, order) for s in ("x", "", "yz"))
@@ -66,7 +68,7 @@ def test_every_value_type(tmp_path, order, version):
     assert read.metadata["l.text"].element is ValueType.STRING
 
 
-def test_tensors_are_row_major_and_placed(tmp_path):
+def test_tensors_are_row_major_and_placed(tmp_path: Path) -> None:
     records = [p.tensor("w", [64, 3, 2], p.Q8_0, 0), p.tensor("b", [5], p.F32, 416), p.tensor("s", [], p.F32, 448)]
     path = tmp_path / "x.gguf"
     data = p.file([], records, bytes(452))
@@ -81,7 +83,7 @@ def test_tensors_are_row_major_and_placed(tmp_path):
     }
 
 
-def test_alignment_of_its_own(tmp_path):
+def test_alignment_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     keys = [p.key("general.alignment", p.U32, struct.pack("<I", 128))]
     path.write_bytes(p.file(keys, [p.tensor("b", [1], p.F32, 128)], bytes(132), alignment=128))
@@ -89,14 +91,14 @@ def test_alignment_of_its_own(tmp_path):
     assert (read.alignment, read.tensors["b"].offset) == (128, 256)
 
 
-def test_zero_sized_tensors_and_missing_padding_are_fine(tmp_path):
+def test_zero_sized_tensors_and_missing_padding_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     records = [p.tensor("none", [32, 0], p.F32, 0), p.tensor("b", [3], p.F32, 0)]
     path.write_bytes(p.file([], records, bytes(12)))
     assert [t.size for t in gguf.read(path).tensors.values()] == [0, 12]
 
 
-def test_bytes_that_are_no_text_come_back(tmp_path):
+def test_bytes_that_are_no_text_come_back(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     data = p.file([p.key("a", p.STRING, p.text(b"\xff\x00\x80"))], [p.tensor(b"\xfe", [32], p.F32, 0)], bytes(128))
     path.write_bytes(data)
@@ -104,7 +106,7 @@ def test_bytes_that_are_no_text_come_back(tmp_path):
     assert gguf.header(read.metadata, [t.info for t in read.tensors.values()]).header == data[: read.data_offset]
 
 
-def test_a_quarter_of_a_million_tokens(tmp_path):
+def test_a_quarter_of_a_million_tokens(tmp_path: Path) -> None:
     tokens = b"".join(p.text(f"token{i}") for i in range(262_144))
     path = tmp_path / "x.gguf"
     path.write_bytes(p.file([p.key("tokenizer.ggml.tokens", p.ARRAY, p.array(p.STRING, 262_144, tokens))]))
@@ -115,7 +117,7 @@ def test_a_quarter_of_a_million_tokens(tmp_path):
     assert gguf.header(as_list, []).header == gguf.header(read.metadata, []).header
 
 
-def test_messages_name_file_and_tensor(tmp_path):
+def test_messages_name_file_and_tensor(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(p.file([], [p.tensor("blk.0.\x1b[31m", [32], 99, 0)], bytes(128)))
     with pytest.raises(FormatError) as caught:
@@ -124,7 +126,7 @@ def test_messages_name_file_and_tensor(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [0, 3, 4, 8, 23, 24, 30, 45, 60, 95, 100, 160])
-def test_truncation_is_told(tmp_path, cut):
+def test_truncation_is_told(tmp_path: Path, cut: int) -> None:
     keys = [p.key("a.text", p.STRING, p.text("some text"))]
     data = p.file(keys, [p.tensor("b", [32], p.F32, 0)], bytes(128))
     path = tmp_path / "x.gguf"
@@ -133,12 +135,12 @@ def test_truncation_is_told(tmp_path, cut):
         gguf.read(path)
 
 
-def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(InputError, match="No such file"):
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=os.strerror(errno.ENOENT)):
         gguf.read(tmp_path / "x.gguf")
 
 
-def test_a_named_pipe_is_not_waited_for(tmp_path):
+def test_a_named_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.gguf")
     with pytest.raises(InputError, match="is not a regular file"):
         gguf.read(tmp_path / "pipe.gguf")

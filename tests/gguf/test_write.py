@@ -1,9 +1,11 @@
 import math
 import struct
+from pathlib import Path
 
 import gguf as reference
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from qconv import gguf
 from qconv.errors import UsageError
@@ -11,7 +13,7 @@ from qconv.types import TensorInfo, Value, ValueType
 from tests.gguf import packing as p
 
 
-def test_header_bytes_by_hand():
+def test_header_bytes_by_hand() -> None:
     metadata = {
         "general.architecture": Value.string("llama"),
         "x.count": Value.uint32(7),
@@ -37,7 +39,7 @@ def test_header_bytes_by_hand():
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["", "é", "b" * 255, "c" * 256, "", "d" * 70_000], ["x" * 300, b"y"]])
-def test_arrays_of_strings_by_hand(texts):
+def test_arrays_of_strings_by_hand(texts: list[str | bytes]) -> None:
     keys = {"k": Value.array(ValueType.STRING, texts)}
     wanted = p.file([p.key("k", p.ARRAY, p.array(p.STRING, len(texts), b"".join(map(p.text, texts))))], [])
     assert gguf.header(keys, []).header == wanted
@@ -46,14 +48,14 @@ def test_arrays_of_strings_by_hand(texts):
     assert gguf.header(packed, []).header == wanted
 
 
-def test_alignment_key_moves_everything():
+def test_alignment_key_moves_everything() -> None:
     metadata = {"general.alignment": Value.uint32(256)}
     layout = gguf.header(metadata, [TensorInfo("a", "F32", (1,)), TensorInfo("b", "F32", (1,))])
     assert (layout.alignment, layout.data_offset % 256, layout.size) == (256, 0, layout.data_offset + 512)
     assert layout.tensors["b"].offset == layout.data_offset + 256
 
 
-def test_same_bytes_as_the_gguf_package(tmp_path):
+def test_same_bytes_as_the_gguf_package(tmp_path: Path) -> None:
     """The whole file against llama.cpp's Python writer."""
     writer = reference.GGUFWriter(tmp_path / "theirs.gguf", "llama")
     writer.add_uint32("llama.block_count", 2)
@@ -63,7 +65,7 @@ def test_same_bytes_as_the_gguf_package(tmp_path):
     writer.add_bool("flag", False)
     writer.add_uint64("big", 2**40)
     rng = np.random.default_rng(1)
-    arrays = {
+    arrays: dict[str, NDArray[np.generic]] = {
         "one": rng.standard_normal((3, 40)).astype(np.float32),
         "two": rng.standard_normal((2, 5, 7)).astype(np.float16),
         "three": rng.integers(0, 255, (4, 34), np.uint8),
@@ -83,7 +85,7 @@ def test_same_bytes_as_the_gguf_package(tmp_path):
         "tokens": Value.array(ValueType.STRING, ["a", "bb", "ü" * 300]),
         "scores": Value.array(ValueType.FLOAT32, [0.5, -1.25]),
         "flag": Value.boolean(False),
-        "big": Value.uint64(2**40),
+        "big": Value(ValueType.UINT64, 2**40),
     }
     shapes = {"one": ("F32", (3, 40)), "two": ("F16", (2, 5, 7)), "three": ("Q8_0", (4, 32))}
     tensors = [TensorInfo(name, *kind) for name, kind in shapes.items()]
@@ -107,7 +109,7 @@ def test_same_bytes_as_the_gguf_package(tmp_path):
         ([TensorInfo("a" * 5000, "F32", (1,))], "4096 bytes"),
     ],
 )
-def test_impossible_tensors_are_refused(tensors, complaint):
+def test_impossible_tensors_are_refused(tensors: list[TensorInfo], complaint: str) -> None:
     with pytest.raises(UsageError, match=complaint):
         gguf.header({}, tensors)
 
@@ -123,21 +125,23 @@ def test_impossible_tensors_are_refused(tensors, complaint):
         Value.array(ValueType.STRING, [1]),
         Value(ValueType.ARRAY, [1]),
         Value.array(ValueType.ARRAY, [[1]]),
-        Value.uint64(2**64),
+        Value(ValueType.UINT64, 2**64),
         Value(ValueType.INT16, "1"),
     ],
 )
-def test_values_out_of_range_are_refused(value):
+def test_values_out_of_range_are_refused(value: Value) -> None:
     with pytest.raises(UsageError, match="key"):
         gguf.header({"key": value}, [])
 
 
-@pytest.mark.parametrize("alignment", [Value.uint32(0), Value.uint32(48), Value.uint32(1 << 21), Value.uint64(32)])
-def test_unusable_alignments_are_refused(alignment):
+@pytest.mark.parametrize(
+    "alignment", [Value.uint32(0), Value.uint32(48), Value.uint32(1 << 21), Value(ValueType.UINT64, 32)]
+)
+def test_unusable_alignments_are_refused(alignment: Value) -> None:
     with pytest.raises(UsageError, match="alignment"):
         gguf.header({"general.alignment": alignment}, [])
 
 
-def test_infinite_and_missing_numbers_are_kept():
+def test_infinite_and_missing_numbers_are_kept() -> None:
     layout = gguf.header({"a": Value.array(ValueType.FLOAT32, [math.inf, -math.inf, math.nan])}, [])
     assert struct.pack("<3f", math.inf, -math.inf, math.nan) in layout.header

@@ -51,6 +51,9 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
         p.file(b'{"a":%s,"a":%s}' % ((b'{"dtype":"F32","shape":[1],"data_offsets":[0,4]}',) * 2), bytes(8)),
         "bytes that belong to no tensor",
     ),
-    "metadata that is no text": (p.file({"__metadata__": {"a": [1]}, "a": _record(0, 32)}, bytes(32)), "library"),
+    "metadata that is no text": (
+        p.file({"__metadata__": {"a": [1]}, "a": _record(0, 32)}, bytes(32)),
+        "malformed header",
+    ),
 }
 """By what they try: the file, and a part of the message that must come."""

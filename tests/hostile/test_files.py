@@ -11,13 +11,13 @@ from fuzzing import targets
 FILES = sorted(Path(__file__).with_name("files").glob("*/*"))
 
 
-def test_every_file_is_an_input_of_something():
+def test_every_file_is_an_input_of_something() -> None:
     assert {path.parent.name for path in FILES} <= set(targets.TARGETS)
     assert len(FILES) > 10
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_it_is_read_or_refused(tmp_path, path):
+def test_it_is_read_or_refused(tmp_path: Path, path: Path) -> None:
     start = time.process_time()
     targets.run(path.parent.name, path.read_bytes(), tmp_path)
     assert time.process_time() - start < 2

@@ -1,5 +1,6 @@
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.hostile.gguf_attacks import ATTACKS
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_attacks_are_refused_at_once(tmp_path, attack):
+def test_attacks_are_refused_at_once(tmp_path: Path, attack: str) -> None:
     data, complaint = ATTACKS[attack]
     path = tmp_path / "x.gguf"
     path.write_bytes(data)
@@ -27,11 +28,11 @@ def test_attacks_are_refused_at_once(tmp_path, attack):
     assert most < 5_000_000
 
 
-def test_the_smallest_attack_is_43_bytes():
+def test_the_smallest_attack_is_43_bytes() -> None:
     assert min(len(data) for name, (data, _) in ATTACKS.items() if "43 bytes" in name) == 43
 
 
-def test_many_small_items_stay_quick(tmp_path):
+def test_many_small_items_stay_quick(tmp_path: Path) -> None:
     """4,096 of the smallest keys that differ."""
     keys = b"".join(b"\3\0\0\0\0\0\0\0%03x" % i + b"\0\0\0\0\0" for i in range(4096))
     path = tmp_path / "x.gguf"

@@ -1,6 +1,7 @@
 import os
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.hostile.safetensors_attacks import ATTACKS
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_attacks_are_refused_at_once(tmp_path, attack):
+def test_attacks_are_refused_at_once(tmp_path: Path, attack: str) -> None:
     data, complaint = ATTACKS[attack]
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
@@ -29,7 +30,7 @@ def test_attacks_are_refused_at_once(tmp_path, attack):
     assert most < 20_000_000
 
 
-def test_nothing_of_a_refused_file_stays_open(tmp_path):
+def test_nothing_of_a_refused_file_stays_open(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(p.file({"a": {"dtype": "F32", "shape": [8], "data_offsets": [0, 32]}}, bytes(31)))
     before = len(os.listdir("/dev/fd"))

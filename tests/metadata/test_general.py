@@ -12,6 +12,7 @@ import pytest
 
 from qconv.metadata import Weights, gather, lone
 from qconv.metadata.size import count
+from qconv.storage import LocalFolder
 from qconv.types import TensorInfo, ValueType
 
 CARDS = [None, *sorted(path.name for path in (Path(__file__).parent / "cards").iterdir())]
@@ -76,7 +77,7 @@ def test_keys_are_those_of_llama_cpp(
     theirs.size_label = theirs.size_label or gguf.size_label(WEIGHTS.total, WEIGHTS.shared, 0, 0)
     theirs.set_gguf_meta_model(recorder.writer)
 
-    general = gather(directory, WEIGHTS, CONFIGS[config])
+    general = gather(LocalFolder(directory), WEIGHTS, CONFIGS[config])
     assert [(k, v.type.name, v.data) for k, v in general.metadata().items()] == recorder.keys()
     assert general.notes == []
 
@@ -84,7 +85,7 @@ def test_keys_are_those_of_llama_cpp(
 def test_repetition_penalty_counts(tmp_path: Path) -> None:
     """The PyPI release of llama.cpp's package is older than this key."""
     (tmp_path / "generation_config.json").write_text('{"repetition_penalty": 1.05, "top_k": 50.0, "temperature": "x"}')
-    found = gather(tmp_path, WEIGHTS).metadata()
+    found = gather(LocalFolder(tmp_path), WEIGHTS).metadata()
     assert found["general.sampling.penalty_repeat"].data == 1.05
     assert found["general.sampling.top_k"].type == ValueType.INT32
     assert found["general.sampling.top_k"].data == 50
@@ -101,6 +102,9 @@ def test_repetition_penalty_counts(tmp_path: Path) -> None:
         ("---\na: " + "[" * 200_000 + "\n---\n", "more than 64 deep"),
         ("---\n" + "- " * 200_000 + "a\n---\n", "more than 64 deep"),
         ("---\na: " + "[" * 64 + "]" * 64 + "\n---\n", "more than 64 deep"),
+        ("---\na: {b: " + "[{c: " * 32 + "}]" * 32 + "}\n---\n", "more than 64 deep"),
+        ("---\n- " + "[" * 32 + "\n  - " * 32 + "a\n---\n", "no YAML"),
+        ("---\n" + "".join(" " * n + "a:\n" for n in range(65)) + "---\n", "more than 64 deep"),
         ("---\na: " + "[" * 63 + "\n---\n", "no YAML"),
         ("---\nd: 2024-99-99\n---\n", "no YAML"),
         ("---\n" + "a: b\n" * 300_000 + "---\n", "too long"),
@@ -109,18 +113,26 @@ def test_repetition_penalty_counts(tmp_path: Path) -> None:
 )
 def test_a_malformed_card_is_told_and_left_aside(tmp_path: Path, card: str | bytes, note: str) -> None:
     (tmp_path / "README.md").write_bytes(card if isinstance(card, bytes) else card.encode())
-    general = gather(tmp_path, WEIGHTS)
+    general = gather(LocalFolder(tmp_path), WEIGHTS)
     assert len(general.notes) == 1
     assert note in general.notes[0]
     assert "\n" not in general.notes[0]
     assert general.texts["name"]
 
 
+def test_brackets_in_texts_are_not_depth(tmp_path: Path) -> None:
+    texts = ['  - "' + "[" * 100 + '"', "  - a[0] = {x}", '  - 6" [MASK]', "  - [[deep], [er]]", "  - ':]'"] * 100
+    (tmp_path / "README.md").write_text("\n".join(["---", "license: mit", "widget:", *texts, "---\n"]))
+    general = gather(LocalFolder(tmp_path), WEIGHTS)
+    assert general.notes == []
+    assert general.texts["license"] == "mit"
+
+
 def test_scalars_of_other_types_become_text(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(
         "---\nversion: 1.5\nlicense: false\ntags: [1, [x], yes]\nauthor: [a, b]\nname: {a: b}\n---\n"
     )
-    general = gather(tmp_path, WEIGHTS)
+    general = gather(LocalFolder(tmp_path), WEIGHTS)
     assert general.texts["version"] == "1.5"
     assert general.texts["license"] == "False"
     assert general.texts["author"] == "a, b"
@@ -129,20 +141,7 @@ def test_scalars_of_other_types_become_text(tmp_path: Path) -> None:
 
 def test_a_malformed_generation_config_is_left_aside(tmp_path: Path) -> None:
     (tmp_path / "generation_config.json").write_text("{")
-    assert gather(tmp_path, WEIGHTS).sampling == {}
-
-
-def test_links_that_lead_elsewhere_are_left_aside(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (tmp_path / "card").write_text("---\nlicense: secret\n---\n")
-    (tmp_path / "sampling").write_text('{"top_k": 5}')
-    (folder / "README.md").symlink_to(tmp_path / "card")
-    (folder / "generation_config.json").symlink_to(tmp_path / "sampling")
-    general = gather(folder, WEIGHTS)
-    assert general.sampling == {}
-    assert "license" not in general.texts
-    assert "leads out of the folder" in general.notes[0]
+    assert gather(LocalFolder(tmp_path), WEIGHTS).sampling == {}
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ import pytest
 
 from qconv import checkpoints, plan
 from qconv.errors import PlanError
+from qconv.options import ConvertOptions
 from tests.checkpoints import packing
 
 
 def planned(folder: Path, *shape: int) -> plan.Plan:
     path = packing.save(folder / "w.safetensors", {"a": np.zeros(shape, np.float32)})
     with checkpoints.open(path) as opened:
-        (made,) = plan.make(opened, plan.Request(types=("q8_0",)))
+        (made,) = plan.make(opened, ConvertOptions(types=("q8_0",)))
     return made
 
 

@@ -10,21 +10,23 @@ from qconv.errors import PlanError, TableError, UsageError
 from qconv.formats import block_types
 from qconv.policy import (
     Choice,
-    Facts,
-    choose,
+    HParams,
+    TensorType,
+    TypeOverrides,
+    converter,
     find_mix,
     in_order,
     load_mix,
     mixes,
     offered,
-    options,
     roles,
     split_tensor_type,
 )
 from qconv.policy.conditions import CONDITIONS
+from qconv.policy.quantizer import choose
 from qconv.types import TensorInfo
 
-FACTS = Facts("llama", n_layer=2, n_head=8, n_head_kv=8)
+HPARAMS = HParams("llama", n_layer=2, n_head=8, n_head_kv=8)
 
 
 def weight(name: str, dtype: str = "BF16", shape: tuple[int, ...] = (4, 256)) -> TensorInfo:
@@ -43,7 +45,7 @@ def test_every_decision_says_why() -> None:
         weight("blk.0.attn_v.weight"),
         weight("blk.0.attn_q.weight", shape=(4, 320)),
     ]
-    found = {d.name: d for d in choose(tensors, FACTS, find_mix("q4_k_m")).decisions}
+    found = {d.name: d for d in choose(tensors, HPARAMS, find_mix("q4_k_m")).decisions}
     assert found["token_embd.weight"].reason == "output (tied)"
     assert found["blk.0.attn_norm.weight"].reason == "one dimension"
     assert found["blk.0.ffn_gate_inp.weight"].reason == "router of experts"
@@ -59,7 +61,7 @@ def test_order_is_by_layer_then_bytes() -> None:
 
 def test_the_converters_order_and_fixed_types_stay_in_float_files() -> None:
     tensors = [weight("blk.1.ffn_up.weight"), weight("blk.0.ssm_a", "F32"), weight("blk.0.odd.weight", "F32")]
-    choice = choose(tensors, FACTS, find_mix("f16"), fixed={"blk.0.ssm_a", "blk.0.odd.weight"})
+    choice = converter.choose(tensors, {"blk.0.ssm_a", "blk.0.odd.weight"}, find_mix("f16"))
     assert [d.name for d in choice.decisions] == [t.name for t in tensors]
     assert [d.type for d in choice.decisions] == ["F16", "F32", "F32"]
     assert choice.file_type == 1
@@ -68,42 +70,44 @@ def test_the_converters_order_and_fixed_types_stay_in_float_files() -> None:
 def test_blocks_of_a_checkpoint_are_carried_over() -> None:
     experts = weight("blk.0.ffn_up_exps.weight", "MXFP4", (8, 4, 256))
     tensors = [experts, weight("blk.0.attn_q.weight")]
-    assert types(choose(tensors, FACTS, find_mix("q4_k_m"), fixed=())) == {
+    assert types(choose(tensors, HPARAMS, find_mix("q4_k_m"), carry_blocks=True)) == {
         "blk.0.ffn_up_exps.weight": "MXFP4",
         "blk.0.attn_q.weight": "Q4_K",
     }
-    assert choose(tensors, FACTS, find_mix("bf16"), fixed=()).file_type == 38
-    assert choose(tensors, FACTS, find_mix("q8_0"), fixed=()).file_type == 7
+    assert converter.choose(tensors, (), find_mix("bf16")).file_type == 38
+    assert choose(tensors, HPARAMS, find_mix("q8_0"), carry_blocks=True).file_type == 7
 
 
 def test_requantizing_needs_permission_and_names_the_loss() -> None:
     tensors = [weight("blk.0.attn_q.weight", "Q8_0"), weight("blk.0.attn_k.weight", "Q8_0")]
     with pytest.raises(PlanError, match=r"attn_k.weight.*Q8_0 already.*Q4_K.*1 more.*--allow-requantize"):
-        choose(tensors, FACTS, find_mix("q4_k_m"))
-    choice = choose(tensors, FACTS, find_mix("q4_k_m"), options(allow_requantize=True))
+        choose(tensors, HPARAMS, find_mix("q4_k_m"))
+    choice = choose(tensors, HPARAMS, find_mix("q4_k_m"), TypeOverrides(allow_requantize=True))
     assert choice.notes == ("2 tensors are requantized from Q8_0: the loss of both adds up",)
-    assert types(choose(tensors, FACTS, find_mix("q8_0"))) == {t.name: "Q8_0" for t in tensors}
+    assert types(choose(tensors, HPARAMS, find_mix("q8_0"))) == {t.name: "Q8_0" for t in tensors}
 
 
 def test_integers_are_kept() -> None:
-    assert types(choose([weight("blk.0.map.weight", "I32")], FACTS, find_mix("q4_k_m"))) == {"blk.0.map.weight": "I32"}
+    assert types(choose([weight("blk.0.map.weight", "I32")], HPARAMS, find_mix("q4_k_m"))) == {
+        "blk.0.map.weight": "I32"
+    }
 
 
 def test_types_that_demand_an_importance_matrix() -> None:
     tensors = [weight("token_embd.weight"), weight("output.weight"), weight("blk.0.attn_q.weight")]
     with pytest.raises(UsageError, match=r"attn_q.weight.*q2_k_s needs an importance matrix for Q2_K.*--imatrix"):
-        choose(tensors, FACTS, find_mix("q2_k_s"))
+        choose(tensors, HPARAMS, find_mix("q2_k_s"))
     with pytest.raises(UsageError, match="has no entry"):
-        choose(tensors, FACTS, find_mix("q2_k_s"), imatrix={"output.weight"})
-    choice = choose(tensors, FACTS, find_mix("q2_k_s"), imatrix={"output.weight", "blk.0.attn_q.weight"})
+        choose(tensors, HPARAMS, find_mix("q2_k_s"), imatrix={"output.weight"})
+    choice = choose(tensors, HPARAMS, find_mix("q2_k_s"), imatrix={"output.weight", "blk.0.attn_q.weight"})
     assert choice.notes == ("the importance matrix has no entry for token_embd.weight",)
 
 
 def test_options_without_effect_are_told() -> None:
-    given = options(tensor_types=[("attn_x", "q8_0"), ("attn_q", "q8_0")])
+    given = TypeOverrides(tensor_types=(TensorType.of("attn_x", "q8_0"), TensorType.of("attn_q", "q8_0")))
     tensors = [weight("blk.0.attn_q.weight")]
-    assert choose(tensors, FACTS, find_mix("q4_k_m"), given).notes == ("no tensor matches --tensor-type attn_x",)
-    assert choose(tensors, FACTS, find_mix("f16"), given).notes[1] == "--tensor-type attn_q has no effect on f16"
+    assert choose(tensors, HPARAMS, find_mix("q4_k_m"), given).notes == ("no tensor matches --tensor-type attn_x",)
+    assert choose(tensors, HPARAMS, find_mix("f16"), given).notes[1] == "--tensor-type attn_q has no effect on f16"
 
 
 @pytest.mark.parametrize(
@@ -117,9 +121,9 @@ def test_unknown_names_list_the_known_nearest_first() -> None:
     with pytest.raises(UsageError, match=r"unknown type 'q4km' \(known: q4_k_m, "):
         find_mix("q4km")
     with pytest.raises(UsageError, match=r"unknown block type 'q6k' \(known: Q6_K, "):
-        options(output_tensor_type="q6k")
+        TypeOverrides(output_tensor_type="q6k")
     with pytest.raises(UsageError, match="malformed pattern"):
-        options(tensor_types=[("attn_(", "q6_k")])
+        TensorType.of("attn_(", "q6_k")
     with pytest.raises(UsageError, match="malformed tensor type"):
         split_tensor_type("=q6_k")
     assert split_tensor_type("a=b=c") == ("a", "b=c")
@@ -141,7 +145,7 @@ def test_a_users_mix_goes_before_the_one_it_extends(tmp_path: Path) -> None:
     mix = load_mix(own(tmp_path, 'extends = "q4_k"\nrules = [{ role = "attn_q", when = "first_2", use = "Q8_0" }]'))
     assert (mix.name, mix.type, mix.file_type) == ("MINE", "Q4_K", 15)
     tensors = [weight("output.weight"), *(weight(f"blk.{i}.attn_q.weight") for i in range(3))]
-    assert list(types(choose(tensors, FACTS, mix)).values()) == ["Q6_K", "Q8_0", "Q8_0", "Q4_K"]
+    assert list(types(choose(tensors, HPARAMS, mix)).values()) == ["Q6_K", "Q8_0", "Q8_0", "Q4_K"]
 
 
 @pytest.mark.parametrize(
@@ -176,10 +180,10 @@ def test_bits_are_those_of_llama_3_8b() -> None:
         shapes |= {f"blk.{layer}.{part}.weight": shape for part, shape in parts.items()}
         shapes |= {f"blk.{layer}.{part}_norm.weight": (4096,) for part in ("attn", "ffn")}
     tensors = [TensorInfo(name, "BF16" if len(shape) == 2 else "F32", shape) for name, shape in shapes.items()]
-    facts = Facts("llama", n_layer=32, n_head=32, n_head_kv=8)
+    hparams = HParams("llama", n_layer=32, n_head=32, n_head_kv=8)
     for mix in mixes().values():
         imatrix = set(shapes) if mix.needs_imatrix else None
-        decisions = choose(tensors, facts, mix, imatrix=imatrix).decisions
+        decisions = choose(tensors, hparams, mix, imatrix=imatrix).decisions
         size = sum(block_types()[d.type].bits * d.weights for d in decisions)
         assert mix.bits == round(size / sum(d.weights for d in decisions), 2), mix.name
 

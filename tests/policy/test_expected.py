@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from qconv.formats import block_types
-from qconv.policy import Facts, choose, facts_from_metadata, find_mix, options
+from qconv.policy import HParams, TensorType, TypeOverrides, find_mix, hparams_from_metadata
+from qconv.policy.quantizer import choose
 from qconv.types import Metadata, TensorInfo, Value, ValueType
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "expected.json").read_text())
@@ -21,12 +22,12 @@ def tensors(case: dict[str, Any]) -> list[TensorInfo]:
     return [TensorInfo(name, dtype, tuple(map(int, shape.split("x")))) for name, shape, dtype in split]
 
 
-def facts(case: dict[str, Any]) -> Facts:
+def hparams(case: dict[str, Any]) -> HParams:
     architecture, metadata = case["architecture"], Metadata()
     for key, value in case["metadata"].items():
         typed = Value.array(ValueType.INT32, value) if isinstance(value, list) else Value.uint32(value)
         metadata[f"{architecture}.{key}"] = typed
-    return facts_from_metadata(architecture, metadata)
+    return hparams_from_metadata(architecture, metadata)
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -36,9 +37,9 @@ def test_types_are_those_of_llama_quantize(name: str) -> None:
     for run in case["runs"]:
         given = dict(run["options"])
         imatrix = {t.name for t in infos} if given.pop("imatrix", False) else None
-        choice = choose(
-            infos, facts(case), find_mix(run["type"]), options(**given, allow_requantize=True), imatrix=imatrix
-        )
+        given["tensor_types"] = tuple(TensorType.of(*pair) for pair in given.get("tensor_types", ()))
+        overrides = TypeOverrides(**given, allow_requantize=True)
+        choice = choose(infos, hparams(case), find_mix(run["type"]), overrides, imatrix=imatrix)
         ours = {d.name: d.type for d in choice.decisions}
         theirs = {t.name: case["legend"][ord(letter) - ord("a")] for t, letter in zip(infos, run["types"], strict=True)}
         # a type given for the output is taken by llama-quantize even where no row fits it, and fails later
@@ -53,6 +54,6 @@ def test_the_record_covers_what_decides() -> None:
     runs = [run for case in EXPECTED.values() for run in case["runs"]]
     assert len({run["type"] for run in runs}) == 20
     assert {case["metadata"].get("expert_count", 0) for case in EXPECTED.values()} >= {0, 8, 16}
-    assert {facts(case).is_70b for case in EXPECTED.values()} == {True, False}
+    assert {hparams(case).is_70b for case in EXPECTED.values()} == {True, False}
     odd = [t for case in EXPECTED.values() for t in tensors(case) if math.prod(t.shape[:-1]) > 1 and t.columns % 32]
     assert odd

@@ -59,7 +59,7 @@ def test_sliding_windows() -> None:
 
 
 def test_a_pattern_in_the_file_and_shared_layers() -> None:
-    gemma4 = {
+    gemma4: dict[str, int | list[bool]] = {
         "block_count": 4,
         "attention.head_count": 1,
         "attention.head_count_kv": 1,

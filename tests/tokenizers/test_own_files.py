@@ -13,6 +13,7 @@ import pytest
 
 from qconv import tokenizers
 from qconv.errors import FormatError, TokenizerError
+from qconv.storage import LocalFolder
 from qconv.tokenizers import tiktoken
 from qconv.types import Metadata
 
@@ -31,7 +32,7 @@ def copy(tmp_path: Path) -> Callable[[str], Path]:
 def convert(folder: Path, **changes: Any) -> Metadata:
     kind = json.loads((folder / "case.json").read_text())["kind"]
     config = json.loads((folder / "config.json").read_text())
-    return tokenizers.metadata(folder, {**config, **changes}, kind=kind)
+    return tokenizers.metadata(LocalFolder(folder), {**config, **changes}, kind=kind)
 
 
 def test_merges_are_those_of_the_lowest_ranks() -> None:
@@ -59,7 +60,7 @@ def test_merges_spell_bytes_as_letters() -> None:
 def test_damaged_ranks(tmp_path: Path, text: bytes, why: str) -> None:
     (tmp_path / "qwen.tiktoken").write_bytes(text)
     with pytest.raises(FormatError, match=why):
-        tokenizers.metadata(tmp_path, {}, kind="qwen_tiktoken")
+        tokenizers.metadata(LocalFolder(tmp_path), {}, kind="qwen_tiktoken")
 
 
 def test_numbered_tokens_end_with_the_embedding(copy: Callable[[str], Path]) -> None:
@@ -80,7 +81,7 @@ def test_glm_4_has_ranks_under_sentencepieces_name(tmp_path: Path) -> None:
     special = {"<|endoftext|>": 258, "[gMASK]": 259, "<|user|>": 260}
     decoder = {str(i): {"content": text, "special": True} for text, i in special.items()}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
-    keys = tokenizers.metadata(tmp_path, {"vocab_size": 1, "padded_vocab_size": 262}, kind="chatglm")
+    keys = tokenizers.metadata(LocalFolder(tmp_path), {"vocab_size": 1, "padded_vocab_size": 262}, kind="chatglm")
     assert keys["tokenizer.ggml.model"].data == "gpt2"
     assert keys["tokenizer.ggml.pre"].data == "chatglm-bpe"
     last = [b"he", "Ġhe".encode(), b"<|endoftext|>", b"[gMASK]", b"<|user|>", b"[PAD261]"]

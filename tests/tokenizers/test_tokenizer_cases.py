@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qconv import tokenizers
+from qconv.storage import LocalFolder
 from tests.tokenizers.recordings import load, same_form
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/case.json"))
@@ -17,7 +18,7 @@ CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/case.
 def test_keys_are_the_converters(folder: Path) -> None:
     case = json.loads((folder / "case.json").read_text())
     config = json.loads((folder / "config.json").read_text())
-    made = same_form(tokenizers.metadata(folder, config, kind=case["kind"], options=case["options"]))
+    made = same_form(tokenizers.metadata(LocalFolder(folder), config, kind=case["kind"], options=case["options"]))
     expected = load(folder / "expected.json")
     assert made == expected
     assert list(made) == list(expected)

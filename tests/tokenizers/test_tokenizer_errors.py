@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import operator
 import random
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from qconv import tokenizers
-from qconv.errors import FormatError, QconvError, TableError, TokenizerError
+from qconv.errors import FormatError, QconvError, TableError, TokenizerError, UsageError
+from qconv.storage import LocalFolder
 from qconv.tokenizers.tables import tables
 
 CASES = Path(__file__).parent / "cases"
@@ -24,7 +26,9 @@ def convert(folder: Path, **changes: Any) -> Any:
     case = json.loads((folder / "case.json").read_text())
     config = json.loads((folder / "config.json").read_text())
     pre = changes.pop("pre", None)
-    return tokenizers.metadata(folder, {**config, **changes}, kind=case["kind"], options=case["options"], pre=pre)
+    return tokenizers.metadata(
+        LocalFolder(folder), {**config, **changes}, kind=case["kind"], options=case["options"], pre=pre
+    )
 
 
 @pytest.fixture
@@ -43,12 +47,12 @@ def edit(folder: Path, name: str, change: Callable[[Any], None]) -> None:
 
 def test_missing_files_say_what_to_put_there(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"tokenizer\.model.*beside the weights"):
-        tokenizers.metadata(tmp_path, {}, kind="gemma")
+        tokenizers.metadata(LocalFolder(tmp_path), {}, kind="gemma")
 
 
 def test_a_folder_without_a_tokenizer_says_what_to_put_there(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=r"has no tokenizer\.json \(put the model's tokenizer\.json, or its"):
-        tokenizers.metadata(tmp_path, {}, kind="llama")
+        tokenizers.metadata(LocalFolder(tmp_path), {}, kind="llama")
 
 
 @pytest.mark.parametrize(("case", "name"), [("bpe-bare", "tokenizer.json"), ("spm-added", "tokenizer.model")])
@@ -56,17 +60,6 @@ def test_git_lfs_pointers_are_told(copy: Callable[[str], Path], case: str, name:
     folder = copy(case)
     (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
     with pytest.raises(FormatError, match=f"{name}: is a Git LFS pointer"):
-        convert(folder)
-
-
-@pytest.mark.parametrize("name", ["tokenizer_config.json", "tokenizer.json", "chat_template.jinja"])
-def test_no_link_brings_in_a_file_from_elsewhere(copy: Callable[[str], Path], tmp_path: Path, name: str) -> None:
-    folder = copy("bpe-bare")
-    (tmp_path / "secret").write_text("secret")
-    (folder / "tokenizer_config.json").write_text('{"a": 1}')  # without one no template is looked for
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).symlink_to(tmp_path / "secret")
-    with pytest.raises(FormatError, match=f"'{name}' is a link that leads out of the folder"):
         convert(folder)
 
 
@@ -79,7 +72,7 @@ def test_tokens_of_any_length_are_not_cut_everywhere(tmp_path: Path) -> None:
     }
     (tmp_path / "tekken.json").write_text(json.dumps(tekken))
     with pytest.raises(FormatError, match=r"tekken\.json: holds a token of more than 1,024 bytes"):
-        tokenizers.metadata(tmp_path, {}, kind="tekken")
+        tokenizers.metadata(LocalFolder(tmp_path), {}, kind="tekken")
 
 
 def test_vocabulary_larger_than_the_embedding(copy: Callable[[str], Path]) -> None:
@@ -137,24 +130,21 @@ def test_known_expressions_are_recognized_with_unknown_tokens(copy: Callable[[st
             for step in row.steps[:-1]
         ]
         inner.append({"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False})
-        edit(
-            folder,
-            "tokenizer.json",
-            lambda v, i=inner: v.update(pre_tokenizer={"type": "Sequence", "pretokenizers": i}),
-        )
+        steps = {"type": "Sequence", "pretokenizers": inner}
+        edit(folder, "tokenizer.json", operator.methodcaller("update", {"pre_tokenizer": steps}))
         assert convert(folder)["tokenizer.ggml.pre"].data == row.name
 
 
 def test_said_names_must_exist(copy: Callable[[str], Path]) -> None:
-    with pytest.raises(TokenizerError, match=r"no pre-tokenizer is called 'qwen-2'.*qwen2"):
+    with pytest.raises(UsageError, match=r"no pre-tokenizer is called 'qwen-2'.*qwen2"):
         convert(copy("bpe-added"), pre="qwen-2")
 
 
 def test_unknown_kinds_and_options() -> None:
     with pytest.raises(TableError, match="known: gpt2"):
-        tokenizers.metadata(CASES, {}, kind="gtp2")
+        tokenizers.metadata(LocalFolder(CASES), {}, kind="gtp2")
     with pytest.raises(TableError, match="aftre"):
-        tokenizers.metadata(CASES, {}, kind="gpt2", options={"aftre": {}})
+        tokenizers.metadata(LocalFolder(CASES), {}, kind="gpt2", options={"aftre": {}})
 
 
 def test_presets_have_names_of_their_own() -> None:
@@ -225,4 +215,4 @@ def test_damaged_files_are_errors_or_fine_but_never_a_crash(tmp_path: Path, seed
         config = json.loads((case / "config.json").read_text())
         kind = json.loads((case / "case.json").read_text())["kind"]
         with contextlib.suppress(QconvError):
-            tokenizers.metadata(folder, config, kind=kind)
+            tokenizers.metadata(LocalFolder(folder), config, kind=kind)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import tokenizers as library
 
+from qconv.storage import LocalFolder
 from qconv.tokenizers.excerpt import excerpt
+from qconv.tokenizers.files import TokenizerFiles
 from qconv.tokenizers.huggingface import HfTokenizer
-from qconv.tokenizers.source import Source
 from qconv.tokenizers.tables import tables
 
 CASE = Path(__file__).parent / "cases" / "bpe-added"
@@ -45,7 +46,7 @@ def test_same_ids_with_a_part_of_the_model(tmp_path: Path, ignore_merges: bool) 
     file = trained(check_text + " and a few more words, which the check text does not have; 12345 " * 3)
     file["model"]["ignore_merges"] = ignore_merges
     (tmp_path / "tokenizer.json").write_text(json.dumps(file))
-    source = Source(tmp_path)
+    source = TokenizerFiles(LocalFolder(tmp_path))
     tokenizer = HfTokenizer(source)
     part = excerpt(tokenizer.file, check_text, tokenizer.vocab, source.merges, [])
     assert len(part["merges"]) < len(file["model"]["merges"])
@@ -54,7 +55,7 @@ def test_same_ids_with_a_part_of_the_model(tmp_path: Path, ignore_merges: bool) 
 
 
 def test_a_model_of_another_kind_stays_whole() -> None:
-    source = Source(CASE.parent / "spm-json")
+    source = TokenizerFiles(LocalFolder(CASE.parent / "spm-json"))
     file = source.tokenizer_json
     assert file is not None
     assert excerpt(file, "text", {}, [], []) is file.model

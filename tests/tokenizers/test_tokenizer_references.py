@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from qconv import tokenizers
+from qconv.storage import LocalFolder
 from tests.tokenizers.recordings import REFERENCES, load, same_form
 
 KINDS = {
@@ -44,7 +45,7 @@ def test_keys_are_the_converters(folder: Path, tmp_path: Path) -> None:
         else:
             shutil.copy(file, tmp_path)
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    made = same_form(tokenizers.metadata(tmp_path, config, kind=KINDS[config["architectures"][0]]))
+    made = same_form(tokenizers.metadata(LocalFolder(tmp_path), config, kind=KINDS[config["architectures"][0]]))
     expected = load(folder / "reference.json")
     assert made == expected
     assert list(made) == list(expected)

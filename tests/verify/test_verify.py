@@ -8,17 +8,23 @@ import numpy as np
 import pytest
 
 from qconv import gguf, verify
-from qconv.convert import Options, run
 from qconv.errors import FormatError
+from qconv.options import RunOptions
 from qconv.plan import OutputFile, Plan, TensorPlan
+from qconv.storage import FileIdentity
 from qconv.types import Metadata, TensorInfo, Value, ValueType
-from tests.convert.fakes import Copy, MemoryReader, Watcher, some
+from tests.conversion.fakes import Copy, Memory, Watcher, bound, run, some
 
 WEIGHTS = {"a": some(1, 40, 32), "b": some(2, 3, 64)}
 KEYS: Metadata = {"general.architecture": Value.string("llama")}
 
 
-def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), sources: tuple = (), split: int = 0) -> Plan:
+def made(
+    keys: Metadata = KEYS,
+    types: tuple[str, str] = ("BF16", "F32"),
+    sources: tuple[FileIdentity, ...] = (),
+    split: int = 0,
+) -> Plan:
     """``split``: 1 or 2, the number of shards."""
     infos = [TensorInfo(n, t, w.shape) for (n, w), t in zip(WEIGHTS.items(), types, strict=True)]
     shards = [infos] if split < 2 else [[info] for info in infos]
@@ -32,8 +38,8 @@ def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), source
         TensorPlan(
             name=i.name,
             shape=i.shape,
-            recipe=Copy(i.name, i.shape, "BF16"),
-            stored="BF16",
+            tensor=Copy(i.name, i.shape, "BF16"),
+            intermediate_type="BF16",
             block_type=i.dtype,
             reason="",
             wanted=None,
@@ -44,11 +50,11 @@ def made(keys: Metadata = KEYS, types: tuple[str, str] = ("BF16", "F32"), source
         for i in infos
     )
     files = tuple(OutputFile(name, layout.header, layout.size) for name, layout in zip(names, layouts, strict=True))
-    return Plan("sketch", "reference", files, tensors, sources)
+    return Plan("sketch", "reference", files, tensors, ())
 
 
-def convert(directory: Path, plan: Plan | None = None, **options: bool) -> Path:
-    (result,) = run([plan or made()], MemoryReader(WEIGHTS), [directory], Options(**options))
+def convert(directory: Path, plan: Plan | None = None, manifest: bool = False) -> Path:
+    (result,) = run([plan or made()], Memory(WEIGHTS), [directory], RunOptions(manifest=manifest))
     return result.files[0]
 
 
@@ -70,7 +76,7 @@ def test_a_sound_file(tmp_path: Path, with_manifest: bool) -> None:
     assert report.tensors == 2
     assert report.size == 40 * 32 * 2 + 3 * 64 * 4
     assert (report.manifest is not None) == with_manifest
-    assert verify.against(path, made(), MemoryReader(WEIGHTS)).ok
+    assert verify.against(path, bound(made(), Memory(WEIGHTS))).ok
 
 
 def test_weights_changed_since_the_manifest(tmp_path: Path) -> None:
@@ -102,8 +108,8 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
     change(path, made().tensors[0].offset + 2 * 100, b"\x80\x7f")
     change(path, made().tensors[1].offset + 4 * 5, b"\x00\x00\xc0\x7f")
     assert said(verify.check(path)) == [
-        ("a", "has NaN or infinite weights, from weight 0 on or a little after"),
-        ("b", "has NaN or infinite weights, from weight 0 on or a little after"),
+        ("a", "has NaN or infinite weights, the first is weight 100"),
+        ("b", "has NaN or infinite weights, the first is weight 5"),
     ]
 
 
@@ -111,13 +117,13 @@ def test_rows_that_differ_from_the_source(tmp_path: Path) -> None:
     path = convert(tmp_path)
     for row in (7, 8, 30):
         change(path, made().tensors[0].offset + row * 64 + 5, b"\xee")
-    report = verify.against(path, made(), MemoryReader(WEIGHTS), Options(threads=2))
+    report = verify.against(path, bound(made(), Memory(WEIGHTS)), RunOptions(threads=2))
     assert said(report) == [("a", "3 of 40 rows differ, the first is row 7")]
 
 
 def test_other_tensors_than_the_source_gives(tmp_path: Path) -> None:
     path = convert(tmp_path, made(types=("F16", "F32")))
-    assert said(verify.against(path, made(), MemoryReader(WEIGHTS))) == [
+    assert said(verify.against(path, bound(made(), Memory(WEIGHTS)))) == [
         ("a", "is F16 40 x 32, and would be BF16 40 x 32"),
         (None, "the metadata differ (`qconv compare` shows how)"),
     ]
@@ -129,9 +135,9 @@ def test_keys_that_differ_from_the_source_in_any_number_of_shards(tmp_path: Path
     path = convert(tmp_path, made(split=split))
     plan = made(split=planned)
     if split == planned or 2 in (split, planned):
-        assert verify.against(path, plan, MemoryReader(WEIGHTS)).ok
+        assert verify.against(path, bound(plan, Memory(WEIGHTS))).ok
     change(path, made(split=split).files[0].header.index(b"llama"), b"lLama")
-    report = verify.against(path, plan, MemoryReader(WEIGHTS))
+    report = verify.against(path, bound(plan, Memory(WEIGHTS)))
     assert said(report) == [(None, "the metadata differ (`qconv compare` shows how)")]
 
 
@@ -140,13 +146,13 @@ def test_bytes_that_no_tensor_holds_differ_from_the_source(tmp_path: Path) -> No
     path, (a, b) = convert(tmp_path, made(keys)), made(keys).tensors
     change(path, a.offset + a.size + 8, b"\1")
     path.write_bytes(path.read_bytes() + b"more")
-    assert said(verify.against(path, made(keys), MemoryReader(WEIGHTS))) == [
+    assert said(verify.against(path, bound(made(keys), Memory(WEIGHTS)))) == [
         (None, "has 4 bytes after the last tensor"),
         ("a", "is not followed by 512 zeros, which fill up its place"),
     ]
     path.write_bytes(path.read_bytes()[: b.offset + b.size])
     change(path, a.offset + a.size + 8, b"\0")
-    assert said(verify.against(path, made(keys), MemoryReader(WEIGHTS))) == [
+    assert said(verify.against(path, bound(made(keys), Memory(WEIGHTS)))) == [
         ("b", "is not followed by 256 zeros, which fill up its place")
     ]
 
@@ -208,4 +214,4 @@ def test_blocks_with_a_damaged_scale(tmp_path: Path) -> None:
     path.write_bytes(layout.header + blocks.tobytes() + bytes(layout.size - len(layout.header) - blocks.size))
     assert verify.check(path).ok
     change(path, layout.tensors["q"].offset + 3 * 18, b"\x00\x7c")  # an infinite float16
-    assert said(verify.check(path)) == [("q", "has NaN or infinite weights, from weight 0 on or a little after")]
+    assert said(verify.check(path)) == [("q", "has NaN or infinite weights, the first is weight 96")]

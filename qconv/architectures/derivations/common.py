@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
-from qconv.architectures import facts
+from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation
 from qconv.architectures.table import Argument, table
@@ -20,7 +21,7 @@ def n_layer(model: ModelContext) -> int:
 @derivation
 def block_count(model: ModelContext) -> int:
     """Layers as the table counts them: see its ``layers``."""
-    return int(facts.derive(model, table(model.table).layers))
+    return int(evaluate.derive(model, table(model.table).layers))
 
 
 @derivation
@@ -50,6 +51,12 @@ def head_dim(model: ModelContext) -> int:
     """Size of a head: ``head_dim``, or the hidden size shared out among the query heads."""
     found = model.find("head_dim")
     return model.count("head_dim") if found is not None else n_embd(model) // max(1, n_head(model))
+
+
+@derivation
+def sum(model: ModelContext, *of: Argument) -> int | float:
+    """All terms added: config keys, derivations or numbers."""
+    return builtins.sum(_numbers(model, of))
 
 
 @derivation
@@ -90,13 +97,13 @@ def file_type(model: ModelContext) -> int:
 
 @condition
 def tied_embeddings(model: ModelContext) -> bool:
-    """MappedTensor and token embedding are one tensor; transformers' default."""
+    """Output and token embedding are one tensor; transformers' default."""
     found = model.find("tie_word_embeddings")
     return found is None or bool(found)
 
 
 def _numbers(model: ModelContext, of: tuple[Argument, ...]) -> list[int | float]:
-    return [facts.argument(model, value) for value in of]
+    return [evaluate.argument(model, value) for value in of]
 
 
 @condition

@@ -6,20 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from qconv.architectures.facts import argument
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation, rename
 
 _LAYER = re.compile(r"layers\.(\d{1,9})\.")
-
-
-@derivation
-def sum(model: ModelContext, *of: str | int) -> int | float:
-    """All terms added: config keys, derivations or numbers."""
-    total: int | float = 0
-    for term in of:
-        total += argument(model, term)
-    return total
 
 
 @derivation

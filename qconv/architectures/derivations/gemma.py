@@ -15,7 +15,6 @@ from qconv.architectures.derivations.rope import parameters
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation, maker
 from qconv.errors import FormatError, PlanError
-from qconv.files import beside, read_bytes
 
 _EMBEDDING = "embed_tokens.weight"
 
@@ -44,14 +43,14 @@ def gemma_vocabulary(model: ModelContext) -> int:
 def gemma4_vocabulary(model: ModelContext) -> int:
     """The same, but without a ``tokenizer.model`` the vocabulary is as large as ``tokenizer.json`` says."""
     rows = gemma_vocabulary(model)
-    path = None if model.directory is None else beside(model.directory, "tokenizer.json")
-    if path is None or (path.parent / "tokenizer.model").is_file():
+    folder, name = model.folder, "tokenizer.json"
+    if folder is None or not folder.has(name) or folder.has("tokenizer.model"):
         return rows
     try:
-        found = msgspec.json.decode(read_bytes(path), type=_TokenizerFile)
+        tokenizer = msgspec.json.decode(folder.read(name), type=_TokenizerFile)
     except (UnicodeDecodeError, RecursionError, msgspec.DecodeError) as e:
-        raise FormatError(f"lists no vocabulary: {e}", file=path) from e
-    return min(rows, len(found.model.vocab.keys() | {token.content for token in found.added_tokens}))
+        raise FormatError(f"lists no vocabulary: {e}", file=folder.locate(name)) from e
+    return min(rows, len(tokenizer.model.vocab.keys() | {token.content for token in tokenizer.added_tokens}))
 
 
 @derivation
@@ -186,7 +185,7 @@ def rope_factors_proportional(model: ModelContext) -> NDArray[np.float32]:
     rope = parameters(model)
     share = rope.get("partial_rotary_factor")
     if rope.get("rope_type") != "proportional" or not isinstance(share, int | float) or not 0 <= share <= 1:
-        raise PlanError("rope_parameters.full_attention is not proportional", file=model.directory)
+        raise PlanError("rope_parameters.full_attention is not proportional", file=model.location)
     size = gemma4_head_dim(model)
     rotating = int(size * share / 2)
     return np.array([1.0] * rotating + [1e30] * (size // 2 - rotating), np.float32)

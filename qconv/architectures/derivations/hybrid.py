@@ -19,7 +19,7 @@ def layer_kinds(model: ModelContext) -> list[str] | None:
     if not found or not isinstance(found, list | str):
         return None
     if len(found) != n_layer(model):
-        raise PlanError(f"config.json names {len(found)} of {n_layer(model)} layers", file=model.directory)
+        raise PlanError(f"config.json names {len(found)} of {n_layer(model)} layers", file=model.location)
     return [str(kind) for kind in found]
 
 

@@ -9,7 +9,7 @@ from qconv.architectures.derivations.experts import leading_dense_layers
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 from qconv.errors import PlanError
-from qconv.files import beside, read_json
+from qconv.files import read_object
 
 
 @derivation
@@ -41,7 +41,7 @@ def residual_scale_minimax(model: ModelContext) -> float:
         names = [(f"layernorm_{part}_{kind}", f"{part.replace('attention', 'attn')}_{kind}_factor") for part in parts]
         values[kind] = {float(model.number(*pair)) for pair in names}
     if len(values["alpha"]) != 1 or values["beta"] != {1.0}:
-        raise PlanError(f"config.json scales residuals by {values}, GGUF by one alpha for all", file=model.directory)
+        raise PlanError(f"config.json scales residuals by {values}, GGUF by one alpha for all", file=model.location)
     return values["alpha"].pop()
 
 
@@ -61,16 +61,16 @@ def tokens_without_embedding(model: ModelContext) -> list[int] | None:
 
     PlanError: more rows lie behind the tokenizer's own tokens than would be looked through.
     """
-    embedding = model.tensors.get("embed_tokens.weight")
-    path = None if model.directory is None else beside(model.directory, "tokenizer.json")
-    if embedding is None or model.reader is None or path is None:
+    info = model.tensors.get("embed_tokens.weight")
+    embedding = None if info is None else model.lazy.get(info.name)
+    if embedding is None or model.folder is None or not model.folder.has("tokenizer.json"):
         return None
-    first, rows = len(read_json(path)["model"]["vocab"]), embedding.shape[0]
+    first, rows = len(read_object(model.folder, "tokenizer.json")["model"]["vocab"]), embedding.shape[0]
     if rows - first > _LOOKED_THROUGH:
         raise PlanError(
             f"{rows - first} tokens have been added to the vocabulary, at most {_LOOKED_THROUGH} are looked at"
         )
-    values = model.reader.read(embedding.name, min(first, rows), rows)
+    values = embedding.prepare().read(min(first, rows), rows)
     return [first + int(row) for row in np.flatnonzero(~values.any(axis=1))] or None
 
 

@@ -48,7 +48,7 @@ def mtp_layers_nemotron(model: ModelContext) -> int | None:
     """Layers for further tokens; none when there are none.  PlanError: more than one, of which nothing is known."""
     count = model.count("num_nextn_predict_layers", default=0) if has_experts_nemotron(model) else 0
     if count > 1:
-        raise PlanError(f"{count} layers for further tokens; only one is known how to", file=model.directory)
+        raise PlanError(f"{count} layers for further tokens; only one is known how to", file=model.location)
     return count or None
 
 

@@ -43,7 +43,7 @@ def longrope_attention_factor(model: ModelContext) -> float | None:
     if parameters(model).get("type") == "yarn" and model.find("model_type") == "phi3":
         kind = "longrope"  # as transformers reads Phi 3's first configs
     if kind not in ("su", "longrope", "yarn"):
-        raise PlanError(f"config.json scales rope by {kind!r}, known are su, longrope, yarn", file=model.directory)
+        raise PlanError(f"config.json scales rope by {kind!r}, known are su, longrope, yarn", file=model.location)
     if longer <= 1:
         return 1.0
     return 0.1 * math.log(longer) + 1 if kind == "yarn" else math.sqrt(1 + math.log(longer) / math.log(first))
@@ -71,5 +71,5 @@ def _factors(model: ModelContext, key: str) -> NDArray[np.float32] | None:
         or len(factors) != size
         or not all(isinstance(factor, int | float) for factor in factors)
     ):
-        raise PlanError(f"rope's {key} in config.json is not {size} numbers", file=model.directory)
+        raise PlanError(f"rope's {key} in config.json is not {size} numbers", file=model.location)
     return np.array(factors, np.float32)

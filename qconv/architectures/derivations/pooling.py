@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 from qconv.errors import FormatError, PlanError
-from qconv.files import beside, inside, read_json
+from qconv.files import read_json
 
+_MODULES = "modules.json"
 _FLAGS = (("pooling_mode_mean_tokens", 1), ("pooling_mode_cls_token", 2), ("pooling_mode_lasttoken", 3))
 _WORDS = {"mean": 1, "cls": 2, "lasttoken": 3}
 
@@ -19,20 +20,20 @@ def pooling_type(model: ModelContext) -> int | None:
 
     PlanError: pooling llama.cpp cannot do.
     """
-    path = None if model.directory is None else beside(model.directory, "modules.json")
-    if path is None:
+    folder = model.folder
+    if folder is None or not folder.has(_MODULES):
         return None
-    modules = read_json(path)
+    modules = read_json(folder, _MODULES)
     if not isinstance(modules, list) or not all(isinstance(m, dict) for m in modules):
-        raise FormatError("is not a list of modules", file=path)
-    folder = next((m.get("path") for m in modules if str(m.get("type", "")).endswith("Pooling")), None)
-    if folder is None:
+        raise FormatError("is not a list of modules", file=folder.locate(_MODULES))
+    below = next((m.get("path") for m in modules if str(m.get("type", "")).endswith("Pooling")), None)
+    if below is None:
         return None
-    path = inside(path.parent, str(PurePosixPath(str(folder)) / "config.json"))
-    pooling = read_json(path)
+    name = str(PurePosixPath(str(below)) / "config.json")
+    pooling = read_json(folder, name)
     if isinstance(pooling, dict):
         found = next((number for flag, number in _FLAGS if pooling.get(flag)), None)
         found = _WORDS.get(str(pooling.get("pooling_mode"))) if found is None else found
         if found is not None:
             return found
-    raise PlanError("pools neither by mean, by CLS nor by last token", file=path)
+    raise PlanError("pools neither by mean, by CLS nor by last token", file=folder.locate(name))

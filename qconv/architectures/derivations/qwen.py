@@ -54,7 +54,7 @@ def recurrent_layers(model: ModelContext) -> list[bool] | None:
     if kinds is None:
         return None
     if not isinstance(kinds, list) or len(kinds) != n_layer(model):
-        raise PlanError("config.json's layer_types does not list every layer", file=model.directory)
+        raise PlanError("config.json's layer_types does not list every layer", file=model.location)
     return [kind == "linear_attention" for kind in kinds] + [False] * (n_layer_mtp(model) - len(kinds))
 
 
@@ -70,7 +70,7 @@ def values_per_key(model: ModelContext) -> int:
     """Value heads of linear attention for each of its key heads."""
     keys, values = model.count("linear_num_key_heads"), model.count("linear_num_value_heads")
     if keys == 0 or values % keys:
-        raise PlanError(f"{values} value heads cannot share {keys} key heads", file=model.directory)
+        raise PlanError(f"{values} value heads cannot share {keys} key heads", file=model.location)
     return values // keys
 
 

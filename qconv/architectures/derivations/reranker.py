@@ -5,9 +5,10 @@ from __future__ import annotations
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation
 from qconv.errors import PlanError
-from qconv.files import beside, read_bytes, read_json
+from qconv.files import read_json
 
 _HEADING = "# qwen3-reranker"
+_README = "README.md"
 _LARGEST_README = 16 << 20
 
 
@@ -15,11 +16,12 @@ _LARGEST_README = 16 << 20
 def is_reranker(model: ModelContext) -> bool:
     """The model card's heading, the folder's name or ``_name_or_path`` says so."""
     names = [str(model.find("_name_or_path")), str(model.find("model_type"))]
-    if model.directory is not None:
-        names.append(model.directory.name)
-        readme = beside(model.directory, "README.md")
-        if readme and _HEADING in read_bytes(readme, _LARGEST_README).decode("utf-8", "replace").lower():
-            return True
+    if model.folder is not None:
+        names.append(model.folder.name)
+        if model.folder.has(_README):
+            readme = model.folder.read(_README, _LARGEST_README).decode("utf-8", "replace")
+            if _HEADING in readme.lower():
+                return True
     return any("qwen3-reranker" in name.lower() for name in names)
 
 
@@ -35,11 +37,11 @@ def token_no(model: ModelContext) -> int:
 
 def _token(model: ModelContext, text: str) -> int:
     """The number of a token in ``tokenizer.json`` (or ``vocab.json``)."""
-    if model.directory is not None:
+    if model.folder is not None:
         for file, path in (("tokenizer.json", ("model", "vocab")), ("vocab.json", ())):
-            if there := beside(model.directory, file):
-                found = read_json(there)
+            if model.folder.has(file):
+                vocabulary = read_json(model.folder, file)
                 for part in path:
-                    found = found[part]
-                return int(found[text])
-    raise PlanError(f"needs a tokenizer that has the token {text!r}", file=model.directory)
+                    vocabulary = vocabulary[part]
+                return int(vocabulary[text])
+    raise PlanError(f"needs a tokenizer that has the token {text!r}", file=model.location)

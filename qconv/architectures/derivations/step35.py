@@ -76,7 +76,7 @@ def rope_factors_step35(model: ModelContext) -> NDArray[np.float32] | None:
     kinds = model.find("layer_types")
     shares = model.find("partial_rotary_factors")
     if not isinstance(kinds, list) or not isinstance(shares, list) or "full_attention" not in kinds[: len(shares)]:
-        raise PlanError("config.json names no part of a head that rotates with full attention", file=model.directory)
+        raise PlanError("config.json names no part of a head that rotates with full attention", file=model.location)
     rope, size = parameters(model), head_dim(model)
     rotating = int(size * float(shares[kinds.index("full_attention")]))
     exponents = np.arange(0, rotating, 2, dtype=np.float32) / np.float32(rotating)

@@ -1,0 +1,75 @@
+"""Looks names of a table up in a model: values of the config, derivations, conditions, makers.
+
+A config comes from anywhere: what a derivation trips over in it becomes an error that says which one it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from qconv.architectures import registry
+from qconv.architectures.model import ModelContext
+from qconv.architectures.table import Argument, When
+from qconv.errors import PlanError, TableError
+
+_TRIPS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def ask(function: Callable[..., Any], model: ModelContext, *of: Any) -> Any:
+    """``function(model, *of)``; PlanError when the config is not what the function takes it for."""
+    try:
+        return function(model, *of)
+    except _TRIPS as e:
+        why = f"config.json does not fit {model.table}: {function.__name__}: {e}"
+        raise PlanError(why, file=model.location) from e
+
+
+def derive(model: ModelContext, name: str, of: tuple[Argument, ...] = ()) -> Any:
+    """The derivation ``name`` of this model."""
+    return ask(registry.lookup("derivation", name), model, *of)
+
+
+def count(model: ModelContext, name: str) -> int:
+    """The derivation ``name``, which must count something of this model, as its layers; else TableError."""
+    found = derive(model, name)
+    if not isinstance(found, int):
+        raise TableError(f"{model.table}: the derivation '{name}' gives {found!r}, which is no count")
+    return found
+
+
+def make(model: ModelContext, name: str) -> Any:
+    """What the maker ``name`` computes for this model; PlanError when that is not finite."""
+    with np.errstate(all="ignore"):
+        data = ask(registry.lookup("maker", name), model)
+    if data is not None and not np.isfinite(data).all():
+        what = f"config.json does not fit {model.table}: {name} would be infinite or no numbers"
+        raise PlanError(what, file=model.location, hint="take config.json from the original model")
+    return data
+
+
+def argument(model: ModelContext, value: Argument) -> int | float:
+    """An operation's argument: a number as it stands, a derivation's name, or a config key."""
+    if not isinstance(value, str):
+        return value
+    found = derive(model, value) if registry.is_known("derivation", value) else model.number(value)
+    if isinstance(found, float) and found.is_integer():
+        return int(found)
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        return found
+    raise model.lacks([value], found, "a number")
+
+
+def holds(model: ModelContext, when: When | None) -> bool:
+    """Whether a condition of a table holds; None always does."""
+    if when is None:
+        return True
+    if isinstance(when, str):
+        return bool(ask(registry.lookup("condition", when), model))
+    return all(_equal(model.find(key), wanted) for key, wanted in when.items())
+
+
+def _equal(value: Any, wanted: Any) -> bool:
+    return value in wanted if isinstance(wanted, list) else bool(value == wanted)

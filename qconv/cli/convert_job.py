@@ -1,0 +1,134 @@
+"""What a ``convert`` command does: one source after the other is planned, shown, converted and reported."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qconv import checkpoints, conversion, plan
+from qconv.cli import overwrite, plan_table, screen
+from qconv.cli.errors import ErrorOutput, each
+from qconv.cli.progress import Style, progress
+from qconv.conversion import Result
+from qconv.options import ConvertOptions, RunOptions
+from qconv.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertJob:
+    """What the command line asks for."""
+
+    options: ConvertOptions
+    run: RunOptions
+    dry_run: bool
+    finish: bool
+    skip_existing: bool
+    progress: Style
+    quiet: bool
+    errors: ErrorOutput
+
+
+def run_job(sources: Sequence[Path], job: ConvertJob) -> int:
+    """Converts every source; returns the exit code."""
+    taken: dict[Path, Path] = {}
+    return each(sources, partial(_convert, job=job, taken=taken), job.errors)
+
+
+def _convert(source: Path, job: ConvertJob, taken: dict[Path, Path]) -> None:
+    """Converts one source; ``taken``: which source each output of this command is made from."""
+    with checkpoints.open(source) as checkpoint:
+        reads = not job.dry_run and not job.finish and job.run.part is None
+        if reads and not job.skip_existing:
+            checkpoints.prefetch(checkpoint.files)
+        plans = plan.make(checkpoint, job.options)
+        if job.dry_run:
+            _show(plans, job)
+            return
+        directories = [plan.directory(checkpoint, job.options)] * len(plans)
+        overwrite.take(source, plans, directories[0], taken)
+        todo = [p for p, d in zip(plans, directories, strict=True) if not _is_there(source, p, d, job)]
+        if not job.quiet:
+            for made in todo:
+                for line in plan_table.summary_lines(made):
+                    screen.note(line)
+        if not todo:
+            return
+        if reads and job.skip_existing:
+            checkpoints.prefetch(checkpoint.files)
+        began = time.monotonic()
+        with closing(progress(job.progress, job.quiet, todo[0].files[0].name)) as shown:
+            where = directories[: len(todo)]
+            record, files = job.options.record(), checkpoint.files
+            if job.finish:
+                results = conversion.finish(todo, files, where, job.run, record=record)
+            else:
+                results = conversion.run(todo, files, where, job.run, shown, record=record)
+        for made, result in zip(todo, results, strict=True):
+            _report(source, made, result, time.monotonic() - began, job)
+
+
+def _show(plans: Sequence[Plan], job: ConvertJob) -> None:
+    """A dry run: what would be made."""
+    for number, made in enumerate(plans):
+        if job.errors.as_json:
+            screen.result(json.dumps(plan_table.plan_object(made)))
+            continue
+        if number:
+            screen.lines("")
+        plan_table.show_plan(made)
+        for line in plan_table.summary_lines(made)[1:]:
+            screen.note(line)
+
+
+def _is_there(source: Path, made: Plan, directory: Path, job: ConvertJob) -> bool:
+    """Whether ``--skip-existing`` leaves an output as it is; its path is printed all the same."""
+    if not job.skip_existing or not overwrite.is_made(made, directory):
+        return False
+    files = [str(directory / file.name) for file in made.files]
+    if not job.quiet:
+        screen.note(f"{made.files[0].name} is there already")
+    if job.errors.as_json:
+        about = {"file": files[0], "files": files, "source": str(source), "type": made.mix}
+        screen.result(json.dumps({**about, "skipped": True, "bytes": made.size}))
+    else:
+        for file in files:
+            screen.result(file)
+    return True
+
+
+def _report(source: Path, made: Plan, result: Result, seconds: float, job: ConvertJob) -> None:
+    """The line or the object for an output that is done."""
+    if job.errors.as_json:
+        screen.result(json.dumps(_object(source, made, result, seconds)))
+    elif result.complete:
+        for file in result.files:
+            screen.result(str(file))
+    elif not job.quiet:
+        screen.note(f"this part of {made.files[0].name} is done; --finish gives the file its name when all are")
+
+
+def _object(source: Path, made: Plan, result: Result, seconds: float) -> dict[str, Any]:
+    return {
+        "file": str(result.files[0]),
+        "files": [str(file) for file in result.files],
+        "source": str(source),
+        "type": made.mix,
+        "complete": result.complete,
+        "skipped": False,
+        "bytes": made.size,
+        "weights": made.weights,
+        "bits_per_weight": made.bits_per_weight,
+        "fallbacks": [
+            {"tensor": t.name, "wanted": t.wanted, "type": t.block_type, "weights": t.weights} for t in made.fallbacks
+        ],
+        "warnings": list(made.warnings),
+        "resumed_bytes": result.resumed,
+        "seconds": round(seconds, 3),
+        "manifest": None if result.manifest is None else str(result.manifest),
+    }

@@ -1,0 +1,100 @@
+"""How a plan looks on the screen: the table of a dry run, its JSON object, and the summary before a conversion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qconv.cli import screen
+from qconv.cli.sizes import count, size
+from qconv.plan import Plan, TensorPlan
+from qconv.tensors import bytes_of_rows
+from qconv.types import shape_text
+
+_NAMED = 8
+"""Tensors named in a line; the rest are counted."""
+
+
+def show_plan(plan: Plan) -> None:
+    """The table of ``--dry-run`` on standard output."""
+    screen.table(
+        [
+            screen.Column("tensor"),
+            screen.Column("shape", right=True),
+            screen.Column("from"),
+            screen.Column("to"),
+            screen.Column("why", cut=True),
+            screen.Column("bytes", right=True),
+        ],
+        [(t.name, shape_text(t.shape), t.source_type, t.block_type, t.reason, f"{t.size:,}") for t in plan.tensors],
+    )
+    screen.lines("", totals(plan), *left_out(plan, _NAMED))
+    held = max((_held(t) for t in plan.tensors), default=0)
+    if held:
+        screen.lines(f"held in memory at once, for a tensor that is needed whole: {size(held)}")
+    for file in plan.files:
+        screen.lines(f"{file.name}: {file.size:,} bytes ({size(file.size)})")
+
+
+def _held(planned: TensorPlan) -> int:
+    """Bytes of a tensor that is needed whole, or matrix by matrix."""
+    tensor = planned.tensor
+    rows = tensor.row_group if tensor.row_group > 1 else 0
+    return tensor.resident_bytes + bytes_of_rows(tensor, rows)
+
+
+def left_out(plan: Plan, named: int) -> list[str]:
+    """Source tensors that are in no output, a line for each reason with the first ``named`` names."""
+    names: dict[str, list[str]] = {}
+    for name, why in plan.dropped:
+        names.setdefault(why, []).append(name)
+    return [
+        f"left out, {why}: {', '.join(same[:named])}" + (f", and {len(same) - named} more" if len(same) > named else "")
+        for why, same in names.items()
+    ]
+
+
+def totals(plan: Plan) -> str:
+    weights = f"{len(plan.tensors):,} tensors, {count(plan.weights)} weights"
+    return f"{plan.mix}: {weights}, {plan.bits_per_weight:.2f} bits per weight, {size(plan.size)}"
+
+
+def summary_lines(plan: Plan) -> list[str]:
+    """What to know before a conversion starts: size, tensors that fell back or are left out, warnings."""
+    lines = [f"{plan.files[0].name}: {totals(plan)}"]
+    fallen = plan.fallbacks
+    if fallen:
+        weights = sum(t.weights for t in fallen)
+        named = ", ".join(f"{t.name} {t.wanted} to {t.block_type}" for t in fallen[:_NAMED])
+        more = f", and {len(fallen) - _NAMED} more" if len(fallen) > _NAMED else ""
+        share = f"{weights / max(1, plan.weights):.1%} of all"
+        lines.append(
+            f"{len(fallen)} tensors fell back to another type, their rows do not fit"
+            f" ({count(weights)} weights, {share}): {named}{more}"
+        )
+    return lines + left_out(plan, 1) + [f"warning: {text}" for text in plan.warnings]
+
+
+def plan_object(plan: Plan) -> dict[str, Any]:
+    """The JSON object of ``--dry-run --json``."""
+    return {
+        "type": plan.mix,
+        "files": [{"name": f.name, "bytes": f.size} for f in plan.files],
+        "bytes": plan.size,
+        "weights": plan.weights,
+        "bits_per_weight": plan.bits_per_weight,
+        "warnings": plan.warnings,
+        "dropped": [{"name": name, "why": why} for name, why in plan.dropped],
+        "tensors": [_tensor_object(t) for t in plan.tensors],
+    }
+
+
+def _tensor_object(tensor: TensorPlan) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "shape": tensor.shape,
+        "from": tensor.source_type,
+        "to": tensor.block_type,
+        "wanted": tensor.wanted,
+        "why": tensor.reason,
+        "bytes": tensor.size,
+    }

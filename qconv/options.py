@@ -1,0 +1,363 @@
+"""The options of a conversion: defined here once, for the command line, the Python call and the manifest alike.
+
+``ConvertOptions`` say what is made, ``RunOptions`` how.  Each field carries what the command line says about it.  An
+instance is always valid: whatever is no option, or no value of one, is refused when it is made, before a file is
+touched.  Importing this module imports nothing but the standard library, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+
+from qconv.errors import FormatError, UsageError, known_words
+
+if TYPE_CHECKING:
+    from qconv.policy import TypeOverrides
+    from qconv.types import Value
+
+Kind: TypeAlias = Literal[
+    "flag", "negated", "text", "texts", "types", "pairs", "size", "count", "file", "place", "choice", "part"
+]
+"""How an option is written on the command line; ``qconv.cli`` has a parser for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the command line says about an option: how it is written, in which group of the help, and its text."""
+
+    kind: Kind
+    group: str
+    help: str
+    flags: tuple[str, ...]
+    metavar: str | None = None
+
+
+def option(
+    default: Any, kind: Kind, group: str, help: str, *flags: str, metavar: str | None = None, recorded: bool = True
+) -> Any:
+    """A field of options; ``recorded``: manifests keep it, because bytes depend on it."""
+    about = About(kind, group, help, flags, metavar)
+    return dataclasses.field(default=default, metadata={"about": about, "recorded": recorded})
+
+
+TYPES, IMPORTANCE, MODEL = "Types", "Importance matrix", "Model"
+OUTPUT, RUN, PARTS = "Output", "Running", "Parts"
+
+SEARCHES = ("reference", "thorough")
+"""How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
+
+
+class _Options:
+    """What both kinds of options can do."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Options from values by name, as Python code or JSON gives them; UsageError for any that is none."""
+        import msgspec
+
+        known = names(cls)
+        unknown = next((name for name in values if name not in known), None)
+        if unknown is not None:
+            raise UsageError(f"there is no option '{unknown}'", hint=known_words(unknown, known))
+        try:
+            return msgspec.convert(dict(values), cls, dec_hook=_decoded)
+        except msgspec.ValidationError as e:
+            if isinstance(e.__cause__, UsageError):
+                raise e.__cause__ from None
+            raise UsageError(f"an option has a value that cannot be: {e}") from e
+
+
+def names(options: type) -> list[str]:
+    """The names of all options of a kind."""
+    return [field.name for field in dataclasses.fields(options)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvertOptions(_Options):
+    """What a conversion makes.
+
+    ``types``: mix names, each one output; ``mix``: the user's own mix file instead.  ``tensor_types``: (regular
+    expression, block type), the first match wins.  ``output``: a file (only with one type) or a directory, which it
+    must be with a slash at its end; ``None`` names the file and puts it beside the source.  ``override_kv``:
+    ``KEY=TYPE:VALUE`` each.  ``imatrix_name``: how the output names that file, where otherwise than by ``imatrix``.
+    ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that would fall back to another type is an error.
+
+    Raises UsageError.
+    """
+
+    types: tuple[str, ...] = option(
+        (),
+        "types",
+        TYPES,
+        "What to make: q4_k_m, q5_k_m, q6_k, q8_0, bf16, ... in any case. Several, repeated or with commas, are made"
+        " from one reading of the source.",
+        "--type",
+        "-t",
+        metavar="TYPE",
+        recorded=False,
+    )
+    mix: Path | None = option(
+        None, "file", TYPES, "A mix of your own, as the tables in formats/mixes/.", "--mix", metavar="FILE"
+    )
+    tensor_types: tuple[tuple[str, str], ...] = option(
+        (),
+        "pairs",
+        TYPES,
+        "Block type for tensors whose GGUF name matches. Repeatable; the first that matches counts.",
+        "--tensor-type",
+        metavar="REGEX=TYPE",
+    )
+    output_tensor_type: str | None = option(
+        None, "text", TYPES, "Block type for output.weight.", "--output-tensor-type", metavar="TYPE"
+    )
+    token_embedding_type: str | None = option(
+        None, "text", TYPES, "Block type for token_embd.weight.", "--token-embedding-type", metavar="TYPE"
+    )
+    pure: bool = option(False, "flag", TYPES, "The mix's main block type for every tensor.", "--pure")
+    leave_output_tensor: bool = option(False, "flag", TYPES, "Do not quantize output.weight.", "--leave-output-tensor")
+    strict: bool = option(
+        False,
+        "flag",
+        TYPES,
+        "Stop before work starts when a tensor's rows do not fit its type, instead of taking another type.",
+        "--strict",
+        recorded=False,
+    )
+    allow_requantize: bool = option(
+        False,
+        "flag",
+        TYPES,
+        "Quantize what is quantized already, which loses more than quantizing the original.",
+        "--allow-requantize",
+    )
+    search: str = option(
+        "reference",
+        "choice",
+        TYPES,
+        "reference (the default): llama.cpp's bytes. thorough: smaller error in the same format, more time.",
+        "--search",
+        metavar="|".join(SEARCHES),
+    )
+    imatrix: Path | None = option(
+        None,
+        "file",
+        IMPORTANCE,
+        "An importance matrix of llama-imatrix, GGUF or .dat.",
+        "--imatrix",
+        metavar="FILE",
+    )
+    imatrix_name: str | None = None
+    include_weights: tuple[str, ...] = option(
+        (), "texts", IMPORTANCE, "Use it for these tensors only. Repeatable.", "--include-weights", metavar="NAME"
+    )
+    exclude_weights: tuple[str, ...] = option(
+        (), "texts", IMPORTANCE, "Do not use it for these. Repeatable.", "--exclude-weights", metavar="NAME"
+    )
+    arch: str | None = option(
+        None,
+        "text",
+        MODEL,
+        "general.architecture for a lone safetensors file, whose tensor names are kept.",
+        "--arch",
+        metavar="NAME",
+    )
+    pre: str | None = option(
+        None, "text", MODEL, "The tokenizer's pre-tokenizer, when it is not known.", "--pre", metavar="NAME"
+    )
+    override_kv: tuple[str, ...] = option(
+        (),
+        "texts",
+        MODEL,
+        "Set a metadata key; TYPE is int, float, bool or str. Repeatable.",
+        "--override-kv",
+        metavar="KEY=TYPE:VALUE",
+    )
+    output: str | None = option(
+        None,
+        "place",
+        OUTPUT,
+        "Where to write. By default beside the source, named as llama.cpp's converter names files.",
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+        recorded=False,
+    )
+    split_max_size: int | None = option(
+        None,
+        "size",
+        OUTPUT,
+        "Split into files of at most SIZE, such as 4GB, as llama.cpp does.",
+        "--split-max-size",
+        metavar="SIZE",
+    )
+
+    def __post_init__(self) -> None:
+        from qconv import policy, tokenizers
+
+        if self.mix is not None and self.types:
+            raise UsageError("--mix and --type cannot be used together", hint="the mix file takes the type's place")
+        if self.mix is None and not self.types:
+            raise UsageError("no type is named", hint="--type q4_k_m is the usual choice, --type q8_0 the safe one")
+        if self.search not in SEARCHES:
+            hint = f"one of {', '.join(SEARCHES)}"
+            raise UsageError(f"unknown search '{self.search}'", hint=hint)
+        if self.include_weights and self.exclude_weights:
+            raise UsageError("--include-weights and --exclude-weights cannot be used together")
+        if self.split_max_size is not None and self.split_max_size < 1:
+            raise UsageError(f"shards of {self.split_max_size} bytes hold nothing", hint="such as 4GB")
+        if self.pre is not None:
+            tokenizers.check_pre(self.pre)
+        for name in self.types:
+            policy.find_mix(name)
+        _ = self.type_overrides, self.metadata_overrides  # which refuse what is malformed
+        if self.output is not None:
+            self._check_output(Path(self.output), self.output.endswith(("/", os.sep)))
+
+    def _check_output(self, output: Path, is_directory: bool) -> None:
+        from qconv import policy
+
+        if output.is_dir():
+            return
+        several = len({policy.find_mix(name).name for name in self.types}) > 1
+        hint = "make the directory first, with mkdir -p"
+        if is_directory or (several and output.suffix.lower() != ".gguf"):
+            raise UsageError("--output: is not a directory", file=output, hint=hint)
+        if several:
+            message = f"--output names one file, but {len(self.types)} are to be made"
+            raise UsageError(message, file=output, hint="name a directory")
+        if output.suffix.lower() != ".gguf":
+            message = "--output: is neither a directory nor the name of a .gguf file"
+            raise UsageError(message, file=output, hint=f"{hint}, or end the file's name in .gguf")
+
+    @cached_property
+    def type_overrides(self) -> TypeOverrides:
+        """What is said about types beyond the mix."""
+        from qconv import policy
+
+        return policy.TypeOverrides(
+            tensor_types=tuple(policy.TensorType.of(pattern, name) for pattern, name in self.tensor_types),
+            output_tensor_type=self.output_tensor_type,
+            token_embedding_type=self.token_embedding_type,
+            pure=self.pure,
+            leave_output_tensor=self.leave_output_tensor,
+            allow_requantize=self.allow_requantize,
+        )
+
+    @cached_property
+    def metadata_overrides(self) -> tuple[tuple[str, Value], ...]:
+        """``override_kv`` as keys and values."""
+        from qconv import metadata
+
+        return tuple(metadata.parse_override(text) for text in self.override_kv)
+
+    def record(self) -> dict[str, Any]:
+        """The options that were given, as a manifest has them; files by their absolute paths.
+
+        The manifest says the type itself; what changes no byte is left out.
+        """
+        given = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.metadata.get("recorded", True) and value != field.default:
+                given[field.name] = str(value.absolute()) if isinstance(value, Path) else value
+        if self.imatrix is not None:
+            given["imatrix_name"] = self.imatrix_name or str(self.imatrix)  # the output holds it
+        return given
+
+    @classmethod
+    def recorded(cls, options: Mapping[str, Any], mix: str, file: Path) -> ConvertOptions:
+        """The options a manifest (``file``) records, for the type ``mix``.
+
+        Raises FormatError for an option that is none, or a value that is none of its type.
+        """
+        unrecorded = {f.name for f in dataclasses.fields(cls) if not f.metadata.get("recorded", True)}
+        wrong = next((name for name in options if name in unrecorded), None)
+        if wrong is not None:
+            raise FormatError(f"records an option '{wrong}', which manifests do not", file=file)
+        try:
+            return cls.of({**({} if "mix" in options else {"types": (mix,)}), **options})
+        except UsageError as e:
+            raise FormatError(f"records an option that cannot be: {e}", file=file) from e
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of ``count`` equal shares of a plan's work; ``number`` counts from 1, as in ``--part 3/16``."""
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count <= 1_000_000:
+            raise UsageError(f"there is no part {self.number}/{self.count}", hint="parts count from 1, as in 3/16")
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """A part from ``NUMBER/COUNT``."""
+        number, _, count = text.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and len(text) < 20):
+            raise UsageError(f"'{text}' is not a part", hint="such as 3/16")
+        return cls(int(number), int(count))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(_Options):
+    """How a conversion is run: none of these changes a byte of what is made.
+
+    ``threads``: None for the cores this process may use.  ``memory``: bytes the process stays under, None for 400e6.
+    ``resume``: go on from what an earlier run left.  ``force``: replace an output that exists.  ``part``: only that
+    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.
+
+    Raises UsageError.
+    """
+
+    force: bool = option(False, "flag", OUTPUT, "Replace a file that exists.", "--force")
+    manifest: bool = option(
+        False,
+        "flag",
+        OUTPUT,
+        "Also write NAME.gguf.json: sources, options, and each tensor's origin, type and SHA-256.",
+        "--manifest",
+    )
+    threads: int | None = option(
+        None, "count", RUN, "By default all cores this process may use.", "--threads", metavar="N"
+    )
+    memory: int | None = option(
+        None, "size", RUN, "Stay under this much memory. By default 400MB.", "--memory", metavar="SIZE"
+    )
+    resume: bool = option(
+        True, "negated", RUN, "Start afresh instead of going on where an earlier run stopped.", "--no-resume"
+    )
+    part: Part | None = option(
+        None, "part", PARTS, "Do the I-th of N parts of the work, then stop.", "--part", metavar="I/N"
+    )
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"{self.threads} threads cannot convert anything", hint="threads count from 1")
+        if self.memory is not None and self.memory < 1:
+            raise UsageError(f"{self.memory} bytes of memory hold nothing", hint="such as 400MB")
+
+
+def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values for ``ConvertOptions`` and for ``RunOptions``; UsageError for a name neither has."""
+    what, how = names(ConvertOptions), names(RunOptions)
+    unknown = next((name for name in values if name not in what and name not in how), None)
+    if unknown is not None:
+        raise UsageError(f"there is no option '{unknown}'", hint=known_words(unknown, [*what, *how]))
+    return {k: v for k, v in values.items() if k in what}, {k: v for k, v in values.items() if k in how}
+
+
+def _decoded(kind: type, value: object) -> Any:
+    """msgspec asks of the types it does not know."""
+    if isinstance(value, kind):
+        return value
+    if kind is Path and isinstance(value, str | os.PathLike) and "\0" not in os.fspath(value):
+        return Path(value)
+    raise ValueError(f"Expected a {kind.__name__.lower()}")

@@ -1,0 +1,168 @@
+"""One row block: read, rounded, encoded and handed to the sink."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv import blocks
+from qconv.errors import InputError, QconvError
+from qconv.formats import block_types
+from qconv.pipeline import encoding as encodings
+from qconv.pipeline.memory import Gate
+from qconv.pipeline.schedule import Block, Encoding, TensorWork
+from qconv.pipeline.sink import Sink
+from qconv.pipeline.sizing import Sizes
+from qconv.pipeline.workers import Cancellation
+from qconv.tensors import FLOATS, LazyTensor, rounds
+from qconv.types import Rows
+
+
+class Buffers:
+    """A worker's reused buffers: one for what it reads, one for what it encodes."""
+
+    def __init__(self) -> None:
+        self._read = np.empty(0, np.uint8)
+        self._encoded = np.empty(0, np.uint8)
+
+    def read(self, size: int) -> NDArray[np.uint8]:
+        if len(self._read) < size:
+            self._read = np.empty(size, np.uint8)
+        return self._read[:size]
+
+    def encoded(self, rows: int, row_bytes: int) -> NDArray[np.uint8]:
+        if len(self._encoded) < rows * row_bytes:
+            self._encoded = np.empty(rows * row_bytes, np.uint8)
+        return self._encoded[: rows * row_bytes].reshape(rows, row_bytes)
+
+
+class _Prepared:
+    """A tensor that is prepared by the first worker that needs it, while the others wait."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.tensor: LazyTensor | None = None
+
+
+class Processor:
+    """Processes row blocks for a pool of workers."""
+
+    def __init__(self, sink: Sink, sizes: Sizes, threads: int, cancellation: Cancellation) -> None:
+        """``threads``: how many workers may encode at once.  There are more, so that reading and writing go on too."""
+        self._sink = sink
+        self._gate = Gate(sizes.gate)
+        self._sizes = sizes
+        self._encoding = threading.Semaphore(threads)
+        self._residents = threading.Semaphore(sizes.residents)
+        self._cancellation = cancellation
+        self._lock = threading.Lock()
+        self._prepared: dict[TensorWork, _Prepared] = {}
+
+    def process_block(self, block: Block, buffers: Buffers) -> None:
+        """Raises what reading, encoding and the sink raise, with the tensor's name."""
+        with self._naming(block):
+            tensor = self._prepare(block.work)
+            needed = self._sizes.cost(block.work, block.stop - block.start)
+            large = needed > self._sizes.common
+            with self._gate.hold(needed) if large else nullcontext():
+                self._cancellation.check()
+                self._process(tensor, block, Buffers() if large else buffers)
+
+    def release(self, work: TensorWork) -> None:
+        """Lets go of what preparing a tensor took, when all of its rows are done."""
+        with self._lock:
+            self._prepared.pop(work, None)
+        if work.tensor.resident_bytes:
+            self._residents.release()
+
+    def _prepare(self, work: TensorWork) -> LazyTensor:
+        with self._lock:
+            entry = self._prepared.setdefault(work, _Prepared())
+        with entry.lock:
+            if entry.tensor is None:
+                if work.tensor.resident_bytes:
+                    while not self._residents.acquire(timeout=0.2):  # the tensors before are on their way
+                        self._cancellation.check()
+                entry.tensor = work.tensor.prepare()
+            return entry.tensor
+
+    def _process(self, tensor: LazyTensor, block: Block, buffers: Buffers) -> None:
+        try:
+            rows = tensor.read(block.start, block.stop, buffers.read(block.size))
+        except OSError as e:
+            raise InputError(f"cannot be read: {e.strerror or e}") from e
+        for encoding in block.encodings:
+            encoded = self._encode(rows, block, encoding, buffers)
+            self._cancellation.check()
+            self._sink.take(block, encoding, rows, encoded)
+
+    def _encode(self, rows: Rows, block: Block, encoding: Encoding, buffers: Buffers) -> NDArray[np.uint8]:
+        dtype = block.work.tensor.dtype
+        if encoding.block_type == dtype and not rounds(dtype, encoding.intermediate_type):
+            return np.ascontiguousarray(rows).view(np.uint8)
+        importance = encoding.importance
+        matrix = None if importance is None else importance[block.start * len(importance) // block.work.rows]
+        out = buffers.encoded(block.stop - block.start, encoding.row_bytes)
+        with self._encoding:
+            encodings.encode(
+                rows,
+                dtype,
+                encoding.intermediate_type,
+                encoding.block_type,
+                matrix,
+                encoding.search,
+                out,
+                self._cancellation.check,
+            )
+        return out
+
+    @contextmanager
+    def _naming(self, block: Block) -> Iterator[None]:
+        """Errors raised inside say which tensor they are about."""
+        try:
+            yield
+        except blocks.NonFinite as e:
+            located = blocks.NonFinite(block.start + e.row, e.column, tensor=block.work.name)
+            if names := [name for name in block.work.tensor.sources if name != block.work.name]:
+                more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+                located.message += f", made from '{names[0]}'{more}"
+            raise located from e
+        except MemoryError as e:
+            hint = "use fewer --threads or less --memory"
+            raise QconvError("there is not enough memory", tensor=block.work.name, hint=hint) from e
+        except QconvError as e:
+            if e.tensor is None:
+                e.tensor = block.work.name
+            raise
+
+
+Encoder = tuple[str, str, bool, str]
+"""What decides which compiled code encodes: block type, search, whether there is an importance, type of the rows."""
+
+
+def encoders(works: Iterable[TensorWork]) -> list[Encoder]:
+    """Every encoder that is needed."""
+    needed = {
+        (e.block_type, e.search, e.importance is not None, _rows_of(w.tensor.dtype, e.intermediate_type))
+        for w in works
+        for e in w.encodings
+        if e.block_type not in FLOATS and e.block_type != w.tensor.dtype
+    }
+    return sorted(needed)
+
+
+def load_encoder(encoder: Encoder) -> None:
+    """Loads or compiles an encoder, so that workers find it ready and memory can be reckoned."""
+    block_type, search, weighed, dtype = encoder
+    columns = block_types()[block_type].weights
+    rows = np.zeros((1, columns), {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}[dtype])
+    blocks.encode(block_type, rows, np.ones(columns, np.float32) if weighed else None, search=search)
+
+
+def _rows_of(dtype: str, intermediate_type: str) -> str:
+    """The plain type in which rows reach the encoder."""
+    return intermediate_type if rounds(dtype, intermediate_type) else dtype

@@ -1,0 +1,59 @@
+"""Runs row blocks through a pool of workers: encoders made ready, memory shared out, progress told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qconv import cores
+from qconv.pipeline import memory, processor, schedule
+from qconv.pipeline.processor import Buffers, Processor
+from qconv.pipeline.progress import Counter, Progress, Silent
+from qconv.pipeline.schedule import Block, TensorWork
+from qconv.pipeline.sink import Sink
+from qconv.pipeline.sizing import cost, fit
+from qconv.pipeline.workers import Cancellation, run_workers
+
+
+def run(
+    segments: Iterable[Block],
+    sink: Sink,
+    *,
+    threads: int | None = None,
+    memory_limit: int | None = None,
+    progress: Progress | None = None,
+    whole: tuple[int, int] | None = None,
+    cancellation: Cancellation | None = None,
+) -> None:
+    """Reads, encodes and hands to ``sink`` all rows of ``segments``, which ``schedule`` makes of works or plans.
+
+    As many workers as ``threads`` (None: the cores this process may use) encode; a few more read and write meanwhile,
+    so that no core waits for the disk.  The process stays under ``memory_limit`` bytes (None: 400e6).  ``whole``: bytes
+    and tensors the progress counts, where an earlier run has done a share.
+
+    Raises the first error of any worker: InputError (source unreadable), WeightError (NaN or infinity), UsageError (too
+    little memory), what the sink raises, KeyboardInterrupt.
+    """
+    segments = list(segments)
+    counter = Counter(segments, progress or Silent(), whole)
+    if not segments:
+        return
+    cancellation = cancellation or Cancellation()
+    works = list(dict.fromkeys(s.work for s in segments))
+    if encoders := processor.encoders(works):
+        # in a thread of its own: the compiler loses a Ctrl-C, or breaks at it, and takes longer than a second
+        run_workers(encoders, lambda encoder, _: processor.load_encoder(encoder), [None], cancellation)
+    threads = threads or cores.usable()
+
+    def cost_with_sink(work: TensorWork, rows: int) -> int:
+        return cost(work, rows) + sink.memory(work, rows)
+
+    sizes = fit(works, threads + max(1, threads // 4), memory.budget(memory_limit), cost_with_sink)
+    process = Processor(sink, sizes, threads, cancellation)
+
+    def one(block: Block, buffers: Buffers) -> None:
+        process.process_block(block, buffers)
+        if counter.did(block):
+            process.release(block.work)
+
+    buffers = [Buffers() for _ in range(sizes.workers)]
+    run_workers(schedule.row_blocks(segments, sizes.rows), one, buffers, cancellation)

@@ -1,0 +1,94 @@
+"""How large row blocks may be, how many workers there is memory for, and what a row block costs in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from qconv.errors import UsageError
+from qconv.pipeline.encoding import SLICE
+from qconv.pipeline.schedule import TensorWork
+from qconv.tensors import memory_of_rows, rounds
+
+ROW_BLOCK = 1 << 20
+"""Weights read at once, unless memory is short: enough that Python's share of the work is small."""
+
+_SMALLEST = 1 << 12
+
+
+def cost(work: TensorWork, rows: int) -> int:
+    """Bytes at most in memory while ``rows`` rows of a tensor are worked on, beside what is resident.
+
+    Rounding before encoding widens slices of rows.
+    """
+    encoded = max((e.row_bytes for e in work.encodings), default=0)
+    rounded = any(rounds(work.tensor.dtype, e.intermediate_type) for e in work.encodings)
+    widest = max(work.columns, SLICE) if rounded else SLICE
+    return memory_of_rows(work.tensor, rows) + rows * encoded + 24 * min(widest, rows * work.columns)
+
+
+Cost: TypeAlias = Callable[[TensorWork, int], int]
+"""Bytes at most in memory while so many rows of a tensor are worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """``row_block``: weights of a common row block.  ``common``: bytes a worker takes for one.
+
+    ``gate``: bytes that row blocks larger than that share: long single rows, and the wide blocks of tensors whose rows
+    are best read in groups.  ``residents``: tensors that may be prepared at once, of those that hold memory then.
+    """
+
+    workers: int
+    row_block: int
+    common: int
+    gate: int
+    residents: int
+    cost: Cost = cost
+
+    def rows(self, work: TensorWork) -> int:
+        """Rows of a row block of a tensor."""
+        rows = max(1, self.row_block // max(1, work.columns))
+        group = work.tensor.row_group
+        if group == 1:
+            return rows
+        fixed, share = self.cost(work, 0), self.gate // self.workers
+        return max(rows, min(group, (share - fixed) // max(1, self.cost(work, 1) - fixed)))
+
+
+def fit(works: Iterable[TensorWork], threads: int, budget: int, cost: Cost = cost) -> Sizes:
+    """Row blocks as large as useful while all workers' take at most half the budget, all of it when no row is long.
+
+    Raises UsageError when a single row, or what a tensor holds, does not fit.
+    """
+    works = list(works)
+    resident = max(works, key=lambda w: w.tensor.resident_bytes, default=None)
+    held = 0 if resident is None else resident.tensor.resident_bytes
+    residents = max(1, min(threads, budget // 2 // held)) if held else threads
+    if resident is not None and held > budget // 2:
+        raise _too_little(resident, "holds", held, budget // 2, 2 * held - budget)
+    budget -= held * residents
+    row_block = ROW_BLOCK
+    while True:
+        small = [w for w in works if w.columns <= row_block]
+        large = [w for w in works if w.columns > row_block]
+        common = max((cost(w, max(1, min(w.rows, row_block // max(1, w.columns)))) for w in small), default=0)
+        share = budget // 2 if large or any(w.tensor.row_group > 1 for w in works) else budget
+        if threads * common <= share or row_block == _SMALLEST:
+            break
+        row_block //= 2
+    workers = max(1, min(threads, share // common)) if common else threads
+    gate = max(0, budget - workers * common)
+    for work in large:
+        if cost(work, 1) > gate:
+            raise _too_little(work, "one row needs", cost(work, 1), gate, cost(work, 1) - gate)
+    return Sizes(workers, row_block, common, gate, residents, cost)
+
+
+def _too_little(work: TensorWork, what: str, needed: int, given: int, more: int) -> UsageError:
+    return UsageError(
+        f"{what} {needed:,} bytes at once, and there are {given:,}",
+        tensor=work.name,
+        hint=f"raise --memory (400MB when it is not given) by {more // 1_000_000 + 1}MB",
+    )

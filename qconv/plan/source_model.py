@@ -1,0 +1,176 @@
+"""What a source holds, before any type is chosen: mapped tensors, and all metadata but the types'.
+
+Made from headers, config and tokenizer files alone.  The tokenizer comes first, so that an unknown one costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qconv import architectures, checkpoints, formats, metadata, tokenizers
+from qconv.errors import InputError, PlanError, UsageError
+from qconv.plan import consistency
+from qconv.policy import converter, mixes
+from qconv.storage import Folder
+from qconv.tensors import FLOATS
+from qconv.types import Metadata, TensorInfo, Value
+
+
+@dataclass(frozen=True, slots=True)
+class SourceModel:
+    """A source as the plan sees it.
+
+    ``metadata``: for a GGUF its own keys; otherwise what the converter would write with ``float_type``.
+    ``float_type``: the type llama.cpp's converter would give the matrices before they are quantized.
+    ``is_gguf``: the tensors' types are the file's own, not the converter's.  ``lone``: weights without a config.
+    """
+
+    architecture: str
+    outputs: tuple[architectures.MappedTensor, ...]
+    metadata: Metadata
+    float_type: str
+    is_gguf: bool
+    stem: str
+    lone: bool = False
+    dropped: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    def infos(self, float_type: str) -> list[TensorInfo]:
+        """The tensors with the types they have when quantizing begins, in an intermediate file of ``float_type``."""
+        return [TensorInfo(o.name, self._intermediate_type(o, float_type), o.tensor.shape) for o in self.outputs]
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """Tensors whose type the converter does not take from the type asked for."""
+        one, other = self.infos("F16"), self.infos("BF16")
+        return frozenset(a.name for a, b in zip(one, other, strict=True) if a.dtype == b.dtype)
+
+    def _intermediate_type(self, output: architectures.MappedTensor, float_type: str) -> str:
+        if self.is_gguf or output.tensor.dtype not in FLOATS:
+            return output.tensor.dtype
+        return converter.intermediate_type(output.name, output.tensor.shape, float_type, output.store)
+
+    def with_file_type(self, number: int) -> Metadata:
+        """The metadata of a float file that the converter writes itself."""
+        if metadata.FILE_TYPE not in self.metadata:  # some of llama.cpp's converters forget it
+            return self.metadata
+        return {**self.metadata, metadata.FILE_TYPE: Value.uint32(number)}
+
+
+def read_model(checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None) -> SourceModel:
+    """The model in an open checkpoint.
+
+    ``arch``: ``general.architecture`` for safetensors without a config, which a directory or several files must have.
+    ``pre``: the pre-tokenizer's name.
+
+    Raises InputError, UnsupportedError, TokenizerError, PlanError, FormatError as the rooms it asks do.
+    """
+    if checkpoint.metadata is not None:
+        return _from_gguf(checkpoint, arch, pre)
+    if checkpoint.config is None:
+        return _plain(checkpoint, arch, pre)
+    if arch is not None:
+        raise UsageError("--arch is for safetensors without a config.json", file=checkpoint.location)
+    return _from_config(checkpoint, pre)
+
+
+def _from_gguf(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None) -> SourceModel:
+    if arch is not None or pre is not None:
+        raise UsageError("a GGUF file names its architecture and pre-tokenizer itself", file=checkpoint.location)
+    resolved = architectures.resolve_gguf(checkpoint)
+    return SourceModel(
+        architecture=resolved.architecture,
+        outputs=tuple(resolved.tensors),
+        metadata=resolved.metadata,
+        float_type="F16",
+        is_gguf=True,
+        stem=metadata.stem_of(checkpoint.name or "", mixes()),
+    )
+
+
+def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None) -> SourceModel:
+    if pre is not None:
+        raise UsageError("--pre needs a tokenizer, and without config.json none is read", file=checkpoint.location)
+    if arch is None and (checkpoint.name is None or len(checkpoint.files) > 1):
+        one = ", or convert the weights file alone" if len(checkpoint.files) == 1 else ""
+        hint = f"get it from the model's repository{one}; --arch NAME makes a file that keeps the tensors' names"
+        raise InputError(
+            "holds no config.json, so no runtime would load the result", file=checkpoint.folder.location, hint=hint
+        )
+    resolved = architectures.resolve_plain(checkpoint, arch or "unknown")
+    float_type = _float_type(checkpoint)
+    stem = metadata.stem_of(checkpoint.name or checkpoint.folder.name, mixes())
+    general = metadata.lone(stem, metadata.count(checkpoint.tensors.values()))
+    return SourceModel(
+        architecture=resolved.architecture,
+        outputs=tuple(resolved.tensors),
+        metadata=metadata.assemble(
+            resolved.architecture, general.metadata(), resolved.metadata, {}, file_type=formats.file_types()[float_type]
+        ),
+        float_type=float_type,
+        is_gguf=False,
+        stem=stem,
+        lone=True,
+        dropped=tuple(resolved.dropped),
+        warnings=(
+            "no config.json beside the weights: tensors keep their names and there is no tokenizer;"
+            " llama.cpp and other runtimes will not load the file",
+        ),
+    )
+
+
+def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceModel:
+    assert checkpoint.config is not None
+    resolved = architectures.resolve(checkpoint)
+    vocabulary = tokenizers.metadata(
+        checkpoint.folder,
+        resolved.config,
+        kind=resolved.tokenizer,
+        options=resolved.tokenizer_options,
+        pre=pre,
+    )
+    outputs = tuple(resolved.tensors)
+    doubts = consistency.check(checkpoint.folder, resolved)
+    _check_vocabulary(checkpoint.folder, outputs, vocabulary)
+    weights = metadata.count(TensorInfo(o.name, o.tensor.dtype, o.tensor.shape) for o in outputs)
+    general = metadata.gather(checkpoint.folder, weights, checkpoint.config)
+    float_type = _float_type(checkpoint)
+    return SourceModel(
+        architecture=resolved.architecture,
+        outputs=outputs,
+        metadata=metadata.assemble(
+            resolved.architecture,
+            general.metadata(),
+            resolved.metadata,
+            vocabulary,
+            file_type=formats.file_types()[float_type],
+        ),
+        float_type=float_type,
+        is_gguf=False,
+        stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
+        dropped=tuple(resolved.dropped),
+        warnings=(*doubts, *general.notes),
+    )
+
+
+def _float_type(checkpoint: checkpoints.Checkpoint) -> str:
+    """The 16-bit type of the first matrix that has one, as llama.cpp's ``--outtype auto`` finds it; else F32.
+
+    (llama.cpp would round weights stored in F32 to F16 there; nothing is rounded on the way here.)
+    """
+    for info in checkpoint.stored.values():
+        if len(info.shape) >= 2 and info.dtype in ("BF16", "F16"):
+            return info.dtype
+    return "F32"
+
+
+def _check_vocabulary(folder: Folder, outputs: tuple[architectures.MappedTensor, ...], vocabulary: Metadata) -> None:
+    tokens = vocabulary.get("tokenizer.ggml.tokens")
+    embedding = next((o.tensor.shape for o in outputs if o.name == "token_embd.weight"), None)
+    if tokens is None or embedding is None or len(embedding) != 2 or len(tokens.data) == embedding[0]:
+        return
+    raise PlanError(
+        f"the tokenizer has {len(tokens.data)} tokens, but the embedding {embedding[0]} rows",
+        file=folder.location,
+        hint="take tokenizer files, config.json and weights from the same model; vocab_size must be the embedding's",
+    )

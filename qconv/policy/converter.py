@@ -1,0 +1,80 @@
+"""llama.cpp's first stage: the types its converter writes before anything quantizes them (``converter.toml``)."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from qconv import formats
+from qconv.policy.decision import Choice, Decision
+from qconv.policy.fitting import fitting
+from qconv.policy.mixes import Mix
+from qconv.policy.overrides import TypeOverrides
+from qconv.tensors import FLOATS
+from qconv.types import TensorInfo
+
+_LAYER = re.compile(r"^blk\.\d+\.")
+
+
+class AlwaysF32(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Names always written as F32: ``names`` without a layer's ``blk.N.``, ``ends`` parts of names.
+
+    ``weights``: endings of the names that are not.
+    """
+
+    names: frozenset[str]
+    ends: tuple[str, ...]
+    weights: tuple[str, ...]
+
+
+@functools.cache
+def _table() -> AlwaysF32:
+    return formats.load(formats.ROOT / "converter.toml", AlwaysF32)
+
+
+def intermediate_type(name: str, shape: tuple[int, ...], float_type: str, store: str | None = None) -> str:
+    """The type the converter gives output ``name`` in a file of ``float_type`` (F32, F16 or BF16).
+
+    ``store``: what the architecture's table forces on it, "file" being the file's own type.
+    """
+    table = _table()
+    if len(shape) <= 1 or name.endswith(table.ends):
+        return "F32"
+    if store is not None:
+        return float_type if store == "file" else store
+    if not name.endswith(table.weights) or _LAYER.sub("", name) in table.names:
+        return "F32"
+    return float_type
+
+
+def choose(
+    tensors: Sequence[TensorInfo], fixed: Collection[str], mix: Mix, overrides: TypeOverrides | None = None
+) -> Choice:
+    """The types of a float file that the converter writes itself, tensors in its order.
+
+    ``tensors``: with the types it would give them in a file of the mix's type.  ``fixed``: names of those whose type
+    does not depend on the file's.
+    """
+    overrides = overrides or TypeOverrides()
+    asked: list[str] = []
+    decisions = []
+    for tensor in tensors:
+        if tensor.dtype not in FLOATS:
+            carried = tensor.dtype in formats.block_types() and formats.block_types()[tensor.dtype].weights > 1
+            reason = "blocks of the checkpoint, carried over" if carried else "not a float"
+            decisions.append(Decision(tensor.name, tensor.shape, tensor.dtype, tensor.dtype, reason))
+        elif tensor.name in fixed:
+            decisions.append(Decision(tensor.name, tensor.shape, tensor.dtype, tensor.dtype, "always stored so"))
+        else:
+            asked.append(tensor.name)
+            wanted, reason = overrides.of_role(tensor) or (mix.type, "default")
+            used = fitting(tensor, wanted)
+            fallen = None if used == wanted else wanted
+            decisions.append(Decision(tensor.name, tensor.shape, tensor.dtype, used, reason, fallen))
+    carried_experts = any(d.type == "MXFP4" for d in decisions)
+    number = formats.file_types()["MXFP4_MOE"] if carried_experts else mix.file_type
+    assert number is not None  # checked when the mix was loaded
+    return Choice(tuple(decisions), number, tuple(overrides.without_effect(asked, mix.name, True)))

@@ -1,0 +1,69 @@
+"""Lazy tensors: each states its shape and type from headers alone and reads any range of its rows.
+
+What checkpoints hold, what undoing their quantization gives, and what an architecture's operations make of that are all
+the same kind of thing; see ``base.LazyTensor``.  Operations that tables name register themselves: ``operations`` are
+applied to one tensor, ``combinations`` to several together.
+"""
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+from qconv.tensors import registry
+from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
+from qconv.tensors.dequantized import Dequantized
+from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
+from qconv.tensors.floats import as_float32, convert, from_float32, rounds
+from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
+from qconv.tensors.packed import packed
+from qconv.tensors.scaled import Widened, scaled
+from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
+
+__all__ = [
+    "FLOATS",
+    "FLOATS8",
+    "PACKED_SUFFIXES",
+    "PLAIN",
+    "Constant",
+    "Dequantized",
+    "LazyTensor",
+    "StoredTensor",
+    "TensorLocation",
+    "Widened",
+    "as_float32",
+    "bytes_of_rows",
+    "columns",
+    "combinations",
+    "convert",
+    "from_float32",
+    "is_blocks",
+    "memory_of_rows",
+    "n_rows",
+    "operations",
+    "packed",
+    "read_whole",
+    "refuse",
+    "rounds",
+    "row_bytes",
+    "scaled",
+    "size",
+]
+
+
+@functools.cache
+def _load_operations() -> None:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+def operations() -> dict[str, Callable[..., LazyTensor]]:
+    """``function(tensor, *arguments) -> LazyTensor`` by the name tables use."""
+    _load_operations()
+    return registry.operations
+
+
+def combinations() -> dict[str, Callable[..., LazyTensor]]:
+    """``function(tensors, *arguments) -> LazyTensor`` by the name tables use."""
+    _load_operations()
+    return registry.combinations

@@ -1,0 +1,128 @@
+"""Operations that change a tensor's shape: reshapes keep the order of values, transposes do not."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows, refuse
+from qconv.tensors.dtypes import row_bytes
+from qconv.tensors.registry import operation
+from qconv.types import Rows, shape_text
+
+_CHUNK = 4 << 20
+"""Bytes of source rows a transpose reads at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape(Unary):
+    """The same values in another shape."""
+
+    new_shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.new_shape
+
+    @property
+    def row_group(self) -> int:
+        old, new = columns(self.inner), columns(self)
+        return max(1, self.inner.row_group * old // max(1, new))
+
+    def memory(self, rows: int) -> int:
+        old, new = columns(self.inner), columns(self)
+        return self.inner.memory(rows) if old == new else memory_of_rows(self.inner, rows * new // max(1, old) + 2)
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        old, new = columns(self.inner), columns(self)
+        if old == new:
+            return self.inner.read(start, stop, out)
+        first, last = start * new // old, -(-stop * new // old)
+        values = self.inner.read(first, last).reshape(-1)
+        skip = start * new - first * old
+        return values[skip : skip + (stop - start) * new].reshape(stop - start, new)
+
+    def describe(self) -> str:
+        return f"reshape{list(self.new_shape)}({self.inner.describe()})"
+
+
+def reshape(tensor: LazyTensor, shape: tuple[int, ...]) -> LazyTensor:
+    """``tensor`` as ``shape``; PlanError when it holds another number of values."""
+    if math.prod(shape) != math.prod(tensor.shape):
+        raise refuse("reshape", tensor, f"it does not make {shape_text(shape)}")
+    return Reshape(tensor, shape)
+
+
+@operation
+def squeeze(tensor: LazyTensor) -> LazyTensor:
+    """Without dimensions of one."""
+    return Reshape(tensor, tuple(n for n in tensor.shape if n != 1))
+
+
+@operation
+def as_columns(tensor: LazyTensor) -> LazyTensor:
+    """With a further last dimension of one."""
+    return Reshape(tensor, (*tensor.shape, 1))
+
+
+@operation
+def groups(tensor: LazyTensor, count: int) -> LazyTensor:
+    """As ``count`` rows."""
+    values = math.prod(tensor.shape)
+    if count <= 0 or values % count:
+        raise refuse("groups", tensor, f"{values} values are no {count} rows")
+    return Reshape(tensor, (count, values // count))
+
+
+@dataclass(frozen=True, slots=True)
+class Transpose(Unary):
+    """The last two dimensions exchanged.
+
+    Any range of rows can be read, but each reads the source matrices it lies in: reading all rows of a matrix at once
+    reads the source once.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.inner.shape[:-2], self.inner.shape[-1], self.inner.shape[-2])
+
+    @property
+    def row_group(self) -> int:
+        return self.shape[-2]
+
+    def memory(self, rows: int) -> int:
+        return memory_of_rows(self.inner, self._step)
+
+    @property
+    def _step(self) -> int:
+        """Source rows to read at a time."""
+        return max(1, _CHUNK // max(1, row_bytes(self.dtype, columns(self.inner))))
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        source_rows, source_columns = self.inner.shape[-2:]
+        target = buffer(self, stop - start, out)
+        step = self._step
+        row = start
+        while row < stop:
+            matrix, first = divmod(row, source_columns)
+            count = min(stop - row, source_columns - first)
+            part = target[row - start : row - start + count]
+            for a in range(0, source_rows, step):
+                b = min(source_rows, a + step)
+                base = matrix * source_rows
+                rows = self.inner.read(base + a, base + b)
+                part[:, a:b] = rows[:, first : first + count].T
+            row += count
+        return target
+
+    def describe(self) -> str:
+        return f"transpose({self.inner.describe()})"
+
+
+@operation
+def transpose(tensor: LazyTensor) -> LazyTensor:
+    """The last two dimensions exchanged; a one-dimensional tensor stays as it is."""
+    return tensor if len(tensor.shape) < 2 else Transpose(tensor)

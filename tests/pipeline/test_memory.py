@@ -1,0 +1,136 @@
+"""Memory, measured from outside the process, on sparse files far larger than it may grow."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qconv.errors import UsageError
+from qconv.pipeline import TensorWork, memory, works_of
+from qconv.pipeline.memory import Gate
+from qconv.pipeline.sizing import cost, fit
+from tests.conversion.fakes import Copy, Sketch, plan
+
+SHAPES = {
+    "token_embd.weight": (128_000, 2048),
+    "experts.weight": (64, 1024, 1024),
+    "one.long.row": (1, 4_000_000),
+    "one.long.norm": (3_000_000,),
+}
+
+
+@pytest.fixture(scope="module")
+def sparse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A safetensors file of two thirds of a gigabyte that takes no room."""
+    header, offset = {}, 0
+    for name, shape in SHAPES.items():
+        size = math.prod(shape) * 2
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    path = tmp_path_factory.mktemp("sparse") / "model.safetensors"
+    with path.open("wb") as f:
+        f.write(len(text).to_bytes(8, "little") + text)
+        f.truncate(8 + len(text) + offset)
+    return path
+
+
+WATCH = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(process.returncode, usage.ru_maxrss * 1024)
+"""
+"""Starts a command from a small process: what the kernel counts for a process begins with what its parent held."""
+
+
+def peak(*command: str) -> tuple[int, int]:
+    """Exit code, and the largest resident memory the kernel saw, in bytes."""
+    watched = [sys.executable, "-c", WATCH, sys.executable, "-m", "qconv", *command]
+    code, most = subprocess.check_output(watched, text=True).split()
+    return int(code), int(most)
+
+
+@pytest.mark.parametrize("options", [[], ["--threads", "16"], ["--memory", "250MB"]])
+def test_a_process_stays_within_its_bound(sparse: Path, tmp_path: Path, options: list[str]) -> None:
+    code, most = peak("convert", str(sparse), "--type", "q8_0", "-o", str(tmp_path / "x.gguf"), "--quiet", *options)
+    assert code == 0
+    assert (tmp_path / "x.gguf").stat().st_size > 300_000_000
+    assert most <= (250_000_000 if "--memory" in options else 400_000_000)
+    (tmp_path / "x.gguf").unlink()
+
+
+def tensor(
+    shape: tuple[int, ...], *, row_group: int = 1, resident_bytes: int = 0, memory_of_a_row: int = 0
+) -> TensorWork:
+    copy = Copy("x", shape, "BF16", row_group=row_group, resident_bytes=resident_bytes, memory_of_a_row=memory_of_a_row)
+    (work,) = works_of([plan("x", [Sketch("x", copy, "Q8_0")])])
+    return work
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8, 64, 500])
+@pytest.mark.parametrize("shape", [(256_000, 8192), (256 * 2048, 768), (3, 500_000), (5, 32)])
+@pytest.mark.parametrize("budget", [10_000_000, 200_000_000])
+def test_workers_fit_into_the_budget_together(threads: int, shape: tuple[int, ...], budget: int) -> None:
+    sizes = fit([tensor(shape)], threads, budget)
+    assert sizes.workers * sizes.common + sizes.gate <= budget
+    rows = min(sizes.rows(tensor(shape)), shape[0])
+    assert cost(tensor(shape), rows) <= max(sizes.common, sizes.gate)
+    assert 1 <= sizes.workers <= threads
+
+
+def test_a_transpose_reads_its_source_as_rarely_as_memory_allows() -> None:
+    whole = tensor((4096, 4096), row_group=4096)
+    assert fit([whole], 1, 10**9).rows(whole) == 4096
+    found = fit([whole], 2, 100_000_000)
+    rows = found.rows(whole)
+    assert 128 < rows < 4096
+    assert cost(whole, rows) <= found.gate // 2
+
+
+def test_a_row_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"one row needs [\d,]+ bytes at once.*raise --memory"):
+        fit([tensor((1, 320_000_000))], 2, 200_000_000)
+
+
+def test_what_a_tensor_declares_is_counted() -> None:
+    plain, heavy = tensor((10_000, 4096)), tensor((10_000, 4096), memory_of_a_row=4096 * 20)
+    assert cost(heavy, 256) - cost(plain, 256) == 256 * 4096 * 20
+    assert fit([heavy], 4, 100_000_000).row_block < fit([plain], 4, 100_000_000).row_block
+
+
+@pytest.mark.parametrize("threads", [1, 4, 64])
+def test_what_tensors_hold_is_taken_off_first(threads: int) -> None:
+    held = tensor((10_000, 4096), resident_bytes=30_000_000)
+    sizes = fit([held], threads, 200_000_000)
+    assert 1 <= sizes.residents <= 3
+    assert sizes.residents * 30_000_000 + sizes.workers * sizes.common + sizes.gate <= 200_000_000
+
+
+def test_a_tensor_that_holds_too_much_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"tensor 'x': holds 150,000,000 bytes at once.*raise --memory.*by 101MB"):
+        fit([tensor((10_000, 4096), resident_bytes=150_000_000)], 2, 200_000_000)
+
+
+def test_the_gate_lets_in_what_fits() -> None:
+    gate = Gate(10)
+    with gate.hold(6), gate.hold(4):
+        pass
+    with gate.hold(25):  # larger than the gate: alone
+        pass
+    with gate.hold(10):
+        pass
+
+
+def test_memory_is_counted_as_the_kernel_does() -> None:
+    before = memory.resident()
+    held = np.ones(50_000_000, np.uint8)
+    assert 45_000_000 <= memory.resident() - before <= 70_000_000
+    assert held[-1]
