@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import condition, derivation
+from qconv.architectures.registry import condition, derivation, rename
 
 
 @derivation
@@ -33,3 +36,9 @@ def n_value_expert(model: ModelContext) -> int:
 @condition
 def has_value_experts(model: ModelContext) -> bool:
     return n_value_expert(model) > 0 and model.count("mova_num_experts_per_tok", default=0) > 0
+
+
+@rename
+def router_bias_k2_horizon(name: str, config: Mapping[str, Any]) -> str:
+    """What the router's bias is: it chooses experts, and does not weigh them."""
+    return name.replace(".mlp.gate.bias", ".mlp.gate.e_score_correction.bias")

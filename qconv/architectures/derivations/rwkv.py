@@ -11,6 +11,7 @@ from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation, rename
 
 _LARGE = 4096
+_SPELLINGS_6 = (("rwkv.blocks.", "layers."), ("rwkv.", ""), (".self_attn.", ".attention."))
 _SPELLINGS = (
     (".blocks.", ".layers."),
     ("blocks.", "layers."),
@@ -68,6 +69,14 @@ def gate_rank_arwkv(model: ModelContext) -> int:
 def has_no_gate_rwkv(model: ModelContext) -> bool:
     """Attention's output is as it comes."""
     return model.find("wkv_has_gate") is False
+
+
+@rename
+def rwkv6_spellings(name: str, config: Mapping[str, Any]) -> str:
+    """RWKV's and Qwen's names of layers and attention as one."""
+    for old, new in _SPELLINGS_6:
+        name = name.replace(old, new)
+    return name
 
 
 @rename
