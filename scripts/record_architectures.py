@@ -27,6 +27,8 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDENS = REPOSITORY / "tests" / "architectures" / "goldens"
+ROOTED = ("xielu.", "tokenizer.", "diffusion.")
+"""Keys of an architecture that are not under its name."""
 LONG = 40
 """Arrays of more elements are recorded by their hash."""
 
@@ -101,7 +103,7 @@ def expected(path: Path) -> dict[str, Any]:
     keys: dict[str, list[Any]] = {}
     for key, field in reader.fields.items():
         early = key == "general.type" and keys  # only where some keys of the architecture stand before it
-        if early or key == "general.file_type" or key.startswith((architecture + ".", "xielu.", "tokenizer.")):
+        if early or key == "general.file_type" or key.startswith((architecture + ".", *ROOTED)):
             value = field.contents()
             if field.types[0] == GGUFValueType.ARRAY:
                 data: list[Any] | dict[str, object] = list(value)

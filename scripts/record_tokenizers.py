@@ -4,7 +4,8 @@
     scripts/record_tokenizers.py LLAMA_CPP [CASE...]
 
 LLAMA_CPP: a source tree of llama.cpp, whose ``conversion`` package is run as it is, in a Python that has torch and
-transformers (4.57); only the name of the pre-tokenizer, which goes by the fingerprints of known models, is given.
+transformers (4.57); only the name of the pre-tokenizer, which goes by the fingerprints of known models, is given, and
+what the classes of tokenizers that come with their checkpoints would say (tokenizer_own_classes.py).
 Writes ``tests/tokenizers/cases/NAME/``: the tokenizer's files, ``case.json`` (kind and options) and ``expected.json``.
 """
 
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenizer_cases import CASES, PRE
+from tokenizer_own_cases import OWN_CASES, OWN_PRE
+from tokenizer_own_classes import own_tokenizer
 from tokenizer_parts import write
 
 CASES_DIR = Path(__file__).resolve().parent.parent / "tests" / "tokenizers" / "cases"
@@ -44,11 +47,14 @@ def main() -> None:
     sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]) / "gguf-py")]
     import conversion  # type: ignore[import-not-found]  # llama.cpp's own, from its checkout
     import gguf
+    import transformers  # type: ignore[import-not-found]  # of the Python that runs the converter
     from conversion.base import ModelBase, TextModel  # type: ignore[import-not-found]  # the same
 
-    for name in sys.argv[2:] or CASES:
-        kind, options, files = CASES[name]
-        given = PRE.get(name, "gpt-2")
+    cases = {**CASES, **OWN_CASES}
+    usual = transformers.AutoTokenizer.from_pretrained
+    for name in sys.argv[2:] or cases:
+        kind, options, files = cases[name]
+        given = {**PRE, **OWN_PRE}.get(name, "gpt-2")
         TextModel.get_vocab_base_pre = lambda self, tokenizer, pre=given: pre
         folder = CASES_DIR / name
         shutil.rmtree(folder, ignore_errors=True)
@@ -57,6 +63,8 @@ def main() -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(write(value))
         architecture = files["config.json"]["architectures"][0]
+        own = own_tokenizer(folder, architecture)
+        transformers.AutoTokenizer.from_pretrained = usual if own is None else lambda *_, made=own, **__: made
         made = conversion.get_model_class(architecture)(
             folder, gguf.LlamaFileType.MOSTLY_F16, folder / "unused.gguf", hparams=ModelBase.load_hparams(folder, False)
         )

@@ -12,7 +12,7 @@ from qconv.architectures.table import Key, Keys, Table, common, key_types
 from qconv.errors import PlanError, TableError
 from qconv.types import Metadata, Value, ValueType
 
-_ROOTED = ("general.", "xielu.", "tokenizer.")
+_ROOTED = ("general.", "xielu.", "tokenizer.", "diffusion.")
 """Keys that are not under the architecture's name."""
 _CONSTRUCTORS = {
     "uint32": ValueType.UINT32,

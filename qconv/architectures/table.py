@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -185,12 +186,25 @@ def _merged(base: Table, own: Table) -> Table:
     )
 
 
+class _Head(msgspec.Struct, frozen=True):
+    classes: tuple[str, ...] = ()
+
+
+def _classes_in(path: Path) -> tuple[str, ...]:
+    """The classes of the table at ``path``, of which nothing is parsed but what stands before its first section."""
+    data = path.read_bytes()
+    try:
+        return msgspec.toml.decode(data.partition(b"\n[")[0], type=_Head).classes
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return load(path, Table).classes  # which says what is wrong with it
+
+
 @functools.cache
 def classes() -> dict[str, str]:
     """Model classes of ``config.json`` with the table of each."""
     found: dict[str, str] = {}
     for name in names():
-        for cls in load(FOLDER / f"{name}.toml", Table).classes:
+        for cls in _classes_in(FOLDER / f"{name}.toml"):
             if cls in found:
                 raise TableError(f"class {cls} is in {found[cls]}.toml too", file=f"{name}.toml")
             found[cls] = name
@@ -202,6 +216,6 @@ def table_of(cls: str) -> str | None:
     word = f'"{cls}"'.encode("utf-8", "replace")
     for name in names():
         path = FOLDER / f"{name}.toml"
-        if word in path.read_bytes() and cls in load(path, Table).classes:
+        if word in path.read_bytes() and cls in _classes_in(path):
             return name
     return None

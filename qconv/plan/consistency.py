@@ -32,6 +32,8 @@ _WIDE = {
 _HEADS = {"attn_q": "key", "attn_k": "key", "attn_v": "value", "attn_output": "value"}
 _OTHERWISE = ("attention.kv_lora_rank", "attention.key_length_swa")
 """Keys of models with latent attention, or other heads in some layers."""
+_OTHER_FEED_FORWARD = ("arctic", "qwen")
+"""Architectures whose dense feed-forward part is as wide as the model, or half of what the config says."""
 
 
 def check(folder: Folder, model: Resolved) -> list[str]:
@@ -96,6 +98,8 @@ class _Sizes:
 
     def expected(self, part: str, layer: int) -> tuple[int, ...]:
         """The sizes a part may have beside the model's width; none where that depends on more than the heads."""
+        if part == "ffn_down" and self._architecture in _OTHER_FEED_FORWARD:
+            return ()
         if part == "ffn_down":
             sizes = (self.one("feed_forward_length", layer), self.one("expert_shared_feed_forward_length", layer))
             return tuple(size for size in sizes if size is not None)

@@ -15,7 +15,15 @@ One file per kind of tokenizer:
 | ``t5`` | unigram, ``tokenizer.model`` or ``spiece.model`` | ``T5Model.set_vocab`` |
 | ``xlm_roberta`` | unigram, ``sentencepiece.bpe.model`` or ``tokenizer.json`` | ``XLMRobertaModel.set_vocab`` |
 | ``tekken`` | ``tekken.json`` alone | ``_set_vocab_mistral`` |
-| ``hunyuan`` | byte-level BPE | ``HunYuanModel.set_vocab`` |
+| ``arctic`` | ``tokenizer.model`` with tokens redefined | ``ArcticModel.set_vocab`` |
+| ``xverse`` | ``tokenizer.json`` with bytes | ``XverseModel.set_vocab`` |
+| ``two_ends`` | byte-level BPE | ``LagunaModel.set_vocab`` |
+| ``hunyuan`` | byte-level BPE, or ``hy.tiktoken`` | ``HunYuanModel.set_vocab`` |
+| ``hunyuan_tiktoken`` | ``hy.tiktoken`` | ``HunYuanMoEModel.set_vocab`` |
+| ``qwen_tiktoken`` | ``qwen.tiktoken`` | ``_set_vocab_qwen`` |
+| ``chatglm_files`` | ``tokenizer.json`` or ``tokenizer.model`` | ``ChatGLMModel.set_vocab`` |
+| ``rwkv`` | ``rwkv_vocab_v20230424.txt`` | ``_set_vocab_rwkv_world`` |
+| ``plamo`` | ``tokenizer.jsonl`` | ``_set_vocab_plamo`` |
 | ``none`` | nothing | ``_set_vocab_none`` |
 
 and, in ``formats/tokenizers.toml``, presets: named sequences of kinds with options.
@@ -31,8 +39,10 @@ from qconv.errors import TableError, TokenizerError
 from qconv.storage import Folder
 from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.files import TokenizerFiles
+from qconv.tokenizers.huggingface import HfTokenizer
 from qconv.tokenizers.pre_tokenizer import check_pre
 from qconv.tokenizers.tables import Attempt, Fixed, Options, tables
+from qconv.tokenizers.templates import TEMPLATE_FILE, template_text
 from qconv.types import Metadata, Value
 
 __all__ = ["KINDS", "check_pre", "metadata"]
@@ -49,7 +59,15 @@ KINDS = (
     "t5",
     "xlm_roberta",
     "tekken",
+    "arctic",
+    "xverse",
+    "two_ends",
     "hunyuan",
+    "hunyuan_tiktoken",
+    "qwen_tiktoken",
+    "chatglm_files",
+    "rwkv",
+    "plamo",
     "none",
 )
 
@@ -83,7 +101,7 @@ def metadata(
             missed = e.with_traceback(None)
             continue
         sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
-        return keys | _fixed(context, sized) | _fixed(context, context.options.after)
+        return keys | _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
     raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)
 
 
@@ -118,4 +136,17 @@ def _fixed(context: Context, fixed: Fixed) -> Metadata:
             keys[f"tokenizer.ggml.{name}"] = Value.boolean(value)
         elif isinstance(value, int) and 0 <= value < 1 << 32:
             keys[f"tokenizer.ggml.{name}"] = Value.uint32(value)
+    return keys
+
+
+def _last(context: Context) -> Metadata:
+    """``Options.after_tokens``: the ids of those that are there; ``Options.template_file``, if it is there."""
+    keys: Metadata = {}
+    if context.options.after_tokens:
+        tokenizer = HfTokenizer(context.files, context.config.get("model_type"))
+        for name, text in context.options.after_tokens.items():
+            if (index := tokenizer.id_of(text)) is not None:
+                keys[f"tokenizer.ggml.{name}"] = Value.uint32(index)
+    if context.options.template_file and context.files.has(TEMPLATE_FILE):
+        keys["tokenizer.chat_template"] = Value.string(template_text(context.files, TEMPLATE_FILE))
     return keys

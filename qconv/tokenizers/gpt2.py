@@ -31,9 +31,12 @@ def base_vocabulary(context: Context, tokenizer: HfTokenizer) -> Vocabulary:
         tokens[index] = encoded
     types[list(tokenizer.vocab.values())] = TokenType.NORMAL
     for index, token in tokenizer.added.items():
+        if context.options.as_marked:
+            vocabulary.set(index, token.content, TokenType.CONTROL if token.special else TokenType.USER_DEFINED)
+            continue
         # the runtime takes these tokens as normalized already
         text = token.content if token.normalized else tokenizer.as_decoded(token.content)
-        if token.special or looks_special(text):
+        if token.special or looks_special(text) or text in context.options.control:
             vocabulary.set(index, text, TokenType.CONTROL)
         else:
             vocabulary.set(index, text.replace("▁", " "), TokenType.USER_DEFINED)

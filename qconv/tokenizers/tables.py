@@ -39,6 +39,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``after_vocab_size``: the same as ``after``, by the vocabulary size of ``config.json``.
     ``special``: ids for special tokens no file gives: a number, or the text of an added token.
     ``vocab_multiple``: the vocabulary is padded to a multiple of the config's ``pad_vocab_size_multiple``, or of this.
+    ``as_marked``: added tokens keep their text and are special only where their file says so, however they look.
+    ``control``: texts of added tokens that are control tokens, whatever their file says.
+    ``after_tokens``: keys of ``tokenizer.ggml.`` for ids of added tokens by their text, set after everything else.
+    ``template_file``: ``chat_template.jinja`` counts before ``tokenizer_config.json``'s template.
     """
 
     before: Fixed = {}
@@ -46,6 +50,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_vocab_size: dict[str, Fixed] = {}
     special: dict[str, str | int] = {}
     vocab_multiple: int | None = None
+    as_marked: bool = False
+    control: tuple[str, ...] = ()
+    after_tokens: dict[str, str] = {}
+    template_file: bool = False
 
     def with_(self, more: Options) -> Options:
         """Both; where both set the same thing, ``more``'s."""
@@ -55,6 +63,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             after_vocab_size=self.after_vocab_size | more.after_vocab_size,
             special=self.special | more.special,
             vocab_multiple=self.vocab_multiple if more.vocab_multiple is None else more.vocab_multiple,
+            as_marked=self.as_marked or more.as_marked,
+            control=self.control + more.control,
+            after_tokens=self.after_tokens | more.after_tokens,
+            template_file=self.template_file or more.template_file,
         )
 
     @classmethod
@@ -80,6 +92,27 @@ class Tekken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     templates: dict[str, str]
 
 
+class Tiktoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tiktoken vocabulary's file, its pre-tokenizer, and the special tokens behind the others, numbered ones last."""
+
+    file: str
+    pre: str
+    special: tuple[str, ...]
+    extras: int = 0
+
+
+class Plamo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A class of PLaMo's tokenizer: the runtime's model, the token that ends a turn, tokens that only look special.
+
+    ``template``: whether the chat template is carried over.
+    """
+
+    model: str
+    end_of_turn: str
+    plain: tuple[str, ...] = ()
+    template: bool = False
+
+
 class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check_text: str
     other_names: tuple[str, ...]
@@ -89,6 +122,9 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model_classes: dict[str, str]
     presets: dict[str, Preset]
     tekken: Tekken
+    tiktoken: dict[str, Tiktoken]
+    plamo: dict[str, Plamo]
+    chatglm: tuple[str, ...]
 
     @property
     def names(self) -> list[str]:

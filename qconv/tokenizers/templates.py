@@ -9,6 +9,7 @@ from qconv.errors import FormatError
 from qconv.tokenizers.files import TokenizerFiles
 from qconv.types import Metadata, Value, ValueType
 
+TEMPLATE_FILE = "chat_template.jinja"
 LARGEST_TEMPLATE = 4 << 20
 _MORE = "additional_chat_templates"
 _PLAIN = frozenset(string.ascii_letters + string.digits)
@@ -30,13 +31,15 @@ def chat_templates(files: TokenizerFiles) -> Metadata:
 
 
 def _from_files(files: TokenizerFiles) -> Any:
-    if files.has("chat_template.jinja"):
-        default = _text(files, "chat_template.jinja")
+    if files.has(TEMPLATE_FILE):
+        default = template_text(files, TEMPLATE_FILE)
         # the converter takes a directory's own order, which differs from one disk to the next
         more = [name for name in files.folder.names(_MORE) if name.endswith(".jinja")]
         if not more:
             return default
-        named = [{"name": name.removesuffix(".jinja"), "template": _text(files, f"{_MORE}/{name}")} for name in more]
+        named = [
+            {"name": name.removesuffix(".jinja"), "template": template_text(files, f"{_MORE}/{name}")} for name in more
+        ]
         return [{"name": "default", "template": default}, *named]
     return files.object("chat_template.json").get("chat_template")
 
@@ -63,7 +66,8 @@ def _named(choices: list[Any]) -> Metadata:
     return keys
 
 
-def _text(files: TokenizerFiles, name: str) -> str:
+def template_text(files: TokenizerFiles, name: str) -> str:
+    """The text of a template's file; FormatError when it is not UTF-8."""
     try:
         # a text file's line ends all read as "\n"
         return files.read(name, LARGEST_TEMPLATE).decode().replace("\r\n", "\n").replace("\r", "\n")

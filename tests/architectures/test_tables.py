@@ -59,6 +59,10 @@ def test_a_class_is_found_without_reading_all_tables() -> None:
     assert table_of("norm") is None
 
 
+def test_a_tables_beginning_has_all_its_classes() -> None:
+    assert classes() == {cls: name for name in names() for cls in table(name).classes}
+
+
 def test_is_short(one: Table) -> None:
     lines = (FOLDER / f"{one.name}.toml").read_text("utf-8").splitlines()
     assert len(lines) <= LONGEST

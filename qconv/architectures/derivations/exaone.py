@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qconv.architectures.derivations.common import n_layer
+from qconv.architectures.derivations.common import n_embd, n_head, n_layer
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 
@@ -21,3 +21,10 @@ def layer_types_exaone4(model: ModelContext) -> list[str]:
 
 
 _LETTERS = {"L": "sliding_attention"}
+
+
+@derivation
+def rope_dimensions_exaone(model: ModelContext) -> int:
+    """The part of a head that rotates: of the width shared out among the heads, whatever ``head_dim`` says."""
+    share = model.find("rope_parameters.partial_rotary_factor")
+    return int((1.0 if share is None else share) * (n_embd(model) // max(1, n_head(model))))

@@ -25,3 +25,11 @@ def n_layer_nextn_there(model: ModelContext) -> int:
     """The same, as far as the checkpoint holds them: many leave out those for further tokens."""
     layers = n_layer(model)
     return n_layer_nextn(model) if f"layers.{layers}.eh_proj.weight" in model.tensors else layers
+
+
+@derivation
+def nextn_layers_there(model: ModelContext) -> int | None:
+    """Layers for further tokens, as far as the checkpoint holds them; none where the config does not speak of them."""
+    if model.find("num_nextn_predict_layers") is None:
+        return None
+    return n_layer_nextn_there(model) - n_layer(model)

@@ -97,3 +97,9 @@ def layer_types_by_interval(model: ModelContext) -> list[str]:
     """Full attention in every fourth layer, or as ``full_attention_interval`` says."""
     step = max(1, model.count("full_attention_interval", default=4))
     return ["full_attention" if (layer + 1) % step == 0 else "linear_attention" for layer in range(n_layer(model))]
+
+
+@derivation
+def mtp_layers_or_zero(model: ModelContext) -> int:
+    """Layers for further tokens, for classes that also tell of none."""
+    return mtp_layers(model) or 0

@@ -126,3 +126,18 @@ def _listed(model: ModelContext, key: str) -> NDArray[np.float32] | None:
     if len(values) != wanted:
         raise model.lacks([f"rope_scaling.{key}"], f"{len(values)} numbers", f"{wanted} of them")
     return np.array(values, np.float32)
+
+
+@derivation
+def rotating_part(model: ModelContext, kind: str) -> int | None:
+    """Dimensions of a head that rotate in layers of ``kind``, all of it where their parameters name no part.
+
+    None where ``rope_parameters`` has none for layers of that kind.
+    """
+    rope = parameters(model) if kind == "full_attention" else model.find(f"rope_parameters.{kind}")
+    if not isinstance(rope, Mapping):
+        return None
+    share = rope.get("partial_rotary_factor")
+    if share is not None and not isinstance(share, int | float):
+        raise model.lacks(["partial_rotary_factor"], share, "a number")
+    return int(head_dim(model) * (1.0 if share is None else share))

@@ -1,0 +1,13 @@
+"""Values that llama.cpp wants once for each layer."""
+
+from __future__ import annotations
+
+from qconv.architectures.derivations.common import block_count
+from qconv.architectures.model import ModelContext
+from qconv.architectures.registry import derivation
+
+
+@derivation
+def in_each_layer(model: ModelContext, value: float) -> list[float]:
+    """The same number for every layer."""
+    return [float(value)] * block_count(model)

@@ -1,0 +1,49 @@
+"""Rows of queries and keys, head by head, where layers differ in how many heads they have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv.tensors.base import LazyTensor, Unary, buffer, refuse
+from qconv.tensors.registry import operation
+from qconv.tensors.rows import permute_rope, whole
+from qconv.types import Rows
+
+_BITS: dict[str, Any] = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
+
+
+@operation
+def permute_rope_in_heads(tensor: LazyTensor, size: int) -> LazyTensor:
+    """``permute_rope`` for as many heads of ``size`` rows as there are."""
+    return permute_rope(tensor, whole("permute_rope_in_heads", tensor, tensor.shape[0], size))
+
+
+@dataclass(frozen=True, slots=True)
+class SecondHalfNegated(Unary):
+    """``inner`` with the signs of the second half of every ``size`` rows turned round, in its own type."""
+
+    size: int
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        target = buffer(self, stop - start, out)
+        target[...] = self.inner.read(start, stop)
+        bits = target.view(_BITS[self.dtype])
+        negated = np.arange(start, stop) % self.size >= self.size // 2
+        bits[negated] ^= _BITS[self.dtype](1 << (8 * bits.itemsize - 1))
+        return target
+
+    def describe(self) -> str:
+        return f"negate_second_half {self.size}({self.inner.describe()})"
+
+
+@operation
+def negate_second_half(tensor: LazyTensor, size: int) -> LazyTensor:
+    """The second half of each head of ``size`` rows, times -1: it rotates the other way round."""
+    whole("negate_second_half", tensor, tensor.shape[0], size)
+    if tensor.dtype not in _BITS or len(tensor.shape) != 2:
+        raise refuse("negate_second_half", tensor, f"it is no matrix of floats but {tensor.dtype}")
+    return SecondHalfNegated(tensor, size)

@@ -1,0 +1,147 @@
+"""Operations that single models need, by hand arithmetic or against torch's bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qconv.errors import PlanError
+from qconv.tensors.mean import mean
+from tests.tensors.arrays import ArrayTensor
+from tests.tensors.test_operations import KINDS, apply, check, numbers
+
+TORCH_MEAN = [  # of as many numbers of default_rng(count), from torch 2.13
+    (5, "-0x1.4f1e540000000p-3"),
+    (100, "0x1.3af3f80000000p-5"),
+    (509, "0x1.0fd63c0000000p-8"),
+    (1024, "-0x1.2d4c8e0000000p-5"),
+]
+TORCH_NORM = ["0x1.1a589e0000000p+4", "0x1.210e140000000p+4", "0x1.0fc6020000000p+4", "0x1.1149aa0000000p+4"]
+"""Of the columns of 300 x 4 numbers."""
+
+
+def test_one_number_is_all_there_is() -> None:
+    tensor = ArrayTensor("x", numbers(3, 2))
+    check(apply("one_number", 4, 0.1)(tensor), np.full(4, 0.1, np.float32))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_permute_rope_in_heads_counts_them(kind: Any) -> None:
+    x = numbers(12, 3, kind=kind)
+    tensor = ArrayTensor("x", x)
+    check(apply("permute_rope_in_heads", 6)(tensor), x[[0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]])
+
+
+def test_permute_rope_in_heads_wants_whole_heads() -> None:
+    tensor = ArrayTensor("x", numbers(10, 3))
+    with pytest.raises(PlanError, match="10 is no multiple of 6"):
+        apply("permute_rope_in_heads", 6)(tensor)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_negate_second_half(kind: Any) -> None:
+    x = numbers(8, 3, kind=kind)
+    x[2, 0] = 0
+    tensor = ArrayTensor("x", x)
+    sign = np.array([1, 1, -1, -1] * 2, kind)[:, None]
+    check(apply("negate_second_half", 4)(tensor), x * sign)
+
+
+def test_negate_second_half_turns_the_sign_of_bfloat16() -> None:
+    tensor = ArrayTensor("x", np.array([[0x3F80], [0xBF80]], np.uint16))  # 1, -1
+    check(apply("negate_second_half", 2)(tensor), np.array([[0x3F80], [0x3F80]], np.uint16))
+
+
+def test_negate_second_half_is_for_matrices() -> None:
+    tensor = ArrayTensor("x", numbers(8))
+    with pytest.raises(PlanError, match="no matrix of floats"):
+        apply("negate_second_half", 4)(tensor)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_after_another(kind: Any) -> None:
+    a, b, c, d = numbers(2, 3, kind=kind), numbers(5, 3, kind=kind), numbers(4, kind=kind), numbers(1, kind=kind)
+    together = apply("one_after_another")
+    check(together([ArrayTensor("a", a), ArrayTensor("b", b)]), np.concatenate([a, b]))
+    check(together([ArrayTensor("c", c), ArrayTensor("d", d)]), np.concatenate([c, d]))
+
+
+@pytest.mark.parametrize(("count", "bits"), TORCH_MEAN)
+def test_mean_has_torchs_bits(count: int, bits: str) -> None:
+    assert float(mean(numbers(count))) == float.fromhex(bits)
+
+
+def test_subtract_mean() -> None:
+    tensor = ArrayTensor("x", np.array([1, 2, 6], np.float32))
+    check(apply("subtract_mean")(tensor), np.array([-2, -1, 3], np.float32))
+
+
+def test_subtract_mean_rounds_as_half_precision_does() -> None:
+    """The mean of 1, 1 and 1.5 is 1.1669921875 in half precision, which half precision takes from each exactly."""
+    tensor = ArrayTensor("x", np.array([1, 1, 1.5], np.float16))
+    expected = np.array([-0.1669921875, -0.1669921875, 0.3330078125], np.float32)
+    check(apply("subtract_mean")(tensor), expected)
+
+
+def test_subtract_mean_rounds_as_bfloat16_does() -> None:
+    """The mean of 1, 1 and 1.5 is 1.1640625 in bfloat16, which bfloat16 takes from each exactly."""
+    tensor = ArrayTensor("x", np.array([0x3F80, 0x3F80, 0x3FC0], np.uint16))
+    expected = np.array([-0.1640625, -0.1640625, 0.3359375], np.float32)
+    check(apply("subtract_mean")(tensor), expected)
+
+
+def test_subtract_mean_is_for_vectors() -> None:
+    tensor = ArrayTensor("x", numbers(3, 2))
+    with pytest.raises(PlanError, match="not one dimension"):
+        apply("subtract_mean")(tensor)
+
+
+def test_unit_columns() -> None:
+    tensor = ArrayTensor("x", np.array([[3, 0], [4, -2]], np.float32))
+    lengths = np.array([5, 2], np.float32) + np.float32(1e-7)
+    check(apply("unit_columns")(tensor), tensor.array / lengths)
+
+
+def test_unit_columns_has_torchs_lengths() -> None:
+    x = numbers(300, 4)
+    tensor = ArrayTensor("x", x)
+    lengths = np.array([float.fromhex(bits) for bits in TORCH_NORM], np.float32) + np.float32(1e-7)
+    check(apply("unit_columns")(tensor), x / lengths)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"), [("blocks.0.a", 1), ("blocks.5.a", 1), ("blocks.6.a", 0.5), ("b.13.a", 0.25)]
+)
+def test_halve_every(name: str, factor: float) -> None:
+    x = numbers(3, 2)
+    tensor = ArrayTensor(name, x)
+    check(apply("halve_every", 6)(tensor), x * np.float32(factor))
+
+
+def test_halve_every_0_halves_nothing() -> None:
+    tensor = ArrayTensor("blocks.6.a", numbers(3, 2))
+    assert apply("halve_every", 0)(tensor) == tensor
+
+
+def test_matrices_of_a_row() -> None:
+    x = numbers(6, 4)
+    tensor = ArrayTensor("x", x)
+    check(apply("matrices_of_a_row")(tensor), x.reshape(6, 1, 1, 4))
+
+
+@pytest.mark.parametrize("shape", [(10, 3), (5, 2, 3)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_exchange_blocks(kind: Any, shape: tuple[int, ...]) -> None:
+    x = numbers(*shape, kind=kind)
+    tensor = ArrayTensor("x", x)
+    expected = x.reshape(5, 2, 3)[[3, 1, 2, 0, 4]].reshape(shape)
+    check(apply("exchange_blocks", 5, 0, 3)(tensor), expected)
+
+
+@pytest.mark.parametrize("arguments", [(5, 0, 5), (4, 0, 1)])
+def test_exchange_blocks_wants_such_blocks(arguments: tuple[int, int, int]) -> None:
+    tensor = ArrayTensor("x", numbers(10, 3))
+    with pytest.raises(PlanError, match="does not fit 10 x 3"):
+        apply("exchange_blocks", *arguments)(tensor)

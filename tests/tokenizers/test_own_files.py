@@ -1,0 +1,127 @@
+"""Vocabularies in files of a model's own: what no recording shows, and what a user sees when the files are wrong."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qconv import tokenizers
+from qconv.errors import FormatError, TokenizerError
+from qconv.storage import LocalFolder
+from qconv.tokenizers import tiktoken
+from qconv.types import Metadata
+
+CASES = Path(__file__).parent / "cases"
+BYTES = {bytes([b]): b for b in range(256)}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Callable[[str], Path]:
+    def copied(name: str) -> Path:
+        return Path(shutil.copytree(CASES / name, tmp_path / name))
+
+    return copied
+
+
+def convert(folder: Path, **changes: Any) -> Metadata:
+    kind = json.loads((folder / "case.json").read_text())["kind"]
+    config = json.loads((folder / "config.json").read_text())
+    return tokenizers.metadata(LocalFolder(folder), {**config, **changes}, kind=kind)
+
+
+def test_merges_are_those_of_the_lowest_ranks() -> None:
+    ranks = {**BYTES, b"ab": 256, b"bc": 257, b"abc": 258, b"abcabc": 259, b"zzz": 260}
+    # "abc" is "ab" and "c" as "ab" ranks before "bc"; nothing makes "zzz"
+    assert tiktoken.merges(ranks) == [b"a b", b"b c", b"ab c", b"abc abc"]
+
+
+def test_merges_spell_bytes_as_letters() -> None:
+    assert tiktoken.merges({**BYTES, b" \xc3": 256}) == ["Ġ Ã".encode()]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"", "has no tokens"),
+        (b"YQ==", "line 1 is not a token in base64"),
+        (b"YQ== 0\n!! 1", "line 2 is not a token in base64"),
+        (b"YQ== 0\nYg== 0", "two of one rank"),
+        (b"YQ== -1", "line 1: a token of 1 bytes of rank -1"),
+        (base64.b64encode(bytes(1025)) + b" 0", "line 1: a token of 1025 bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
+    ],
+)
+def test_damaged_ranks(tmp_path: Path, text: bytes, why: str) -> None:
+    (tmp_path / "qwen.tiktoken").write_bytes(text)
+    with pytest.raises(FormatError, match=why):
+        tokenizers.metadata(LocalFolder(tmp_path), {}, kind="qwen_tiktoken")
+
+
+def test_numbered_tokens_end_with_the_embedding(copy: Callable[[str], Path]) -> None:
+    keys = convert(copy("qwen"), vocab_size=256 + 8 + 3 + 2)
+    assert keys["tokenizer.ggml.tokens"].data[-2:] == [b"<|extra_0|>", b"<|extra_1|>"]
+
+
+def test_the_named_ones_must_fit(copy: Callable[[str], Path]) -> None:
+    with pytest.raises(TokenizerError, match="token id 266 lies beyond the model's 266 rows"):
+        convert(copy("qwen"), vocab_size=256 + 8 + 2)
+
+
+def test_glm_4_has_ranks_under_sentencepieces_name(tmp_path: Path) -> None:
+    """``tokenizer.model`` of glm-4-9b, which llama.cpp's converter has no way to read."""
+    tokens = [*(bytes([b]) for b in range(256)), b"he", b" he"]
+    lines = [base64.b64encode(text) + b" %d" % rank for rank, text in enumerate(tokens)]
+    (tmp_path / "tokenizer.model").write_bytes(b"\n".join(lines))
+    special = {"<|endoftext|>": 258, "[gMASK]": 259, "<|user|>": 260}
+    decoder = {str(i): {"content": text, "special": True} for text, i in special.items()}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+    keys = tokenizers.metadata(LocalFolder(tmp_path), {"vocab_size": 1, "padded_vocab_size": 262}, kind="chatglm")
+    assert keys["tokenizer.ggml.model"].data == "gpt2"
+    assert keys["tokenizer.ggml.pre"].data == "chatglm-bpe"
+    last = [b"he", "Ġhe".encode(), b"<|endoftext|>", b"[gMASK]", b"<|user|>", b"[PAD261]"]
+    assert keys["tokenizer.ggml.tokens"].data[256:] == last
+    assert list(keys["tokenizer.ggml.token_type"].data[256:]) == [1, 1, 3, 3, 3, 5]
+    assert keys["tokenizer.ggml.merges"].data == [b"h e", "Ġ he".encode()]
+    ids = {name: keys[f"tokenizer.ggml.{name}_token_id"].data for name in ("eos", "eot", "unknown")}
+    assert ids == {"eos": 258, "eot": 260, "unknown": 258}
+
+
+def test_rwkv_has_the_runtimes_template(copy: Callable[[str], Path]) -> None:
+    folder = copy("rwkv")
+    (folder / "tokenizer_config.json").unlink()
+    assert convert(folder)["tokenizer.chat_template"].data == "rwkv-world"
+
+
+@pytest.mark.parametrize(
+    "line", ["1 'a'", "1 a 1", "1 'ab' 1", r"1 '\q' 1", "1 b'é' 2 3", r"1 '\ud800' 3", "1 'a\" 1", r"1 '\U99999999' 1"]
+)
+def test_damaged_rwkv_vocabulary(copy: Callable[[str], Path], line: str) -> None:
+    folder = copy("rwkv")
+    (folder / "rwkv_vocab_v20230424.txt").write_text(f"1 'a' 1\n{line}\n")
+    with pytest.raises(FormatError, match=r"rwkv_vocab_v20230424\.txt: line 2 is no id, text and length"):
+        convert(folder)
+
+
+def test_plamo_names_a_token_that_is_missing(copy: Callable[[str], Path]) -> None:
+    folder = copy("plamo2")
+    (folder / "tokenizer.jsonl").write_text('["<|plamo:bos|>", 0.0, "CONTROL"]\n')
+    with pytest.raises(TokenizerError, match=r"tokenizer\.jsonl: no token is '<\|plamo:eos\|>', its 'eos'"):
+        convert(folder)
+
+
+def test_plamo_wants_a_class_it_knows(copy: Callable[[str], Path]) -> None:
+    folder = copy("plamo2")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    with pytest.raises(TokenizerError, match="names the class 'LlamaTokenizer', which is not one of PLaMo's"):
+        convert(folder)
+
+
+def test_xverse_has_a_token_for_every_row(copy: Callable[[str], Path]) -> None:
+    with pytest.raises(TokenizerError, match="has 268 tokens for the model's 300 rows of embedding"):
+        convert(copy("xverse"), vocab_size=300)
