@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ORDER = [
     "errors",
+    "plots",
     "platform",
     "cores",
     "types",
@@ -33,11 +34,15 @@ ORDER = [
     "metadata",
     "calibration",
     "policy",
+    "sizes",
     "options",
     "plan",
     "pipeline",
     "runtime",
     "conversion",
+    "allocation",
+    "measurement",
+    "evaluation",
     "verify",
     "compare",
     "summary",

@@ -58,10 +58,10 @@ def verify(
     """
     from qconv.cli.errors import ErrorOutput, each
     from qconv.cli.paths import whole_models
-    from qconv.cli.sizes import parse_size
     from qconv.options import RunOptions
+    from qconv.sizes import parse_bytes
 
-    options = RunOptions(threads=threads, memory=None if memory is None else parse_size(memory, "--memory"))
+    options = RunOptions(threads=threads, memory=None if memory is None else parse_bytes(memory, "--memory"))
 
     def check(file: Path) -> int:
         report = _verify(file, against, options, progress, quiet)
@@ -76,14 +76,14 @@ def verify(
 def _verify(file: Path, against: Path | None, options: RunOptions, style: Style, quiet: bool) -> Report:
     from contextlib import closing
 
-    from qconv import checkpoints, plan, verify
+    from qconv import allocation, checkpoints, verify
     from qconv.cli.progress import progress
 
     with closing(progress(style, quiet, file.name)) as shown:
         if against is None:
             return verify.check(file, options, shown)
         with checkpoints.open(against) as source:
-            (made,) = plan.make(source, options_for(file))
+            (made,), _ = allocation.make(source, options_for(file), options)
             return verify.against(file, made, options, shown)
 
 

@@ -91,7 +91,7 @@ def make(
         qconv=__version__,
         type=plan.mix,
         search=plan.search,
-        options=dict(options),
+        options={**options, "sizes": (plan.sized.size,)} if plan.sized else dict(options),
         sources=tuple(SourceEntry(r.file.name, r.size, hashes[r]) for r in inputs),
         files=tuple(FileEntry(f.name, f.size, len(f.header), hashlib.sha256(f.header).hexdigest()) for f in plan.files),
         tensors=tuple(

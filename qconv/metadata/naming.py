@@ -30,7 +30,7 @@ def file_name(metadata: Metadata, encoding: str, stem: str = "model") -> str:
     if text("basename") is None and text("name") is None:
         parts = [stem]
     name = "-".join(map(_fit, filter(None, parts)))
-    return f"{_cut(name)}-{encoding.upper()}.gguf"
+    return f"{_cut(name)}-{encoding}.gguf"
 
 
 def stem_of(file: str, encodings: Iterable[str]) -> str:

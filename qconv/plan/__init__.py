@@ -3,8 +3,20 @@
 ``types`` says what a plan is, ``source_model`` what a source holds, ``make`` puts that and the options together.
 """
 
-from qconv.plan.make import directory, make
+from qconv.plan.make import Planner, dequantized, directory, make, refuse_same_names
 from qconv.plan.source_model import SourceModel, read_model
-from qconv.plan.types import OutputFile, Plan, TensorPlan
+from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
 
-__all__ = ["OutputFile", "Plan", "SourceModel", "TensorPlan", "directory", "make", "read_model"]
+__all__ = [
+    "OutputFile",
+    "Plan",
+    "Planner",
+    "Sized",
+    "SourceModel",
+    "TensorPlan",
+    "dequantized",
+    "directory",
+    "make",
+    "read_model",
+    "refuse_same_names",
+]
