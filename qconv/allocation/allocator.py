@@ -114,8 +114,10 @@ class Allocator:
         return int(size.bits * weights / 8) + self._header(True)
 
     def _best(self, size: Size, budget: int) -> tuple[Choice, bool]:
-        """The types of least predicted loss within ``budget`` bytes, or those of a mix that is as good; and whether they
-        are a mix's."""
+        """The types of least predicted loss within ``budget`` bytes, or a mix's where these are as good.
+
+        The second value says whether they are a mix's.
+        """
         left = budget - self._header(True) - sum(map(_bytes, self._kept))
         menus = [
             [Candidate(t, _bytes(d, t), self.losses.cautious(d.name, t)) for t in self._menus[d.name]]

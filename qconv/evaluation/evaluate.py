@@ -88,12 +88,7 @@ def _advance(told: Progress, name: str) -> Callable[[int], None]:
 
 
 def _evaluated(
-    path: Path,
-    reference: Reference,
-    tokens: Tokens,
-    options: EvaluateOptions,
-    run: RunOptions,
-    told: Progress,
+    path: Path, reference: Reference, options: EvaluateOptions, run: RunOptions, told: Progress
 ) -> Evaluation:
     with checkpoints.open(path) as checkpoint:
         size = sum(file.size for file in checkpoint.files)

@@ -77,13 +77,11 @@ def load(path: Path, tokens: NDArray[np.int32], chunks: int) -> Reference | None
 class _Chunks:
     """Kept outputs, read one chunk at a time, as often as one likes."""
 
-    def __init__(
-        self, path: Path, offset: int, chunks: int, rows: int, columns: int, dtype: np.dtype[np.generic]
-    ) -> None:
-        self._path, self._offset = path, offset
-        self._chunks, self._rows, self._columns, self._dtype = chunks, rows, columns, dtype
+    def __init__(self, path: Path, offset: int, shape: tuple[int, int, int], dtype: str) -> None:
+        self._path, self._offset, self._dtype = path, offset, np.dtype(dtype)
+        self._chunks, self._rows, self._columns = shape
 
-    def __iter__(self) -> Iterator[NDArray[np.generic]]:
+    def __iter__(self) -> Iterator[NDArray[Any]]:
         size = self._rows * self._columns * self._dtype.itemsize
         with self._path.open("rb") as f:
             f.seek(self._offset)

@@ -42,9 +42,7 @@ def cache_directory() -> Path:
 
 
 @contextmanager
-def base_model(
-    source: Path, base: str | None, run: RunOptions, progress: Progress | None = None
-) -> Iterator[BaseModel]:
+def base_model(source: Path, base: str | None, run: RunOptions) -> Iterator[BaseModel]:
     """The model at ``source``, a checkpoint or a GGUF file, as a file to run; a temporary one is removed afterwards.
 
     ``base``: the type of the temporary file; None: the checkpoint's own type, and a GGUF file as it is.
