@@ -18,12 +18,3 @@ __all__ = [
     "first_of_each",
     "read_text",
 ]
-    "BaseModel",
-    "Calibrated",
-    "Text",
-    "base_model",
-    "cache_directory",
-    "calibrate",
-    "first_of_each",
-    "read_text",
-]
