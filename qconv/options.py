@@ -312,7 +312,8 @@ class RunOptions(_Options):
 
     ``threads``: None for the cores this process may use.  ``memory``: bytes the process stays under, None for 400e6.
     ``resume``: go on from what an earlier run left.  ``force``: replace an output that exists.  ``part``: only that
-    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.
+    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.  ``keep_download``:
+    files of the Hugging Face Hub go into its cache.
 
     Raises UsageError.
     """
@@ -324,6 +325,13 @@ class RunOptions(_Options):
         OUTPUT,
         "Also write NAME.gguf.json: sources, options, and each tensor's origin, type and SHA-256.",
         "--manifest",
+    )
+    keep_download: bool = option(
+        False,
+        "flag",
+        RUN,
+        "Download what is read of the Hugging Face Hub into its cache, and keep it.",
+        "--keep-download",
     )
     threads: int | None = option(
         None, "count", RUN, "By default all cores this process may use.", "--threads", metavar="N"

@@ -8,6 +8,7 @@ checkpoints carry and qconv undoes are listed in ``quantized.METHODS``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,31 @@ from typing import Any
 from qconv.checkpoints import gguf, quantized, safetensors
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.sniff import explain, refuse_lookalike
-from qconv.errors import InputError
-from qconv.storage import Folder, LocalFolder, StoredFile
+from qconv.errors import InputError, UsageError
+from qconv.storage import Folder, LocalFolder, StoredFile, is_address, open_address
 
 __all__ = ["KINDS", "Checkpoint", "open", "open_from", "prefetch"]
 
 KINDS: tuple[Any, ...] = (gguf, safetensors)
 """The modules of all kinds of input, the first that recognizes one wins."""
 
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(?:@.+)?")
 _AHEAD = 256 << 20
 """Bytes; a fast disk reads as much in the time that a plan takes."""
 
 
-def open(path: str | os.PathLike[str]) -> Checkpoint:
+def open(path: str | os.PathLike[str], *, keep_download: bool = False) -> Checkpoint:
     """The checkpoint at ``path``: a ``.safetensors`` file, an index, a folder, or a GGUF file.
+
+    ``path`` may be an address (``hf://ORG/NAME``, ``https://...``) too, or ``ORG/NAME`` of the Hugging Face Hub where
+    no such folder exists.  ``keep_download``: what is read of the Hub is kept in its cache.
 
     Raises ``InputError`` when there is nothing, ``FormatError`` when it is damaged, ``UnsupportedError`` when it is of
     a kind or in a quantization that qconv does not read.
     """
+    text = os.fspath(path)
+    if is_address(text):
+        return open_from(*open_address(text, keep=keep_download))
     path = Path(path)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
@@ -43,9 +51,13 @@ def open(path: str | os.PathLike[str]) -> Checkpoint:
     except ValueError as e:  # a NUL in it
         raise InputError("does not exist", file=path) from e
     if not is_there:
-        like_hub_name = str(path).count("/") == 1 and not path.parent.exists()
-        hint = f"download it first: hf download {path}" if like_hub_name else None
-        raise InputError("does not exist", file=path, hint=hint)
+        if _HUB_NAME.fullmatch(text) is None or path.parent.exists():
+            raise InputError("does not exist", file=path)
+        try:
+            folder, name = open_address(f"hf://{text}", keep=keep_download)
+        except UsageError as e:
+            raise InputError("does not exist here; a model of the Hub is an address", file=path, hint=e.hint) from e
+        return open_from(folder, name)
     return open_from(LocalFolder(path)) if is_folder else open_from(LocalFolder(path.parent), path.name)
 
 

@@ -19,6 +19,7 @@ from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
 from qconv.tensors.scaled import Widened, scaled
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
+from qconv.tensors.stored_ranges import stored_files, stored_ranges
 
 __all__ = [
     "FLOATS",
@@ -48,6 +49,8 @@ __all__ = [
     "row_bytes",
     "scaled",
     "size",
+    "stored_files",
+    "stored_ranges",
 ]
 
 
