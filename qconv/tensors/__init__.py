@@ -17,7 +17,9 @@ from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, s
 from qconv.tensors.floats import as_float32, convert, from_float32, rounds
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
+from qconv.tensors.rows import member
 from qconv.tensors.scaled import Widened, scaled
+from qconv.tensors.shapes import reshape
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
 
 __all__ = [
@@ -38,12 +40,14 @@ __all__ = [
     "convert",
     "from_float32",
     "is_blocks",
+    "member",
     "memory_of_rows",
     "n_rows",
     "operations",
     "packed",
     "read_whole",
     "refuse",
+    "reshape",
     "rounds",
     "row_bytes",
     "scaled",

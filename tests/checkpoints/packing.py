@@ -20,9 +20,9 @@ def file(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
-def tensors(arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None) -> bytes:
+def tensors(arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None, framework: str | None = "pt") -> bytes:
     """A file of numpy arrays, in that order; ``dtypes`` names those whose type numpy lacks."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {} if framework is None else {"__metadata__": {"format": framework}}
     data = b""
     for name, array in arrays.items():
         dtype = (dtypes or {}).get(name) or NAMES[array.dtype.str[1:]]
@@ -32,9 +32,11 @@ def tensors(arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None) 
     return file(header, data)
 
 
-def save(path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None) -> Path:
+def save(
+    path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None, framework: str | None = "pt"
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tensors(arrays, dtypes))
+    path.write_bytes(tensors(arrays, dtypes, framework))
     return path
 
 
