@@ -24,6 +24,8 @@ _CONVOLUTION = re.compile(r"(?:^|\.)conv(?:1d|_1d)?\.weight$")
 _PATCHES = re.compile(r"(?:patch_embed|patch_embedding|patch_conv)(?:\.\w+)?\.weight$")
 _STACK = re.compile(r"(?P<parent>.+)\.switch_mlp\.(?P<name>\w+)\.(?P<end>weight|bias)")
 _CHANNELS = (1, 3)
+_WIDEST = 16
+"""Kernels that slide over tokens are 3 or 4 wide; what is much wider mixes channels of one token."""
 _HINT = "convert the model it was made from: look for 'base_model' on its model card"
 
 
@@ -60,9 +62,10 @@ def undo(checkpoint: Checkpoint) -> None:
     tensors, config = checkpoint.lazy, checkpoint.config
     if config is None:
         return
-    marked = FRAMEWORK in checkpoint.frameworks or "group_size" in (config.get("quantization") or ())
+    quantization = config.get("quantization")
+    marked = FRAMEWORK in checkpoint.frameworks or (isinstance(quantization, dict) and "group_size" in quantization)
     kernels = [tensor.shape for name, tensor in tensors.items() if _CONVOLUTION.search(name) and len(tensor.shape) == 3]
-    swapped = any(shape[-1] == 1 < shape[1] for shape in kernels)
+    swapped = any(map(_channels_last, kernels))
     if not swapped and (kernels or not marked):
         return
     kind = config.get("model_type")
@@ -71,9 +74,7 @@ def undo(checkpoint: Checkpoint) -> None:
         message = f"was saved by MLX, which {_table().refused[str(kind)]}; qconv does not undo that"
         raise UnsupportedError(message, file=checkpoint.location, hint=_HINT)
     if not rule.models and kind not in _table().same:
-        message = (
-            f"was saved by MLX, which may change weights, and what it does to models of type '{kind}' is not known"
-        )
+        message = f"was saved by MLX, and which weights MLX changes in models of type '{kind}' is not known"
         raise UnsupportedError(message, file=checkpoint.location, hint=_HINT)
     undone: dict[str, LazyTensor] = {}
     for stored, tensor in tensors.items():
@@ -86,6 +87,11 @@ def undo(checkpoint: Checkpoint) -> None:
     checkpoint.lazy = {name: undone[name] for name in sorted(undone, key=lambda name: (file[name], name))}
 
 
+def _channels_last(shape: tuple[int, ...]) -> bool:
+    """Whether a kernel for each channel by itself is ``(channels, width, 1)``; transformers has the 1 in the middle."""
+    return shape[-1] == 1 < shape[1] <= _WIDEST
+
+
 def _renamed(name: str, rule: _Rule) -> str:
     for written, original in rule.renames.items():
         name = name.replace(written, original)
@@ -94,7 +100,7 @@ def _renamed(name: str, rule: _Rule) -> str:
 
 def _values(name: str, tensor: LazyTensor, rule: _Rule) -> LazyTensor:
     shape = tensor.shape
-    if _CONVOLUTION.search(name) and len(shape) == 3 and shape[-1] == 1:
+    if _CONVOLUTION.search(name) and len(shape) == 3 and _channels_last(shape):
         return reshape(tensor, (shape[0], 1, shape[1]))
     if _PATCHES.search(name) and len(shape) >= 4 and shape[-1] in _CHANNELS and shape[1] not in _CHANNELS:
         turned = operations()["transpose"](reshape(tensor, (shape[0], math.prod(shape[1:-1]), shape[-1])))
