@@ -14,7 +14,7 @@ from qconv.tensors import registry
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
-from qconv.tensors.floats import as_float32, convert, from_float32, rounds
+from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
 from qconv.tensors.rows import member
@@ -33,6 +33,7 @@ __all__ = [
     "StoredTensor",
     "TensorLocation",
     "Widened",
+    "are_finite",
     "as_float32",
     "bytes_of_rows",
     "columns",

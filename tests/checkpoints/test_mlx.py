@@ -74,13 +74,15 @@ def assert_recorded(golden: Any, outputs: dict[str, tuple[list[int], np.ndarray]
 
 
 def wide(bits: np.ndarray) -> np.ndarray:
-    return (bits.astype("<u4") << 16).view("<f4")
+    values: np.ndarray = (bits.astype("<u4") << 16).view("<f4")
+    return values
 
 
 def narrow(values: np.ndarray) -> np.ndarray:
     """BF16's bits, rounded to nearest, ties to even."""
     bits = values.astype("<f4").view("<u4")
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    rounded: np.ndarray = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
+    return rounded
 
 
 SHIFTED = (
