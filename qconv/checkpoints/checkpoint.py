@@ -23,6 +23,8 @@ class Checkpoint:
     ``config``: ``config.json`` as plain Python, None when there is none.  ``metadata``: GGUF's keys, None for other
     kinds.  ``frameworks``: what saved its files by their own words, as "pt" or "mlx"; None among them
     where a file says nothing.
+    ``notes``: what a user should know of how it was read.  ``absent``: tensors that an index names and no file
+    has, and the file each should be in.
 
     ``stored``: the tensors as the files hold them.  ``lazy``: the *logical* tensors by name, in llama.cpp's order, with
     the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.
@@ -41,6 +43,8 @@ class Checkpoint:
         config: dict[str, Any] | None = None,
         metadata: Metadata | None = None,
         frameworks: frozenset[str | None] = frozenset(),
+        notes: Sequence[str] = (),
+        absent: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = kind
         self.folder = folder
@@ -50,6 +54,8 @@ class Checkpoint:
         self.config = config
         self.metadata = metadata
         self.frameworks = frameworks
+        self.notes = tuple(notes)
+        self.absent = absent or {}
         self.lazy: Mapping[str, LazyTensor] = stored
 
     @property
