@@ -6,10 +6,19 @@ import re
 from collections.abc import Mapping, Sequence
 
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.folder import INDEX, all_shards, index_of, read_config, read_index, shards
+from qconv.checkpoints.folder import (
+    ADAPTERS,
+    INDEX,
+    all_shards,
+    index_of,
+    read_adapter_config,
+    read_config,
+    read_index,
+    shards,
+)
 from qconv.checkpoints.safetensors_header import read_header
 from qconv.checkpoints.sniff import GGUF_MAGIC
-from qconv.errors import FormatError, UnsupportedError
+from qconv.errors import FormatError
 from qconv.storage import Folder, StoredFile
 from qconv.tensors import StoredTensor
 
@@ -39,13 +48,14 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
             _add(stored, files[-1])
         if index is not None and listed is not None:
             _check_index(folder, index, stored, listed)
-        _refuse_adapter(folder.location if name is None else folder.locate(name), names, stored)
-        config = read_config(folder)
+        is_adapter = _is_adapter(names, stored)
+        config = read_adapter_config(folder) if is_adapter else read_config(folder)
     except BaseException:
         for file in files:
             file.close()
         raise
-    return Checkpoint(kind="safetensors", folder=folder, name=name, files=files, stored=stored, config=config)
+    kind = "adapter" if is_adapter else "safetensors"
+    return Checkpoint(kind=kind, folder=folder, name=name, files=files, stored=stored, config=config)
 
 
 def _index(folder: Folder, name: str | None) -> str | None:
@@ -64,12 +74,10 @@ def _add(stored: dict[str, StoredTensor], file: StoredFile) -> None:
         stored[name] = StoredTensor(location, file)
 
 
-def _refuse_adapter(location: str, names: Sequence[str], stored: Mapping[str, StoredTensor]) -> None:
-    """Raises ``UnsupportedError`` for changes to another model: a file called so, or tensors of low rank only."""
-    by_name = list(names) == ["adapter_model.safetensors"]
-    if by_name or (stored and all(map(_OF_ADAPTER.search, stored))):
-        hint = "merge it into its base model"
-        raise UnsupportedError("holds a LoRA adapter, not a model", file=location, hint=hint)
+def _is_adapter(names: Sequence[str], stored: Mapping[str, StoredTensor]) -> bool:
+    """Whether these are changes to another model: a file called so, or tensors of low rank only."""
+    by_name = len(names) == 1 and names[0] in ADAPTERS
+    return by_name or (bool(stored) and all(map(_OF_ADAPTER.search, stored)))
 
 
 def _check_index(folder: Folder, index: str, stored: Mapping[str, StoredTensor], listed: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_row
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import as_float32, convert, from_float32, rounds
+from qconv.tensors.low_rank import Factor, LowRank, Magnitude, ReplacedRows, Sum
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
 from qconv.tensors.scaled import Widened, scaled
@@ -27,8 +28,13 @@ __all__ = [
     "PLAIN",
     "Constant",
     "Dequantized",
+    "Factor",
     "LazyTensor",
+    "LowRank",
+    "Magnitude",
+    "ReplacedRows",
     "StoredTensor",
+    "Sum",
     "TensorLocation",
     "Widened",
     "as_float32",

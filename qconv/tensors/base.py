@@ -73,7 +73,7 @@ class LazyTensor(Protocol):
         ...
 
 
-class _Keyed:
+class Keyed:
     """A dataclass whose key follows from its fields; those that say ``compare=False`` do not count."""
 
     __slots__ = ()
@@ -92,7 +92,7 @@ def _key_of(value: Any) -> Hashable:
 
 
 @dataclass(frozen=True, slots=True)
-class Unary(_Keyed):
+class Unary(Keyed):
     """Base of tensors made from one other: rows, type and shape are the inner one's unless overridden."""
 
     inner: LazyTensor
@@ -127,7 +127,7 @@ class Unary(_Keyed):
 
 
 @dataclass(frozen=True, slots=True)
-class Combined(_Keyed):
+class Combined(Keyed):
     """Base of tensors made from several of one type, which are read one after another."""
 
     parts: tuple[LazyTensor, ...]
