@@ -25,6 +25,7 @@ class Checkpoint:
 
     ``stored``: the tensors as the files hold them.  ``lazy``: the *logical* tensors by name, in llama.cpp's order, with
     the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.
+    ``notes``: what a user should know about them.
 
     A context manager: leaving it closes the files.
     """
@@ -48,6 +49,7 @@ class Checkpoint:
         self.config = config
         self.metadata = metadata
         self.lazy: Mapping[str, LazyTensor] = stored
+        self.notes: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
