@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qconv.checkpoints import gguf, quantized, safetensors
+from qconv.checkpoints import gguf, mlx, quantized, safetensors
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.sniff import explain, refuse_lookalike
 from qconv.errors import InputError
@@ -57,6 +57,7 @@ def open_from(folder: Folder, name: str | None = None) -> Checkpoint:
             checkpoint: Checkpoint = kind.open_checkpoint(folder, name)
             try:
                 quantized.undo(checkpoint)
+                mlx.undo(checkpoint)
             except BaseException:
                 checkpoint.close()
                 raise

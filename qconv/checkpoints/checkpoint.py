@@ -21,7 +21,8 @@ class Checkpoint:
     ``kind``: "safetensors" or "gguf".  ``folder``: where ``config.json`` and the tokenizer are looked for.  ``name``:
     the file in it that was opened, None for the whole folder.  ``files``: all files with weights, in order.
     ``config``: ``config.json`` as plain Python, None when there is none.  ``metadata``: GGUF's keys, None for other
-    kinds.
+    kinds.  ``frameworks``: what saved its files by their own words, as "pt" or "mlx"; None among them
+    where a file says nothing.
 
     ``stored``: the tensors as the files hold them.  ``lazy``: the *logical* tensors by name, in llama.cpp's order, with
     the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.
@@ -40,6 +41,7 @@ class Checkpoint:
         stored: Mapping[str, StoredTensor],
         config: dict[str, Any] | None = None,
         metadata: Metadata | None = None,
+        frameworks: frozenset[str | None] = frozenset(),
     ) -> None:
         self.kind = kind
         self.folder = folder
@@ -48,6 +50,7 @@ class Checkpoint:
         self.stored = stored
         self.config = config
         self.metadata = metadata
+        self.frameworks = frameworks
         self.lazy: Mapping[str, LazyTensor] = stored
         self.notes: tuple[str, ...] = ()
 
