@@ -138,6 +138,13 @@ class ConvertOptions(_Options):
         "Quantize what is quantized already, which loses more than quantizing the original.",
         "--allow-requantize",
     )
+    allow_non_finite: bool = option(
+        False,
+        "flag",
+        TYPES,
+        "Keep the source's NaN and infinity in f32, f16 and bf16 files instead of stopping; others cannot hold them.",
+        "--allow-non-finite",
+    )
     search: str = option(
         "reference",
         "choice",

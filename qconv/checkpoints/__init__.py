@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qconv.checkpoints import gguf, quantized, safetensors
+from qconv.checkpoints import gguf, mlx, quantized, safetensors
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.folder import ADAPTER_CONFIG, ADAPTERS, adapter_weights
 from qconv.checkpoints.sniff import explain, refuse_lookalike, refuse_pickle
@@ -85,6 +85,7 @@ def open_from(folder: Folder, name: str | None = None) -> Checkpoint:
             try:
                 if checkpoint.kind != "adapter":
                     quantized.undo(checkpoint)
+                    mlx.undo(checkpoint)
             except BaseException:
                 checkpoint.close()
                 raise

@@ -21,11 +21,12 @@ class Checkpoint:
     ``kind``: "safetensors", "gguf" or "adapter" (changes to another model).  ``folder``: where ``config.json`` and the
     tokenizer are looked for.  ``name``: the file in it that was opened, None for the whole folder.  ``files``: all
     files with weights, in order.  ``config``: ``config.json`` (of an adapter ``adapter_config.json``) as plain Python,
-    None when there is none.  ``metadata``: GGUF's keys, None for other kinds.
+    None when there is none.  ``metadata``: GGUF's keys, None for other kinds.  ``frameworks``: what saved its files by
+    their own words, as "pt" or "mlx"; None among them where a file says nothing.
 
     ``stored``: the tensors as the files hold them.  ``lazy``: the *logical* tensors by name, in llama.cpp's order, with
     the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.  ``adapters``:
-    locations of the adapters merged into them.
+    locations of the adapters merged into them.  ``notes``: what a user should know about them.
 
     A context manager: leaving it closes the files.
     """
@@ -40,6 +41,7 @@ class Checkpoint:
         stored: Mapping[str, StoredTensor],
         config: dict[str, Any] | None = None,
         metadata: Metadata | None = None,
+        frameworks: frozenset[str | None] = frozenset(),
     ) -> None:
         self.kind = kind
         self.folder = folder
@@ -50,8 +52,10 @@ class Checkpoint:
         self.stored = stored
         self.config = config
         self.metadata = metadata
+        self.frameworks = frameworks
         self.lazy: Mapping[str, LazyTensor] = stored
         self.adapters: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:

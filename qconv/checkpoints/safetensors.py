@@ -20,7 +20,7 @@ from qconv.checkpoints.safetensors_header import read_header
 from qconv.checkpoints.sniff import GGUF_MAGIC
 from qconv.errors import FormatError
 from qconv.storage import Folder, StoredFile
-from qconv.tensors import StoredTensor
+from qconv.tensors import StoredTensor, TensorLocation
 
 _OF_ADAPTER = re.compile(r"(?:^|\.)lora_")
 
@@ -43,9 +43,12 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
     files: list[StoredFile] = []
     try:
         stored: dict[str, StoredTensor] = {}
+        frameworks: set[str | None] = set()
         for shard in names:
             files.append(folder.open(shard))
-            _add(stored, files[-1])
+            header = read_header(files[-1])
+            _add(stored, files[-1], header.tensors)
+            frameworks.add(header.framework)
         if index is not None and listed is not None:
             _check_index(folder, index, stored, listed)
         is_adapter = _is_adapter(names, stored)
@@ -54,8 +57,15 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
         for file in files:
             file.close()
         raise
-    kind = "adapter" if is_adapter else "safetensors"
-    return Checkpoint(kind=kind, folder=folder, name=name, files=files, stored=stored, config=config)
+    return Checkpoint(
+        kind="adapter" if is_adapter else "safetensors",
+        folder=folder,
+        name=name,
+        files=files,
+        stored=stored,
+        config=config,
+        frameworks=frozenset(frameworks),
+    )
 
 
 def _index(folder: Folder, name: str | None) -> str | None:
@@ -64,9 +74,9 @@ def _index(folder: Folder, name: str | None) -> str | None:
     return name if name.endswith(".json") else index_of(folder, name)
 
 
-def _add(stored: dict[str, StoredTensor], file: StoredFile) -> None:
+def _add(stored: dict[str, StoredTensor], file: StoredFile, tensors: Sequence[TensorLocation]) -> None:
     """Adds the tensors of a file, none of which may be in another."""
-    for location in read_header(file):
+    for location in tensors:
         name = location.info.name
         if name in stored:
             message = f"is also in '{stored[name].file.name}'"

@@ -127,7 +127,7 @@ def _object(source: Path, made: Plan, result: Result, seconds: float) -> dict[st
         "fallbacks": [
             {"tensor": t.name, "wanted": t.wanted, "type": t.block_type, "weights": t.weights} for t in made.fallbacks
         ],
-        "warnings": list(made.warnings),
+        "warnings": [*made.warnings, *result.warnings],
         "resumed_bytes": result.resumed,
         "seconds": round(seconds, 3),
         "manifest": None if result.manifest is None else str(result.manifest),

@@ -142,6 +142,7 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
         lone=True,
         dropped=tuple(resolved.dropped),
         warnings=(
+            *checkpoint.notes,
             "no config.json beside the weights: tensors keep their names and there is no tokenizer;"
             " llama.cpp and other runtimes will not load the file",
         ),
@@ -178,7 +179,7 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*doubts, *general.notes),
+        warnings=(*checkpoint.notes, *doubts, *general.notes),
     )
 
 
