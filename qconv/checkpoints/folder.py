@@ -15,6 +15,9 @@ from qconv.storage import Folder, LocalFolder, is_inside
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+ADAPTERS = ("adapter_model.safetensors", "adapters.safetensors")
+"""What PEFT and MLX call the weights of an adapter."""
+ADAPTER_CONFIG = "adapter_config.json"
 SHARDS = 4096
 """Most files a checkpoint may have."""
 _LARGEST_INDEX = 64 << 20
@@ -79,12 +82,14 @@ def shards(folder: Folder) -> WeightFiles:
     """The safetensors files of a folder without an index, in llama.cpp's order.
 
     All named ``model*.safetensors`` (a ``consolidated.safetensors`` beside them, the same weights under other names, is
-    left alone); else the only one there is, or the numbered shards of one.  Of several sets, a ``model.safetensors``
-    and numbered shards, the one that is complete; InputError when more are.
+    left alone); else those of an adapter, the only one there is, or the numbered shards of one.  Of several sets, a
+    ``model.safetensors`` and numbered shards, the one that is complete; InputError when more are.
     """
     names = folder.names()
     weights = [name for name in names if name.endswith(".safetensors")]
     chosen = [name for name in weights if name.startswith("model")] or weights
+    if chosen is weights and (adapter := adapter_weights(folder)) is not None:
+        return WeightFiles((adapter,))
     if not chosen:
         raise _nothing(folder, names)
     if not chosen[0].startswith("model") and len(chosen) > 1 and not _are_shards(chosen):
@@ -110,6 +115,18 @@ def shards(folder: Folder) -> WeightFiles:
     gone = [name for names in missing.values() for name in names]
     note = f"{and_more(sorted(partial), 2)} passed over, since {_missing_text(gone)}"
     return WeightFiles(tuple(name for name in chosen if name not in partial), notes=(note,))
+
+
+def adapter_weights(folder: Folder) -> str | None:
+    """The file with the weights of an adapter in ``folder``, None when it holds none."""
+    if not folder.has(ADAPTER_CONFIG):
+        return None
+    return next((name for name in ADAPTERS if folder.has(name)), None)
+
+
+def read_adapter_config(folder: Folder) -> dict[str, Any] | None:
+    """``adapter_config.json`` of the folder, None when there is none; raises as ``read_config``."""
+    return read_object(folder, ADAPTER_CONFIG, _LARGEST_CONFIG) if folder.has(ADAPTER_CONFIG) else None
 
 
 def all_shards(folder: Folder, name: str) -> tuple[str, ...]:

@@ -6,10 +6,19 @@ import re
 from collections.abc import Mapping, Sequence
 
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.folder import WeightFiles, all_shards, index_of, indexed, read_config, weight_files
+from qconv.checkpoints.folder import (
+    ADAPTERS,
+    WeightFiles,
+    all_shards,
+    index_of,
+    indexed,
+    read_adapter_config,
+    read_config,
+    weight_files,
+)
 from qconv.checkpoints.safetensors_header import read_header
 from qconv.checkpoints.sniff import GGUF_MAGIC
-from qconv.errors import FormatError, UnsupportedError
+from qconv.errors import FormatError
 from qconv.storage import Folder, StoredFile
 from qconv.tensors import StoredTensor, TensorLocation
 
@@ -35,8 +44,8 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
             header = read_header(files[-1])
             _add(stored, files[-1], header.tensors)
             frameworks.add(header.framework)
-        _refuse_adapter(folder.location if name is None else folder.locate(name), chosen.names, stored)
-        config = read_config(folder)
+        is_adapter = _is_adapter(chosen.names, stored)
+        config = read_adapter_config(folder) if is_adapter else read_config(folder)
         absent = _absent(folder, chosen, stored)
         if absent and config is None:
             raise _not_as_listed(folder, chosen, *next(iter(absent.items())))
@@ -45,7 +54,7 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
             file.close()
         raise
     return Checkpoint(
-        kind="safetensors",
+        kind="adapter" if is_adapter else "safetensors",
         folder=folder,
         name=name,
         files=files,
@@ -74,12 +83,10 @@ def _add(stored: dict[str, StoredTensor], file: StoredFile, tensors: Sequence[Te
         stored[name] = StoredTensor(location, file)
 
 
-def _refuse_adapter(location: str, names: Sequence[str], stored: Mapping[str, StoredTensor]) -> None:
-    """Raises ``UnsupportedError`` for changes to another model: a file called so, or tensors of low rank only."""
-    by_name = list(names) == ["adapter_model.safetensors"]
-    if by_name or (stored and all(map(_OF_ADAPTER.search, stored))):
-        hint = "merge it into its base model"
-        raise UnsupportedError("holds a LoRA adapter, not a model", file=location, hint=hint)
+def _is_adapter(names: Sequence[str], stored: Mapping[str, StoredTensor]) -> bool:
+    """Whether these are changes to another model: a file called so, or tensors of low rank only."""
+    by_name = len(names) == 1 and names[0] in ADAPTERS
+    return by_name or (bool(stored) and all(map(_OF_ADAPTER.search, stored)))
 
 
 def _absent(folder: Folder, chosen: WeightFiles, stored: Mapping[str, StoredTensor]) -> dict[str, str]:
