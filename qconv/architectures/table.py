@@ -121,6 +121,8 @@ class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endings: dict[str, str]
     text_configs: tuple[str, ...]
     wrapper_classes: tuple[str, ...]
+    multimodal: tuple[str, ...]
+    text_models: dict[str, str]
     metadata: Keys
     drop: tuple[Drop, ...]
 
