@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records what llama.cpp's converter makes of tiny checkpoints, for tests/architectures/goldens/.
 
-    scripts/record_architectures.py --converter DIR [--path DIR] [--keep DIR] [--as CLASS] [--hide PART] [--flag FLAG] SOURCE...
+    scripts/record_architectures.py --converter DIR [--path DIR] [OPTION]... SOURCE...
 
 DIR is llama.cpp's folder with ``convert_hf_to_gguf.py``, ``conversion/`` and ``gguf-py/`` (``vendor/llama.cpp`` in the
 source distribution of the PyPI package llama-cpp-python); run this with a Python that has what the converter needs

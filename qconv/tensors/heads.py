@@ -26,7 +26,7 @@ def permute_rope_in_heads(tensor: LazyTensor, size: int) -> LazyTensor:
 
 @operation
 def unmix_rope_in_heads(tensor: LazyTensor, size: int, rotating: int) -> LazyTensor:
-    """Of each head of ``size`` rows the first ``rotating``: even ones first, then odd ones; from neighbours to halves."""
+    """Of each head of ``size`` rows the first ``rotating``, even ones before odd ones: from neighbours to halves."""
     heads = whole("unmix_rope_in_heads", tensor, tensor.shape[0], size)
     if rotating == 0:
         return tensor

@@ -16,7 +16,7 @@ def rope_dimensions_half(model: ModelContext) -> int:
 
 @derivation
 def rotating_neighbours(model: ModelContext) -> int:
-    """Rows of a head that rotate by neighbours where the runtime rotates halves: with positions in several dimensions."""
+    """Rows of a head that rotate by neighbours, where positions in several dimensions want halves."""
     return rope_dimensions_half(model) if model.has("rope_parameters.mrope_section") else 0
 
 
