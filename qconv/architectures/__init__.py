@@ -1,5 +1,6 @@
 """Carries out what ``formats/architectures/`` declares: names, shapes, operations, metadata."""
 
+from qconv.architectures.names import canonical
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
 from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, multimodal, names
 from qconv.architectures.table import table as load_table
@@ -13,6 +14,7 @@ __all__ = [
     "MappedTensor",
     "Resolved",
     "Table",
+    "canonical",
     "classes",
     "find_table",
     "load_table",

@@ -12,6 +12,9 @@ from qconv.files import read_json, read_object
 from qconv.storage import Folder, LocalFolder, is_inside
 
 INDEX = "model.safetensors.index.json"
+ADAPTERS = ("adapter_model.safetensors", "adapters.safetensors")
+"""What PEFT and MLX call the weights of an adapter."""
+ADAPTER_CONFIG = "adapter_config.json"
 SHARDS = 4096
 """Most files a checkpoint may have."""
 _LARGEST_INDEX = 64 << 20
@@ -34,11 +37,13 @@ def shards(folder: Folder) -> tuple[str, ...]:
     """The safetensors files of a folder without an index, in llama.cpp's order.
 
     All named ``model*.safetensors`` (a ``consolidated.safetensors`` beside them, the same weights under other names, is
-    left alone); else the only one there is, or the numbered shards of one.
+    left alone); else those of an adapter, the only one there is, or the numbered shards of one.
     """
     names = folder.names()
     weights = [name for name in names if name.endswith(".safetensors")]
     chosen = [name for name in weights if name.startswith("model")] or weights
+    if chosen is weights and (adapter := adapter_weights(folder)) is not None:
+        return (adapter,)
     if not chosen:
         raise _nothing(folder, names)
     if not chosen[0].startswith("model") and len(chosen) > 1 and not _are_shards(chosen):
@@ -47,6 +52,18 @@ def shards(folder: Folder) -> tuple[str, ...]:
         raise InputError(message, file=folder.location, hint="give the file you mean")
     _check_complete(folder, chosen)
     return tuple(chosen)
+
+
+def adapter_weights(folder: Folder) -> str | None:
+    """The file with the weights of an adapter in ``folder``, None when it holds none."""
+    if not folder.has(ADAPTER_CONFIG):
+        return None
+    return next((name for name in ADAPTERS if folder.has(name)), None)
+
+
+def read_adapter_config(folder: Folder) -> dict[str, Any] | None:
+    """``adapter_config.json`` of the folder, None when there is none; raises as ``read_config``."""
+    return read_object(folder, ADAPTER_CONFIG, _LARGEST_CONFIG) if folder.has(ADAPTER_CONFIG) else None
 
 
 def all_shards(folder: Folder, name: str) -> tuple[str, ...]:

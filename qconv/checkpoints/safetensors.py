@@ -6,12 +6,21 @@ import re
 from collections.abc import Mapping, Sequence
 
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.folder import INDEX, all_shards, index_of, read_config, read_index, shards
+from qconv.checkpoints.folder import (
+    ADAPTERS,
+    INDEX,
+    all_shards,
+    index_of,
+    read_adapter_config,
+    read_config,
+    read_index,
+    shards,
+)
 from qconv.checkpoints.safetensors_header import read_header
 from qconv.checkpoints.sniff import GGUF_MAGIC
-from qconv.errors import FormatError, UnsupportedError
+from qconv.errors import FormatError
 from qconv.storage import Folder, StoredFile
-from qconv.tensors import StoredTensor
+from qconv.tensors import StoredTensor, TensorLocation
 
 _OF_ADAPTER = re.compile(r"(?:^|\.)lora_")
 
@@ -34,18 +43,29 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
     files: list[StoredFile] = []
     try:
         stored: dict[str, StoredTensor] = {}
+        frameworks: set[str | None] = set()
         for shard in names:
             files.append(folder.open(shard))
-            _add(stored, files[-1])
+            header = read_header(files[-1])
+            _add(stored, files[-1], header.tensors)
+            frameworks.add(header.framework)
         if index is not None and listed is not None:
             _check_index(folder, index, stored, listed)
-        _refuse_adapter(folder.location if name is None else folder.locate(name), names, stored)
-        config = read_config(folder)
+        is_adapter = _is_adapter(names, stored)
+        config = read_adapter_config(folder) if is_adapter else read_config(folder)
     except BaseException:
         for file in files:
             file.close()
         raise
-    return Checkpoint(kind="safetensors", folder=folder, name=name, files=files, stored=stored, config=config)
+    return Checkpoint(
+        kind="adapter" if is_adapter else "safetensors",
+        folder=folder,
+        name=name,
+        files=files,
+        stored=stored,
+        config=config,
+        frameworks=frozenset(frameworks),
+    )
 
 
 def _index(folder: Folder, name: str | None) -> str | None:
@@ -54,9 +74,9 @@ def _index(folder: Folder, name: str | None) -> str | None:
     return name if name.endswith(".json") else index_of(folder, name)
 
 
-def _add(stored: dict[str, StoredTensor], file: StoredFile) -> None:
+def _add(stored: dict[str, StoredTensor], file: StoredFile, tensors: Sequence[TensorLocation]) -> None:
     """Adds the tensors of a file, none of which may be in another."""
-    for location in read_header(file):
+    for location in tensors:
         name = location.info.name
         if name in stored:
             message = f"is also in '{stored[name].file.name}'"
@@ -64,12 +84,10 @@ def _add(stored: dict[str, StoredTensor], file: StoredFile) -> None:
         stored[name] = StoredTensor(location, file)
 
 
-def _refuse_adapter(location: str, names: Sequence[str], stored: Mapping[str, StoredTensor]) -> None:
-    """Raises ``UnsupportedError`` for changes to another model: a file called so, or tensors of low rank only."""
-    by_name = list(names) == ["adapter_model.safetensors"]
-    if by_name or (stored and all(map(_OF_ADAPTER.search, stored))):
-        hint = "merge it into its base model"
-        raise UnsupportedError("holds a LoRA adapter, not a model", file=location, hint=hint)
+def _is_adapter(names: Sequence[str], stored: Mapping[str, StoredTensor]) -> bool:
+    """Whether these are changes to another model: a file called so, or tensors of low rank only."""
+    by_name = len(names) == 1 and names[0] in ADAPTERS
+    return by_name or (bool(stored) and all(map(_OF_ADAPTER.search, stored)))
 
 
 def _check_index(folder: Folder, index: str, stored: Mapping[str, StoredTensor], listed: Mapping[str, str]) -> None:

@@ -42,7 +42,7 @@ def run_job(sources: Sequence[Path], job: ConvertJob) -> int:
 
 def _convert(source: Path, job: ConvertJob, taken: dict[Path, Path]) -> None:
     """Converts one source; ``taken``: which source each output of this command is made from."""
-    with checkpoints.open(source) as checkpoint:
+    with plan.open_source(source, job.options) as checkpoint:
         reads = not job.dry_run and not job.finish and job.run.part is None
         if reads and not job.skip_existing:
             checkpoints.prefetch(checkpoint.files)
@@ -127,7 +127,7 @@ def _object(source: Path, made: Plan, result: Result, seconds: float) -> dict[st
         "fallbacks": [
             {"tensor": t.name, "wanted": t.wanted, "type": t.block_type, "weights": t.weights} for t in made.fallbacks
         ],
-        "warnings": list(made.warnings),
+        "warnings": [*made.warnings, *result.warnings],
         "resumed_bytes": result.resumed,
         "seconds": round(seconds, 3),
         "manifest": None if result.manifest is None else str(result.manifest),

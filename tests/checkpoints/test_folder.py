@@ -219,11 +219,33 @@ def test_a_folder_of_gguf_points_to_the_file(tmp_path: Path) -> None:
         ("mine", ["model.q_proj.lora_A.weight", "model.q_proj.lora_B.weight"]),
     ],
 )
-def test_adapters_are_refused(tmp_path: Path, name: str, tensors: Any) -> None:
+def test_adapters_are_told_from_models(tmp_path: Path, name: str, tensors: Any) -> None:
     path = p.save(tmp_path / f"{name}.safetensors", dict.fromkeys(tensors, A))
     for given in (tmp_path, path):
-        with pytest.raises(UnsupportedError, match="holds a LoRA adapter"):
-            checkpoints.open(given)
+        with checkpoints.open(given) as opened:
+            assert (opened.kind, opened.config) == ("adapter", None)
+
+
+def test_the_adapter_of_a_folder_is_opened_beside_a_model(tmp_path: Path) -> None:
+    p.save(tmp_path / "model.safetensors", {"q_proj.weight": A})
+    p.save(tmp_path / "0000100_adapters.safetensors", {"q_proj.lora_a": A})
+    with pytest.raises(InputError, match=r"holds no adapter: that is adapter_model\.safetensors or adapters"):
+        checkpoints.open_adapter(tmp_path)
+    p.save(tmp_path / "adapters.safetensors", {"q_proj.lora_a": A})
+    (tmp_path / "adapter_config.json").write_text('{"fine_tune_type": "lora"}')
+    with checkpoints.open_adapter(tmp_path) as opened:
+        assert (list(opened.lazy), opened.config) == (["q_proj.lora_a"], {"fine_tune_type": "lora"})
+    with checkpoints.open(tmp_path) as opened:
+        assert opened.kind == "safetensors"
+    with pytest.raises(InputError, match="holds no adapter, but a model's weights"):
+        checkpoints.open_adapter(tmp_path / "model.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    with checkpoints.open(tmp_path) as opened:
+        assert opened.kind == "adapter"
+    (tmp_path / "adapters.safetensors").unlink()
+    (tmp_path / "adapter_model.bin").write_bytes(b"PK")
+    with pytest.raises(UnsupportedError, match="pickled PyTorch weights"):
+        checkpoints.open_adapter(tmp_path)
 
 
 def test_a_model_may_hold_adapters(tmp_path: Path) -> None:
