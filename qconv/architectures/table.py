@@ -114,15 +114,25 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What holds for all architectures: wrapper prefixes, keys written from any config, parts always left out."""
+    """What holds for all architectures: wrapper prefixes, keys written from any config, parts always left out.
+
+    ``multimodal``: classes known to be a text model, of a class by its ``model_type`` in ``text_models``, and more.
+    """
 
     wrappers: tuple[str, ...]
     inside: tuple[str, ...]
     endings: dict[str, str]
     text_configs: tuple[str, ...]
     wrapper_classes: tuple[str, ...]
+    multimodal: tuple[str, ...]
+    text_models: dict[str, str]
     metadata: Keys
     drop: tuple[Drop, ...]
+
+
+def multimodal() -> tuple[str, ...]:
+    """Classes that have no table: of these the text part is converted, as what its ``model_type`` says."""
+    return common().multimodal
 
 
 _SCALARS = Literal["uint32", "int32", "float32", "bool", "string", "array"]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from qconv import architectures
 from qconv.architectures.config import complete, model_class
 from qconv.architectures.names import canonical, fits
-from qconv.architectures.table import table
+from qconv.architectures.table import common, table, table_of
 from qconv.errors import PlanError, QconvError, UnsupportedError
 from qconv.storage import LocalFolder
 from qconv.tensors import LazyTensor
@@ -311,6 +311,23 @@ def test_the_text_part_names_the_class() -> None:
     assert model_class(wrapped) == "Qwen3ForCausalLM"
     assert model_class({"architectures": ["A"], "llm_config": {"hidden_size": 1}}) == "A"
     assert model_class({"ssm_cfg": {"layer": "Mamba2"}}) == "Mamba2ForCausalLM"
+
+
+def test_an_unknown_class_is_what_its_text_part_is() -> None:
+    assert (
+        model_class({"architectures": ["SomethingNew"], "text_config": {"model_type": "qwen3"}}) == "Qwen3ForCausalLM"
+    )
+    own = {"architectures": ["SomethingNew"], "text_config": {"architectures": ["Its"], "model_type": "llama"}}
+    assert model_class(own) == "LlamaForCausalLM"
+    # a class that has a table stays what it is, and words without a meaning have none
+    known = {"architectures": ["LlavaForConditionalGeneration"], "text_config": {"model_type": "qwen2"}}
+    assert model_class(known) == "LlavaForConditionalGeneration"
+    assert model_class({"architectures": ["SomethingNew"], "text_config": {"model_type": "new"}}) == "SomethingNew"
+
+
+def test_every_text_model_has_a_table() -> None:
+    assert all(table_of(cls) for cls in common().text_models.values())
+    assert not any(table_of(cls) for cls in common().multimodal)
 
 
 def test_defaults_of_the_model_type() -> None:

@@ -79,6 +79,15 @@ def copy(model: ModelContext, *of: str) -> Any:
 
 
 @derivation
+def length(model: ModelContext, key: str) -> int:
+    """How many a list of the config holds; none without it."""
+    listed = model.find(key)
+    if listed is not None and not isinstance(listed, list):
+        raise model.lacks([key], listed, "a list")
+    return len(listed or ())
+
+
+@derivation
 def truncated_product(model: ModelContext, *of: Argument) -> int:
     """All factors multiplied, cut to an integer, as for a part of the head that rotates."""
     return int(math.prod(_numbers(model, of)))
