@@ -90,7 +90,7 @@ def convert(
     Raises UsageError for an option or a value that does not exist before any file is touched, and every
     ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
     """
-    from qconv import checkpoints, conversion, plan
+    from qconv import conversion, plan
     from qconv.options import ConvertOptions, RunOptions, split
 
     given = dict(options)
@@ -102,7 +102,7 @@ def convert(
         given.setdefault("imatrix_name", os.fspath(given["imatrix"]))
     what, how = split(given)
     wanted, run = ConvertOptions.of(what), RunOptions.of(how)
-    with checkpoints.open(source, keep_download=run.keep_download) as checkpoint:
+    with plan.open_source(source, wanted, keep_download=run.keep_download) as checkpoint:
         plans = plan.make(checkpoint, wanted)
         directories = [plan.directory(checkpoint, wanted)] * len(plans)
         results = conversion.run(plans, checkpoint.files, directories, run, progress, record=wanted.record())

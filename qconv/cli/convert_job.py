@@ -44,7 +44,8 @@ def run_job(sources: Sequence[str], job: ConvertJob) -> int:
 def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
     """Converts one source; ``taken``: which source each output of this command is made from."""
     source = shown_address(given)
-    with checkpoints.open(given, keep_download=job.run.keep_download and not job.dry_run) as checkpoint:
+    keep = job.run.keep_download and not job.dry_run
+    with plan.open_source(given, job.options, keep_download=keep) as checkpoint:
         reads = not job.dry_run and not job.finish and job.run.part is None
         if reads and not job.skip_existing:
             checkpoints.prefetch(checkpoint.files)
@@ -129,7 +130,7 @@ def _object(source: str, made: Plan, result: Result, seconds: float) -> dict[str
         "fallbacks": [
             {"tensor": t.name, "wanted": t.wanted, "type": t.block_type, "weights": t.weights} for t in made.fallbacks
         ],
-        "warnings": list(made.warnings),
+        "warnings": [*made.warnings, *result.warnings],
         "resumed_bytes": result.resumed,
         "seconds": round(seconds, 3),
         "manifest": None if result.manifest is None else str(result.manifest),

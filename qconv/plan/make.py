@@ -103,6 +103,7 @@ def _plan(
         sources=tuple(file.identity() for file in checkpoint.files),
         warnings=(*model.warnings, *choice.notes),
         dropped=model.dropped,
+        non_finite="refuse" if not mix.is_float else "keep" if options.allow_non_finite else "ask",
     )
 
 

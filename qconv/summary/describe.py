@@ -105,6 +105,8 @@ def _metadata(checkpoint: Checkpoint) -> tuple[str | None, Metadata, str | None]
         return _text(checkpoint.metadata, "general.architecture"), checkpoint.metadata, None
     if checkpoint.config is None:
         return None, {}, "no config.json beside it, only the tensors are known"
+    if checkpoint.kind == "adapter":
+        return None, {}, "an adapter: what changes in a model"
     from qconv import architectures
 
     try:

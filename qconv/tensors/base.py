@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,15 @@ class RowRange(NamedTuple):
     tensor: LazyTensor
     start: int
     stop: int
+
+
+@runtime_checkable
+class ReadsColumns(Protocol):
+    """A lazy tensor that can read some columns without the others."""
+
+    def read_columns(self, start: int, stop: int, first: int, last: int) -> Rows:
+        """Columns ``[first, last)`` of rows ``[start, stop)``."""
+        ...
 
 
 class Keyed:
@@ -214,6 +223,14 @@ def read_into(tensor: LazyTensor, start: int, stop: int, target: Rows) -> None:
     rows = tensor.read(start, stop, target.reshape(-1).view(np.uint8))
     if rows.__array_interface__["data"][0] != target.__array_interface__["data"][0]:
         target[...] = rows.reshape(target.shape)
+
+
+def read_columns(tensor: LazyTensor, start: int, stop: int, first: int, last: int) -> Rows:
+    """Columns ``[first, last)`` of rows ``[start, stop)``, read without the others where the tensor can."""
+    if isinstance(tensor, ReadsColumns) and (first, last) != (0, columns(tensor)):
+        return tensor.read_columns(start, stop, first, last)
+    rows: Rows = tensor.read(start, stop)[:, first:last]
+    return rows
 
 
 def read_whole(tensor: LazyTensor) -> Rows:

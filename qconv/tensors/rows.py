@@ -205,3 +205,9 @@ def heads(tensor: LazyTensor, count: int, index: int, *sizes: int) -> LazyTensor
         picks={1: (start, start + sizes[index], 1)},
         shape=(count, sizes[index], tensor.shape[-1]),
     )
+
+
+def member(tensor: LazyTensor, index: int) -> LazyTensor:
+    """Matrix ``index`` of a stack of matrices; row ``index`` of a matrix, as a vector."""
+    shape = tensor.shape
+    return gather(tensor, f"member {index} of", shape[:-1], picks={0: (index, index + 1, 1)}, shape=shape[1:])
