@@ -5,6 +5,7 @@ What has to come out is what the same checkpoint in a folder gives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,11 @@ def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 def needed(noise: Path) -> int:
     """Bytes of all tensors: a Llama's conversion reads each once."""
     return sum(p.stat().st_size for p in noise.glob("*.safetensors"))
+
+
+def from_request(number: int, fault: str) -> Callable[[Request], str | None]:
+    """The fault at that request and all after it."""
+    return lambda request: fault if request.number >= number else None
 
 
 def test_a_conversion_from_the_hub_is_that_of_the_folder(
@@ -90,8 +96,7 @@ def test_faults_that_stay(
     output = tmp_path / "hub.gguf"
     qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "first.gguf")
     for number in range(0, len(hub.requests), STEP):
-        begun = len(hub.requests) + number
-        hub.fault = lambda request, begun=begun: fault if request.number >= begun else None  # type: ignore[misc]
+        hub.fault = from_request(len(hub.requests) + number, fault)
         with pytest.raises(InputError):
             qconv.convert(f"hf://{NAME}", "q8_0", output=output)
         assert not output.exists()
