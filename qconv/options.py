@@ -8,6 +8,7 @@ touched.  Importing this module imports nothing but the standard library, so tha
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+from qconv import storage
 from qconv.errors import FormatError, UsageError, known_words
 from qconv.sizes import Size
 
@@ -47,7 +49,7 @@ def option(
     return dataclasses.field(default=default, metadata={"about": about, "recorded": recorded})
 
 
-TYPES, IMPORTANCE, MODEL = "Types", "Importance matrix", "Model"
+TYPES, IMPORTANCE, MODEL, ADAPTERS = "Types", "Importance matrix", "Model", "Adapters"
 OUTPUT, RUN, PARTS = "Output", "Running", "Parts"
 
 SEARCHES = ("reference", "thorough")
@@ -87,8 +89,9 @@ class ConvertOptions(Options):
     good as can be of that size (see ``qconv.sizes.Size``), of ``block_types``.  ``tensor_types``: (regular
     expression, block type), the first match wins.  ``output``: a file (only with one type) or a directory, which it
     must be with a slash at its end; ``None`` names the file and puts it beside the source.  ``override_kv``:
-    ``KEY=TYPE:VALUE`` each.  ``imatrix_name``: how the output names that file, where otherwise than by ``imatrix``.
-    ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that would fall back to another type is an error.
+    ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``imatrix_name``: how the output names that
+    file, where otherwise than by ``imatrix``.  ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that
+    would fall back to another type is an error.
 
     Raises UsageError.
     """
@@ -157,6 +160,13 @@ class ConvertOptions(Options):
         "Quantize what is quantized already, which loses more than quantizing the original.",
         "--allow-requantize",
     )
+    allow_non_finite: bool = option(
+        False,
+        "flag",
+        TYPES,
+        "Keep the source's NaN and infinity in f32, f16 and bf16 files instead of stopping; others cannot hold them.",
+        "--allow-non-finite",
+    )
     search: str = option(
         "reference",
         "choice",
@@ -198,6 +208,14 @@ class ConvertOptions(Options):
         "Set a metadata key; TYPE is int, float, bool or str. Repeatable.",
         "--override-kv",
         metavar="KEY=TYPE:VALUE",
+    )
+    adapter: tuple[str, ...] = option(
+        (),
+        "texts",
+        ADAPTERS,
+        "Merge a LoRA adapter, PEFT's or MLX's, into the model; WEIGHT times as strong. Repeatable.",
+        "--adapter",
+        metavar="DIR[=WEIGHT]",
     )
     output: str | None = option(
         None,
@@ -243,7 +261,7 @@ class ConvertOptions(Options):
             policy.find_mix(name)
         for name in self.block_types:
             policy.block_type(name)
-        _ = self.wanted_sizes, self.type_overrides, self.metadata_overrides  # which refuse what is malformed
+        _ = self.wanted_sizes, self.type_overrides, self.metadata_overrides, self.adapters  # refuse what is malformed
         if self.output is not None:
             self._check_output(Path(self.output), self.output.endswith(("/", os.sep)))
 
@@ -289,6 +307,11 @@ class ConvertOptions(Options):
 
         return tuple(metadata.parse_override(text) for text in self.override_kv)
 
+    @cached_property
+    def adapters(self) -> tuple[AdapterOption, ...]:
+        """``adapter`` as places and weights."""
+        return tuple(map(AdapterOption.parse, self.adapter))
+
     def record(self) -> dict[str, Any]:
         """The options that were given, as a manifest has them; files by their absolute paths.
 
@@ -299,6 +322,8 @@ class ConvertOptions(Options):
             value = getattr(self, field.name)
             if field.metadata.get("recorded", True) and value != field.default:
                 given[field.name] = str(value.absolute()) if isinstance(value, Path) else value
+        if self.adapter:
+            given["adapter"] = tuple(str(adapter.absolute()) for adapter in self.adapters)
         if self.imatrix is not None:
             given["imatrix_name"] = self.imatrix_name or str(self.imatrix)  # the output holds it
         return given
@@ -442,6 +467,39 @@ def _check_measuring(context: int, base: str | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterOption:
+    """An adapter to merge: where it is, and how many times as strong as it was trained."""
+
+    path: str
+    weight: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> AdapterOption:
+        """From ``DIR`` or ``DIR=WEIGHT``; an equals sign before anything but a number belongs to the name."""
+        path, equals, weight = text.rpartition("=")
+        if equals and path:
+            try:
+                number = float(weight)
+            except ValueError:
+                return cls(text)
+            if not math.isfinite(number):
+                raise UsageError(f"'{text}' is no weight of an adapter", hint="such as my-lora=0.5")
+            return cls(path, number)
+        if not text:
+            raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")
+        return cls(text)
+
+    def absolute(self) -> AdapterOption:
+        """The same with its whole path; an address without secrets."""
+        if storage.is_address(self.path):
+            return AdapterOption(storage.shown(self.path), self.weight)
+        return AdapterOption(str(Path(self.path).absolute()), self.weight)
+
+    def __str__(self) -> str:
+        return f"{self.path}={self.weight!r}"
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """One of ``count`` equal shares of a plan's work; ``number`` counts from 1, as in ``--part 3/16``."""
 
@@ -467,7 +525,8 @@ class RunOptions(Options):
 
     ``threads``: None for the cores this process may use.  ``memory``: bytes the process stays under, None for 400e6.
     ``resume``: go on from what an earlier run left.  ``force``: replace an output that exists.  ``part``: only that
-    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.
+    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.  ``keep_download``:
+    files of the Hugging Face Hub go into its cache.
 
     Raises UsageError.
     """
@@ -479,6 +538,13 @@ class RunOptions(Options):
         OUTPUT,
         "Also write NAME.gguf.json: sources, options, and each tensor's origin, type and SHA-256.",
         "--manifest",
+    )
+    keep_download: bool = option(
+        False,
+        "flag",
+        RUN,
+        "Download what is read of the Hugging Face Hub into its cache, and keep it.",
+        "--keep-download",
     )
     threads: int | None = option(
         None, "count", RUN, "By default all cores this process may use.", "--threads", metavar="N"

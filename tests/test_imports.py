@@ -36,6 +36,7 @@ ORDER = [
     "policy",
     "sizes",
     "options",
+    "adapters",
     "plan",
     "pipeline",
     "runtime",

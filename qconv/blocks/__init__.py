@@ -40,11 +40,11 @@ __all__ = [
 class NonFinite(WeightError):
     """A weight is NaN or infinite; ``row`` and ``column`` (from 0, within the rows given) say which is the first."""
 
-    def __init__(self, row: int, column: int, *, tensor: str | None = None) -> None:
+    def __init__(self, row: int, column: int, *, tensor: str | None = None, hint: str | None = None) -> None:
         super().__init__(
             f"row {row}, column {column} is NaN or infinite",
             tensor=tensor,
-            hint="the checkpoint is damaged: download it again or ask its author",
+            hint=hint or "the checkpoint is damaged: download it again or ask its author",
         )
         self.row = row
         self.column = column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import safetensors
@@ -29,8 +29,15 @@ class _Record(msgspec.Struct):
     data_offsets: tuple[_Count, _Count]
 
 
-def read_header(file: StoredFile) -> tuple[TensorLocation, ...]:
-    """The tensors of an open safetensors file, sorted by name.
+class Header(NamedTuple):
+    """``tensors``: sorted by name.  ``framework``: what saved the file, by its own word, such as "pt" or "mlx"."""
+
+    tensors: tuple[TensorLocation, ...]
+    framework: str | None
+
+
+def read_header(file: StoredFile) -> Header:
+    """The header of an open safetensors file.
 
     Raises ``FormatError`` when it is none or is damaged, ``UnsupportedError`` for a type qconv does not know.
     """
@@ -45,11 +52,11 @@ def read_header(file: StoredFile) -> tuple[TensorLocation, ...]:
     if 8 + length > file.size:
         message = f"ends inside its header: {file.size} of at least {8 + length} bytes"
         raise FormatError(message, file=file.location, hint=_AGAIN)
-    records = _records(file.location, file.read(length, 8))
+    records, metadata = _records(file.location, file.read(length, 8))
     tensors = _tensors(file.location, records, 8 + length, file.size)
     if isinstance(file, LocalFile):
         _ask_library(file.path)
-    return tensors
+    return Header(tensors, metadata.get("format"))
 
 
 def _ask_library(path: Path) -> None:
@@ -61,13 +68,13 @@ def _ask_library(path: Path) -> None:
         raise FormatError(f"is refused by the safetensors library: {e}", file=path) from e
 
 
-def _records(location: str, data: bytes) -> dict[str, _Record]:
+def _records(location: str, data: bytes) -> tuple[dict[str, _Record], dict[str, str]]:
     try:
         value: Any = msgspec.json.decode(data)
         if not isinstance(value, dict):
             raise FormatError("has a header that is no JSON object", file=location, offset=8)
-        msgspec.convert(value.pop("__metadata__", None), dict[str, str] | None)
-        return msgspec.convert(value, dict[str, _Record])
+        metadata = msgspec.convert(value.pop("__metadata__", None), dict[str, str] | None)
+        return msgspec.convert(value, dict[str, _Record]), metadata or {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
         raise FormatError(f"has a malformed header: {e}", file=location, offset=8) from e
 

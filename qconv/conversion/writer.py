@@ -28,13 +28,14 @@ from qconv.types import Rows
 class Result:
     """One plan made into files (``.part`` ones when ``complete`` is False: other parts are still to do).
 
-    ``resumed``: bytes of output that an earlier run had made.
+    ``resumed``: bytes of output that an earlier run had made.  ``warnings``: what was found out about the weights.
     """
 
     files: tuple[Path, ...]
     complete: bool
     resumed: int
     manifest: Path | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def run(
@@ -108,6 +109,7 @@ class _Job:
         self.outputs = outputs
         self._plans = plans
         self._cancellation = Cancellation()
+        self._warnings: tuple[str, ...] = ()
 
     def write(self, options: RunOptions, progress: Progress) -> None:
         """Sends all rows that are missing to the outputs."""
@@ -118,7 +120,7 @@ class _Job:
         journals = JournalWriter(self.outputs, self._cancellation)
         try:
             journals.start()
-            pipeline.run(
+            self._warnings = pipeline.run(
                 segments,
                 _Files(self.outputs, journals),
                 threads=options.threads,
@@ -144,10 +146,13 @@ class _Job:
     def end(self, options: RunOptions, record: Mapping[str, object], sources: Sequence[StoredFile]) -> list[Result]:
         """Makes outputs final once all of them are done; nothing yet when this was one part of them."""
         if options.part is not None:
-            return [Result(output.parts, False, output.resumed) for output in self.outputs]
+            return [Result(o.parts, False, o.resumed, warnings=self._warnings) for o in self.outputs]
         for output in self.outputs:
             _check_done(output)
-        return [Result(o.finals, True, o.resumed, o.complete(options, record, sources)) for o in self.outputs]
+        return [
+            Result(o.finals, True, o.resumed, o.complete(options, record, sources), self._warnings)
+            for o in self.outputs
+        ]
 
     def close(self) -> None:
         """Closes the outputs, unless a thread hangs and may still use their files."""

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv import blocks
-from qconv.tensors import FLOATS, convert, rounds
+from qconv.tensors import FLOATS, are_finite, as_float32, convert, rounds
 from qconv.types import Rows
 
 SLICE = 1 << 17
 """Weights worked on between two looks at whether to stop; their float32 values stay in a core's own cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """Finite weights that a 16-bit type holds as infinity: how many, and the greatest of them without its sign."""
+
+    count: int = 0
+    greatest: float = 0.0
+
+    def __add__(self, other: Overflow) -> Overflow:
+        return Overflow(self.count + other.count, max(self.greatest, other.greatest))
 
 
 def encode(
@@ -24,17 +36,25 @@ def encode(
     search: str,
     out: NDArray[np.uint8],
     check: Callable[[], None],
-) -> None:
+    finite: bool,
+) -> Overflow:
     """Fills ``out``, uint8 ``(rows, row bytes)``, with ``rows`` of ``dtype``, rounded to ``intermediate_type``, as
     ``block_type``.
 
     Works through slices of rows and calls ``check`` before each, which may raise to stop.  Raises blocks.NonFinite
-    with the row counted in ``rows``.
+    with the row counted in ``rows``: for plain types only if all weights are to be ``finite``, else always.
     """
-    if block_type in FLOATS:
-        _convert(np.ascontiguousarray(rows).reshape(-1), dtype, intermediate_type, block_type, out.reshape(-1), check)
-        return
     step = max(1, SLICE // max(1, rows.shape[1]))
+    if block_type in FLOATS:
+        overflow = Overflow()
+        for row in range(0, len(rows), step):
+            check()
+            piece = np.ascontiguousarray(rows[row : row + step])
+            if finite:
+                require_finite(piece, dtype, row)
+            target = out[row : row + step].reshape(-1)
+            overflow += _convert(piece.reshape(-1), dtype, intermediate_type, block_type, target)
+        return overflow
     for row in range(0, len(rows), step):
         check()
         values = rows[row : row + step]
@@ -43,18 +63,38 @@ def encode(
         try:
             blocks.encode(block_type, values, importance, out=out[row : row + step], search=search)
         except blocks.NonFinite as e:
-            raise blocks.NonFinite(row + e.row, e.column) from e
+            before = float(as_float32(np.ascontiguousarray(rows[row + e.row]), dtype)[e.column])
+            raise _located(row + e.row, e.column, before, intermediate_type) from e
+    return Overflow()
 
 
-def _convert(
-    values: Rows, dtype: str, intermediate_type: str, wanted: str, out: NDArray[np.uint8], check: Callable[[], None]
-) -> None:
+def require_finite(rows: Rows, dtype: str, first: int = 0) -> None:
+    """Raises blocks.NonFinite for the first of ``rows``, counted from ``first``, that holds NaN or infinity."""
+    if not are_finite(rows, dtype):
+        row, column = divmod(int(np.isfinite(as_float32(rows, dtype)).argmin()), rows.shape[1])
+        raise blocks.NonFinite(first + row, column)
+
+
+def _located(row: int, column: int, before: float, intermediate_type: str) -> blocks.NonFinite:
+    """The error for a weight that is not finite, or is not any more in the type it is rounded to."""
+    error = blocks.NonFinite(row, column)
+    if np.isfinite(before):
+        error.message = f"row {row}, column {column} is {before:g}, which {intermediate_type} does not hold"
+        error.hint = (
+            f"the checkpoint's matrices are {intermediate_type}; this tensor is not: save all of it in BF16 or F32"
+        )
+    return error
+
+
+def _convert(values: Rows, dtype: str, intermediate_type: str, wanted: str, out: NDArray[np.uint8]) -> Overflow:
     """Fills ``out`` with the 1-D ``values`` rounded to ``intermediate_type``, as the plain type ``wanted``."""
-    size = out.nbytes // max(1, values.size)
-    for start in range(0, values.size, SLICE):
-        check()
-        piece, kind = values[start : start + SLICE], dtype
-        if rounds(kind, intermediate_type):
-            piece, kind = convert(piece, kind, intermediate_type), intermediate_type
-        piece = convert(piece, kind, wanted)
-        out[start * size : (start + piece.size) * size] = piece.view(np.uint8)
+    piece, kind = values, dtype
+    if rounds(kind, intermediate_type):
+        piece, kind = convert(piece, kind, intermediate_type), intermediate_type
+    piece = convert(piece, kind, wanted)
+    out[:] = piece.view(np.uint8)
+    if not (rounds(dtype, intermediate_type) or rounds(kind, wanted)) or are_finite(piece, wanted):
+        return Overflow()
+    before = np.abs(as_float32(values, dtype))
+    lost = before[np.isfinite(before) & ~np.isfinite(as_float32(piece, wanted))]
+    return Overflow(int(lost.size), float(lost.max(initial=0)))

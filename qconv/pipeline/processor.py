@@ -61,6 +61,8 @@ class Processor:
         self._cancellation = cancellation
         self._lock = threading.Lock()
         self._prepared: dict[TensorWork, _Prepared] = {}
+        self.overflows: dict[tuple[str, str], encodings.Overflow] = {}
+        """By tensor and the type that did not hold its weights."""
 
     def process_block(self, block: Block, buffers: Buffers) -> None:
         """Raises what reading, encoding and the sink raise, with the tensor's name."""
@@ -103,12 +105,14 @@ class Processor:
     def _encode(self, rows: Rows, block: Block, encoding: Encoding, buffers: Buffers) -> NDArray[np.uint8]:
         dtype = block.work.tensor.dtype
         if encoding.block_type == dtype and not rounds(dtype, encoding.intermediate_type):
+            if encoding.non_finite != "keep" and dtype in FLOATS:
+                encodings.require_finite(np.ascontiguousarray(rows), dtype)
             return np.ascontiguousarray(rows).view(np.uint8)
         importance = encoding.importance
         matrix = None if importance is None else importance[block.start * len(importance) // block.work.rows]
         out = buffers.encoded(block.stop - block.start, encoding.row_bytes)
         with self._encoding:
-            encodings.encode(
+            overflow = encodings.encode(
                 rows,
                 dtype,
                 encoding.intermediate_type,
@@ -117,7 +121,12 @@ class Processor:
                 encoding.search,
                 out,
                 self._cancellation.check,
+                encoding.non_finite != "keep",
             )
+        if overflow.count:
+            with self._lock:
+                key = (block.work.name, encoding.block_type)
+                self.overflows[key] = self.overflows.get(key, encodings.Overflow()) + overflow
         return out
 
     @contextmanager
@@ -126,7 +135,10 @@ class Processor:
         try:
             yield
         except blocks.NonFinite as e:
-            located = blocks.NonFinite(block.start + e.row, e.column, tensor=block.work.name)
+            located = blocks.NonFinite(block.start + e.row, e.column, tensor=block.work.name, hint=e.hint)
+            located.message = e.message.replace(f"row {e.row},", f"row {located.row},", 1)
+            if all(encoding.non_finite == "ask" for encoding in block.encodings):
+                located.hint = f"{located.hint}; --allow-non-finite keeps it"
             if names := [name for name in block.work.tensor.sources if name != block.work.name]:
                 more = f" and {len(names) - 1} more" if len(names) > 1 else ""
                 located.message += f", made from '{names[0]}'{more}"

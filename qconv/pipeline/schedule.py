@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qconv.errors import PlanError
 from qconv.formats import block_types
 from qconv.pipeline.ranges import Ranges
-from qconv.plan import Plan, TensorPlan
+from qconv.plan import NonFinite, Plan, TensorPlan
 from qconv.tensors import FLOATS, LazyTensor, bytes_of_rows, columns, n_rows
 
 Target = tuple[int, int]
@@ -24,7 +24,8 @@ Target = tuple[int, int]
 class Encoding:
     """Bytes that one or more outputs want of a tensor.
 
-    ``intermediate_type``: what values are rounded to before they are encoded as ``block_type``.
+    ``intermediate_type``: what values are rounded to before they are encoded as ``block_type``.  ``non_finite``: what
+    becomes of NaN and infinity; where values share a scale these are always an error.
     """
 
     intermediate_type: str
@@ -33,6 +34,7 @@ class Encoding:
     importance: NDArray[np.float32] | None
     row_bytes: int
     targets: tuple[Target, ...] = ()
+    non_finite: NonFinite = "keep"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,13 +139,14 @@ def row_blocks(whole: Iterable[Block], rows: Callable[[TensorWork], int]) -> Ite
 
 def _work(plans: Sequence[Plan], alike: Sequence[tuple[Target, TensorPlan]]) -> TensorWork:
     _, first = alike[0]
-    groups: dict[tuple[object, ...], list[tuple[Target, TensorPlan]]] = {}
+    groups: dict[tuple[str, str, str, bytes, NonFinite], list[tuple[Target, TensorPlan]]] = {}
     for target, planned in alike:
         weighed = b"" if planned.importance is None else hashlib.sha256(planned.importance.tobytes()).digest()
-        key = (planned.intermediate_type, planned.block_type, plans[target[0]].search, weighed)
+        plan = plans[target[0]]
+        key = (planned.intermediate_type, planned.block_type, plan.search, weighed, plan.non_finite)
         groups.setdefault(key, []).append((target, planned))
     encodings = []
-    for (intermediate_type, block_type, search, _), same in groups.items():
+    for (intermediate_type, block_type, search, _, non_finite), same in groups.items():
         _, planned = same[0]
         row_bytes = block_types()[planned.block_type].row_bytes(planned.columns)
         for _, each in same:
@@ -153,7 +156,7 @@ def _work(plans: Sequence[Plan], alike: Sequence[tuple[Target, TensorPlan]]) -> 
                 raise PlanError(f"{each.size} bytes are planned, {row_bytes * each.rows} needed", tensor=each.name)
         targets = tuple(target for target, _ in same)
         encodings.append(
-            Encoding(str(intermediate_type), str(block_type), str(search), planned.importance, row_bytes, targets)
+            Encoding(intermediate_type, block_type, search, planned.importance, row_bytes, targets, non_finite)
         )
     return TensorWork(first.name, first.tensor, tuple(encodings))
 

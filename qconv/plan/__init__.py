@@ -4,10 +4,11 @@
 """
 
 from qconv.plan.make import Planner, dequantized, directory, make, refuse_same_names
-from qconv.plan.source_model import SourceModel, read_model
-from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
+from qconv.plan.source_model import SourceModel, open_source, read_model
+from qconv.plan.types import NonFinite, OutputFile, Plan, Sized, TensorPlan
 
 __all__ = [
+    "NonFinite",
     "OutputFile",
     "Plan",
     "Planner",
@@ -17,6 +18,7 @@ __all__ = [
     "dequantized",
     "directory",
     "make",
+    "open_source",
     "read_model",
     "refuse_same_names",
 ]

@@ -10,12 +10,16 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv.storage import FileIdentity
 from qconv.tensors import FLOATS, LazyTensor
+
+NonFinite: TypeAlias = Literal["refuse", "ask", "keep"]
+"""What NaN and infinity in the source are: an error, one that names the option to keep them, or kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     dropped: tuple[tuple[str, str], ...] = ()
     """Source tensors left out, each with the rule's reason."""
+    non_finite: NonFinite = "refuse"
     sized: Sized | None = None
 
     @property

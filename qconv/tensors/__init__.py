@@ -11,14 +11,21 @@ import pkgutil
 from collections.abc import Callable
 
 from qconv.tensors import registry
+from qconv.tensors.affine import affine
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
-from qconv.tensors.floats import as_float32, convert, from_float32, rounds
+from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
+from qconv.tensors.low_rank import Factor, LowRank, Magnitude, ReplacedRows, Sum
+from qconv.tensors.nvfp4 import fp4_weight, packed_fp4
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
+from qconv.tensors.retyped import retyped
+from qconv.tensors.rows import member
 from qconv.tensors.scaled import Widened, scaled
+from qconv.tensors.shapes import reshape
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
+from qconv.tensors.stored_ranges import stored_files, stored_ranges
 
 __all__ = [
     "FLOATS",
@@ -27,27 +34,41 @@ __all__ = [
     "PLAIN",
     "Constant",
     "Dequantized",
+    "Factor",
     "LazyTensor",
+    "LowRank",
+    "Magnitude",
+    "ReplacedRows",
     "StoredTensor",
+    "Sum",
     "TensorLocation",
     "Widened",
+    "affine",
+    "are_finite",
     "as_float32",
     "bytes_of_rows",
     "columns",
     "combinations",
     "convert",
+    "fp4_weight",
     "from_float32",
     "is_blocks",
+    "member",
     "memory_of_rows",
     "n_rows",
     "operations",
     "packed",
+    "packed_fp4",
     "read_whole",
     "refuse",
+    "reshape",
+    "retyped",
     "rounds",
     "row_bytes",
     "scaled",
     "size",
+    "stored_files",
+    "stored_ranges",
 ]
 
 

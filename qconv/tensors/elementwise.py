@@ -51,10 +51,19 @@ def widen(tensor: LazyTensor) -> LazyTensor:
     return Elementwise(tensor, "widen", lambda x, out: np.copyto(out, x))
 
 
+@dataclass(frozen=True, slots=True)
+class Sum(Elementwise):
+    """``x + number``."""
+
+    number: float
+
+
 @operation
 def add(tensor: LazyTensor, number: float) -> LazyTensor:
-    """``x + number``: norms stored as their difference from one."""
-    return Elementwise(tensor, f"add {number}", lambda x, out: np.add(x, np.float32(number), out=out))
+    """``x + number``: norms stored as their difference from one.  What was taken away before comes back unrounded."""
+    if isinstance(tensor, Sum) and tensor.number == -number:
+        return widen(tensor.inner)
+    return Sum(tensor, f"add {number}", lambda x, out: np.add(x, np.float32(number), out=out), number)
 
 
 @operation

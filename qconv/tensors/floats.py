@@ -54,6 +54,16 @@ def from_float32(rows: NDArray[np.float32], dtype: str) -> Rows:
     return rows
 
 
+_EXPONENTS = {"F32": (np.uint32, 0x7F800000), "F16": (np.uint16, 0x7C00), "BF16": (np.uint16, 0x7F80)}
+"""How rows of each type are looked at as bits, and which of these are all set in NaN and infinity."""
+
+
+def are_finite(rows: Rows, dtype: str) -> bool:
+    """Whether rows of F32, F16 or BF16, contiguous, hold neither NaN nor infinity."""
+    kind, mask = _EXPONENTS[dtype]
+    return not rows.size or int((rows.view(kind) & kind(mask)).max()) != mask
+
+
 def convert(rows: Rows, dtype: str, wanted: str) -> Rows:
     """Rows of F32, F16 or BF16 in another of these types."""
     return rows if wanted == dtype else from_float32(as_float32(rows, dtype), wanted)

@@ -1,120 +1,91 @@
-"""Integers of 2 to 8 bits packed into 32-bit words, as the float32 tensors they stand for.
+"""compressed-tensors' "pack-quantized": integers of 1 to 8 bits in 32-bit words along the inputs, with their scales.
 
-compressed-tensors' "pack-quantized": a row's weights one after the other, the first in a word's lowest bits, bits left
-over unused; a scale for each group of columns; zero points, if any, packed the same way but down the rows.  A weight is
-``(number - zero point) * scale`` in float32, as in llama.cpp's converter (``dequant_packed``, ``conversion/base.py``).
+Parts of a weight ``NAME``: ``NAME_packed``, I32 ``(..., rows, words)``; ``NAME_scale``, ``(..., rows, groups)``;
+``NAME_shape``, the weight's shape; asymmetric ones ``NAME_zero_point``, packed in the same way but down the rows; with
+``actorder: group`` ``NAME_g_idx``, the group of each column.  A code is the number plus ``2 ** (bits - 1)``, and a zero
+point too.  Until 2025 numbers did not cross words (3, 5, 6 and 7 bits), since 2026 they do: the shape tells.
+
+Source: compressed-tensors, ``compressors/pack_quantized``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Mapping, Sequence
 
 from qconv.errors import FormatError
-from qconv.tensors.base import LazyTensor, Unary, buffer, memory_of_rows, read_whole
-from qconv.tensors.dtypes import FLOATS, FLOATS8
-from qconv.tensors.floats import as_float32
-from qconv.types import Rows, shape_text
+from qconv.tensors.affine import Affine, affine
+from qconv.tensors.base import LazyTensor, read_whole
+from qconv.tensors.codes import Codes, VerticalCodes, words
+from qconv.types import shape_text
 
-SUFFIXES = ("_packed", "_scale", "_shape", "_zero_point")
-_SCALES = (*FLOATS, *FLOATS8)
-
-
-@dataclass(frozen=True, slots=True)
-class Packed(Unary):
-    """``inner``: words, I32 ``(rows, words)``; ``scale``: ``(rows, columns / group)``.
-
-    ``zero_point``: I32 words ``(rows / numbers in a word, columns / group)``; without it numbers are symmetric.
-    """
-
-    scale: LazyTensor
-    zero_point: LazyTensor | None
-    bits: int
-    group: int
-    new_shape: tuple[int, int]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.new_shape
-
-    @property
-    def dtype(self) -> str:
-        return "F32"
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        zero_point = () if self.zero_point is None else self.zero_point.sources
-        return (*self.inner.sources, *self.scale.sources, *zero_point)
-
-    def memory(self, rows: int) -> int:
-        unpacked = 8 * rows * self.new_shape[1]  # numbers, before they are float32
-        groups = 4 * memory_of_rows(self.scale, rows)
-        return Unary.memory(self, rows) + unpacked + groups
-
-    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
-        rows = buffer(self, stop - start, out)
-        if not rows.size:
-            return rows
-        count, columns = rows.shape
-        words = self.inner.read(start, stop).view(np.uint32)
-        rows[:] = _unpack(words, self.bits)[:, :columns]
-        groups = rows.reshape(count, columns // self.group, self.group)
-        groups -= self._zero_points(start, stop)
-        factors = as_float32(self.scale.read(start, stop), self.scale.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):  # encoding names infinities and NaN
-            groups *= factors[:, :, None]
-        return rows
-
-    def _zero_points(self, start: int, stop: int) -> NDArray[np.float32] | np.float32:
-        if self.zero_point is None:
-            return np.float32(1 << (self.bits - 1))
-        per_word = 32 // self.bits
-        first, last = start // per_word, -(-stop // per_word)
-        words = self.zero_point.read(first, last).view(np.uint32)
-        down = _unpack(np.ascontiguousarray(words.T), self.bits)
-        used = slice(start - first * per_word, stop - first * per_word)
-        return down[:, used].T.astype(np.float32)[:, :, None]
-
-    def describe(self) -> str:
-        return self.inner.sources[0].removesuffix("_packed")
+SUFFIXES = ("_packed", "_scale", "_shape", "_zero_point", "_g_idx")
+_WIDTHS = range(1, 9)
+_LARGEST = 1 << 32
+"""Rows or columns of a weight, at most."""
 
 
-def packed(tensors: Mapping[str, LazyTensor], name: str, bits: int, group: int) -> Packed:
+def packed(
+    tensors: Mapping[str, LazyTensor], name: str, widths: Sequence[int] = (), group: int | None = None
+) -> Affine:
     """The tensor ``name``, made of its parts in ``tensors``; its shape is read from the file.
 
-    Raises ``FormatError`` when one is missing or they do not fit together.
+    ``widths``: the bits that the config names; where none fits the words, others are tried.  ``group``: columns of a
+    group where the scale's shape leaves a choice.
+
+    Raises ``FormatError`` when a part is missing or they do not fit together.
     """
-    per_word = 32 // bits
     for end in ("_scale", "_shape"):
         if name + end not in tensors:
             raise FormatError(f"is packed, but there is no '{name}{end}'", tensor=name)
-    sizes = tensors[name + "_shape"]
-    if sizes.shape != (2,) or sizes.dtype not in ("I64", "I32"):
-        raise FormatError("does not hold two sizes", tensor=name + "_shape")
-    rows, columns = map(int, read_whole(sizes).reshape(-1))
-    words, scale, zero_point = tensors[name + "_packed"], tensors[name + "_scale"], tensors.get(name + "_zero_point")
-    expected = {
-        "_packed": (words, (rows, -(-columns // per_word)), ("I32",)),
-        "_scale": (scale, (rows, columns // group), _SCALES),
-    }
-    if zero_point is not None:
-        expected["_zero_point"] = (zero_point, (-(-rows // per_word), columns // group), ("I32",))
-    if rows < 0 or columns < 0 or columns % group:
-        message = f"says {shape_text((rows, columns))}, no whole number of groups of {group}"
-        raise FormatError(message, tensor=name + "_shape")
-    for end, (tensor, shape, dtypes) in expected.items():
-        if tensor.shape != shape or tensor.dtype not in dtypes:
-            wanted = f"{shape_text((rows, columns))} weights need {list(shape)}"
-            raise FormatError(f"is {tensor.dtype}{list(tensor.shape)}, but {wanted}", tensor=name + end)
-    return Packed(words, scale, zero_point, bits, group, (rows, columns))
+    stored = tensors[name + "_packed"]
+    *stack, rows, columns = _shape(tensors[name + "_shape"], stored)
+    bits, dense = _layout(stored, (*stack, rows), columns, widths)
+    scale = tensors[name + "_scale"]
+    zero: LazyTensor | int = 1 << (bits - 1)
+    if (points := tensors.get(name + "_zero_point")) is not None:
+        zero = _zero_points(points, bits, dense, (*stack, rows, *scale.shape[len(stack) + 1 :]))
+    order = tensors.get(name + "_g_idx")
+    if order is not None and order.shape == (1,) and columns > 1:  # -1: none
+        order = None
+    count = scale.shape[-1] if scale.shape else 1
+    exact = count > 0 and columns % count == 0
+    return affine(
+        Codes(stored, bits, columns, dense),
+        scale,
+        zero=zero,
+        group=columns // count if exact and columns else group,
+        order=order,
+    )
 
 
-def _unpack(words: NDArray[np.uint32], bits: int) -> NDArray[np.uint32]:
-    """The numbers in words of shape (n, m), ``32 // bits`` to each: (n, m * (32 // bits))."""
-    shifts = np.arange(32 // bits, dtype=np.uint32) * np.uint32(bits)
-    numbers = words[:, :, None] >> shifts
-    numbers &= np.uint32((1 << bits) - 1)
-    return numbers.reshape(len(words), words.shape[1] * len(shifts))
+def _shape(sizes: LazyTensor, stored: LazyTensor) -> tuple[int, ...]:
+    """The weight's shape; a stack of experts may store that of one."""
+    dims = len(stored.shape)
+    if len(sizes.shape) != 1 or sizes.shape[0] not in (2, dims) or sizes.dtype not in ("I64", "I32"):
+        raise FormatError("does not hold two sizes", tensor=sizes.sources[0])
+    shape = tuple(map(int, read_whole(sizes).reshape(-1)))
+    if any(not 0 <= n <= _LARGEST for n in shape):
+        raise FormatError(f"says {shape_text(shape)}", tensor=sizes.sources[0], hint="the file is damaged")
+    return (*stored.shape[: dims - len(shape)], *shape)
+
+
+def _layout(stored: LazyTensor, rows: tuple[int, ...], columns: int, widths: Sequence[int]) -> tuple[int, bool]:
+    """Bits of a code, and whether codes cross words."""
+    if stored.dtype == "I32" and stored.shape[:-1] == rows:
+        said = [(bits, dense) for bits in widths if bits in _WIDTHS for dense in (True, False)]
+        for bits, dense in (*said, *((bits, dense) for dense in (True, False) for bits in _WIDTHS)):
+            if stored.shape[-1] == words(columns, bits, dense):
+                return bits, dense
+    widest = next((bits for bits in widths if bits in _WIDTHS), 4)
+    wanted = f"{shape_text((*rows, columns))} weights need I32{[*rows, words(columns, widest, True)]} at {widest} bits"
+    raise FormatError(f"is {stored.dtype}{list(stored.shape)}, but {wanted}", tensor=stored.sources[0])
+
+
+def _zero_points(points: LazyTensor, bits: int, dense: bool, shape: tuple[int, ...]) -> LazyTensor:
+    """Zero points of ``shape``, packed down the rows."""
+    *stack, rows, groups = shape if len(shape) > 1 else (*shape, 1)
+    expected = (*stack, words(rows, bits, dense), groups)
+    if points.dtype == "I32" and points.shape == expected:
+        return VerticalCodes(points, bits, rows, dense)
+    wanted = f"{shape_text(shape)} zero points of {bits} bits need I32{list(expected)}"
+    raise FormatError(f"is {points.dtype}{list(points.shape)}, but {wanted}", tensor=points.sources[0])

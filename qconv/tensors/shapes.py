@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows, refuse
+from qconv.tensors.base import LazyTensor, ReadsColumns, Unary, buffer, columns, memory_of_rows, read_columns, refuse
 from qconv.tensors.dtypes import row_bytes
 from qconv.tensors.registry import operation
 from qconv.types import Rows, shape_text
 
 _CHUNK = 4 << 20
 """Bytes of source rows a transpose reads at a time."""
+_PAGE = 4096
+"""Bytes that systems read at once at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ def groups(tensor: LazyTensor, count: int) -> LazyTensor:
 class Transpose(Unary):
     """The last two dimensions exchanged.
 
-    Any range of rows can be read, but each reads the source matrices it lies in: reading all rows of a matrix at once
-    reads the source once.
+    Any range of rows can be read: as strips of columns where the source can read those, and wide enough for whole pages
+    they cost no more than once.  Otherwise each range reads the source matrices it lies in, and all rows of a matrix at
+    once read it once.
     """
 
     @property
@@ -91,7 +94,8 @@ class Transpose(Unary):
 
     @property
     def row_group(self) -> int:
-        return self.shape[-2]
+        rows = self.shape[-2]
+        return min(rows, _PAGE // row_bytes(self.dtype, 1)) if isinstance(self.inner, ReadsColumns) else rows
 
     def memory(self, rows: int) -> int:
         return memory_of_rows(self.inner, self._step)
@@ -113,8 +117,7 @@ class Transpose(Unary):
             for a in range(0, source_rows, step):
                 b = min(source_rows, a + step)
                 base = matrix * source_rows
-                rows = self.inner.read(base + a, base + b)
-                part[:, a:b] = rows[:, first : first + count].T
+                part[:, a:b] = read_columns(self.inner, base + a, base + b, first, first + count).T
             row += count
         return target
 

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.errors import FormatError, InputError, UsageError
-from qconv.storage import StoredFile
+from qconv.storage import ByteRange, StoredFile
 from qconv.tensors import dtypes
 from qconv.tensors.base import columns
 from qconv.tensors.dtypes import array_type, row_bytes
 from qconv.types import Rows, TensorInfo
+
+_FEW = 4
+"""Columns are read by themselves where they are less than one in so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,11 @@ class StoredTensor(_Leaf):
     def key(self) -> Hashable:
         return ("StoredTensor", self.file.name, self.name, self.dtype, self.shape)
 
+    def range(self, start: int, stop: int) -> ByteRange:
+        """Where rows ``[start, stop)`` lie."""
+        width = row_bytes(self.dtype, columns(self))
+        return ByteRange(self.file, self.location.offset + start * width, (stop - start) * width)
+
     def prepare(self) -> StoredTensor:
         return self
 
@@ -85,18 +93,42 @@ class StoredTensor(_Leaf):
         info = self.location.info
         if not 0 <= start <= stop <= info.rows:
             raise UsageError(f"has {info.rows} rows, not {start} to {stop}", tensor=info.name)
-        width, kind = row_bytes(info.dtype, info.columns), array_type(info.dtype, self.location.big_endian)
+        width = row_bytes(info.dtype, info.columns)
         raw = np.empty((stop - start) * width, np.uint8) if out is None else out[: (stop - start) * width]
-        if raw.nbytes:
-            try:
-                self.file.read_into(raw.data.cast("B"), self.location.offset + start * width)
-            except FormatError as e:
-                what, where = "ends inside the tensor", e.offset
-                raise FormatError(what, file=e.file, tensor=info.name, offset=where, hint=e.hint) from e
-            except InputError as e:
-                e.tensor = info.name
-                raise
-        rows: Rows = raw.view(kind).reshape(stop - start, width // kind.itemsize)
+        self._read_bytes(raw, start * width)
+        return self._rows(raw, stop - start, width)
+
+    def read_columns(self, start: int, stop: int, first: int, last: int) -> Rows:
+        """Columns ``[first, last)`` of rows ``[start, stop)`` of a plain type; raises as ``read``.
+
+        Each row's piece is read by itself, unless it is a large part of its row.
+        """
+        info = self.location.info
+        if last - first > info.columns // _FEW:
+            rows: Rows = self.read(start, stop)[:, first:last]
+            return rows
+        width, size = row_bytes(info.dtype, info.columns), row_bytes(info.dtype, 1)
+        pieces = np.empty((stop - start, (last - first) * size), np.uint8)
+        for row in range(start, stop):
+            self._read_bytes(pieces[row - start], row * width + first * size)
+        return self._rows(pieces.reshape(-1), stop - start, pieces.shape[1])
+
+    def _read_bytes(self, raw: NDArray[np.uint8], offset: int) -> None:
+        """Fills ``raw`` from byte ``offset`` of the tensor on."""
+        if not raw.nbytes:
+            return
+        try:
+            self.file.read_into(raw.data.cast("B"), self.location.offset + offset)
+        except FormatError as e:
+            what, where = "ends inside the tensor", e.offset
+            raise FormatError(what, file=e.file, tensor=self.name, offset=where, hint=e.hint) from e
+        except InputError as e:
+            e.tensor = self.name
+            raise
+
+    def _rows(self, raw: NDArray[np.uint8], count: int, width: int) -> Rows:
+        kind = array_type(self.dtype, self.location.big_endian)
+        rows: Rows = raw.view(kind).reshape(count, width // kind.itemsize)
         return rows if kind.isnative else rows.byteswap(inplace=True).view(kind.newbyteorder("="))
 
     def describe(self) -> str:

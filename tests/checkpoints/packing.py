@@ -1,4 +1,4 @@
-"""Safetensors files packed by hand, so that no byte a test expects comes from qconv."""
+"""Safetensors files packed by hand, so that no byte a test expects comes from qconv.  BF16 is uint16 here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 NAMES = {"f2": "F16", "f4": "F32", "f8": "F64", "i1": "I8", "i2": "I16", "i4": "I32", "i8": "I64"}
-NAMES |= {"u1": "U8", "b1": "BOOL"}
+NAMES |= {"u1": "U8", "u2": "BF16", "u4": "U32", "b1": "BOOL"}
 
 
 def file(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
@@ -20,9 +20,9 @@ def file(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
     return struct.pack("<Q", len(text) if length is None else length) + text + data
 
 
-def tensors(arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None) -> bytes:
+def tensors(arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None, framework: str | None = "pt") -> bytes:
     """A file of numpy arrays, in that order; ``dtypes`` names those whose type numpy lacks."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, Any] = {} if framework is None else {"__metadata__": {"format": framework}}
     data = b""
     for name, array in arrays.items():
         dtype = (dtypes or {}).get(name) or NAMES[array.dtype.str[1:]]
@@ -32,10 +32,26 @@ def tensors(arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None) 
     return file(header, data)
 
 
-def save(path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None) -> Path:
+def save(
+    path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, str] | None = None, framework: str | None = "pt"
+) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tensors(arrays, dtypes))
+    path.write_bytes(tensors(arrays, dtypes, framework))
     return path
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The tensors of a file, in its order."""
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    records = {n: r for n, r in json.loads(data[8:start]).items() if n != "__metadata__"}
+    kinds = {dtype: kind for kind, dtype in NAMES.items()}
+    return {
+        name: np.frombuffer(data[start + r["data_offsets"][0] : start + r["data_offsets"][1]], f"<{kinds[r['dtype']]}")
+        .reshape(r["shape"])
+        .copy()
+        for name, r in records.items()
+    }
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -180,15 +180,20 @@ def test_mxfp4_stays_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
-        ({"quant_method": "awq"}, "is quantized by 'awq'"),
-        ({"quant_method": "bitsandbytes"}, "is quantized by 'bitsandbytes'"),
+        ({"quant_method": "quark"}, "is quantized by 'quark', and qconv does not undo Quark's layouts"),
+        ({"quant_method": "vptq"}, "is quantized by 'vptq', and qconv does not undo its codebooks"),
+        ({"quant_method": "fastest_4_bits"}, "is quantized by 'fastest_4_bits'; qconv reads"),
         ({"quant_method": ["fp8"]}, "is quantized by"),
-        ({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"}, "format 'nvfp4-pack-quantized'"),
-        ({"quant_method": "compressed-tensors", "format": "float-quantized"}, "needs one group of weights"),
+        ({"quant_method": "compressed-tensors", "format": "sparse-bitmask"}, "in the format 'sparse-bitmask'"),
     ],
 )
 def test_other_quantizations_are_refused_by_name(tmp_path: Path, config: dict[str, Any], complaint: str) -> None:
-    folder(tmp_path, {"a.weight": codes(4, 8)}, config)
+    scale = p.numbers(4, 1)
+    folder(
+        tmp_path,
+        {"a.weight": codes(4, 8), "a.weight_scale": scale} if "format" in config else {"a.weight": codes(4, 8)},
+        config,
+    )
     with pytest.raises(UnsupportedError, match=complaint) as caught:
         checkpoints.open(tmp_path)
     assert caught.value.hint
@@ -202,9 +207,9 @@ def test_a_quantization_without_a_method_is_none(tmp_path: Path) -> None:
 
 
 def test_a_text_models_quantization_counts(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"text_config": {"quantization_config": {"quant_method": "awq"}}}')
-    p.save(tmp_path / "model.safetensors", {"w": p.numbers(2, 2)})
-    with pytest.raises(UnsupportedError, match="'awq'"):
+    (tmp_path / "config.json").write_text('{"text_config": {"quantization_config": {"quant_method": "quark"}}}')
+    p.save(tmp_path / "model.safetensors", {"w": np.zeros((2, 2), np.uint8)})
+    with pytest.raises(UnsupportedError, match="'quark'"):
         checkpoints.open(tmp_path)
 
 
@@ -262,7 +267,10 @@ def test_weights_without_their_scale_are_refused(tmp_path: Path, config: dict[st
 
 
 @pytest.mark.parametrize("config", [None, {"activation_scheme": "dynamic"}])
-def test_scales_that_config_json_does_not_explain(tmp_path: Path, config: dict[str, Any]) -> None:
-    folder(tmp_path, {"a.weight": codes(2, 4), "a.weight_scale_inv": p.numbers(1, 1)}, config)
-    with pytest.raises(FormatError, match=r"config\.json: has no quantization_config.*'a\.weight_scale_inv'"):
-        checkpoints.open(tmp_path)
+@pytest.mark.parametrize(("rows", "columns"), [(300, 256), (128, 4), (2, 130)])
+def test_blocks_by_their_number_when_the_config_is_lost(tmp_path: Path, rows: int, columns: int, config: Any) -> None:
+    weight, scale = codes(rows, columns), p.numbers(-(-rows // 128), -(-columns // 128))
+    folder(tmp_path, {"a.weight": weight, "a.weight_scale_inv": scale}, config)
+    lasting = np.repeat(np.repeat(scale, 128, 0), 128, 1)[:rows, :columns]
+    with checkpoints.open(tmp_path) as opened:
+        np.testing.assert_array_equal(opened.read("a.weight", 0, rows), decoded(weight) * lasting)

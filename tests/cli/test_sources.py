@@ -85,3 +85,70 @@ def test_a_missing_tokenizer_config_is_named(checkpoint: Path, qconv: Run, tmp_p
     refused = qconv("convert", folder, "--type", "f16", "--dry-run")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "tokenizer_config.json is missing" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_norm_that_is_no_number_stops_every_type(checkpoint: Path, qconv: Run, tmp_path: Path, bad: float) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "Noise"))
+    tensors, name = packing.load(folder / "model.safetensors"), "model.layers.1.input_layernorm.weight"
+    tensors[name] = tensors[name].astype(np.float32)
+    tensors[name][3] = bad
+    packing.save(folder / "model.safetensors", tensors)
+    for type in ("q8_0", "f16", "f32"):
+        refused = qconv("convert", folder, "--type", type)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        said = " ".join(refused.stderr.split())
+        assert f"tensor 'blk.1.attn_norm.weight': row 0, column 3 is NaN or infinite, made from '{name}'" in said
+        assert ("--allow-non-finite keeps it" in said) == (type != "q8_0")
+    assert qconv("convert", folder, "--type", "q8_0", "--allow-non-finite").returncode == 1
+    kept = qconv("convert", folder, "--type", "f16", "--allow-non-finite")
+    assert kept.returncode == 0, kept.stderr
+
+
+def test_weights_too_large_for_f16_are_told(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "Noise"))
+    tensors, name = packing.load(folder / "model.safetensors"), "model.layers.1.mlp.up_proj.weight"
+    tensors[name] = tensors[name].astype(np.float32)
+    tensors[name][0, :2] = 1e5, -2e5
+    packing.save(folder / "model.safetensors", tensors)
+    made = qconv("convert", folder, "--type", "f16", "--json")
+    assert made.returncode == 0, made.stderr
+    said = "tensor 'blk.1.ffn_up.weight': 2 weights are too large for F16 and became infinite (the greatest is 200000)"
+    assert said in " ".join(made.stderr.split())
+    assert any(said in warning for warning in json.loads(made.stdout)["warnings"])
+
+
+def test_of_two_models_none_is_taken(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "Noise", "--shards", "3")
+    shutil.copy(checkpoint / "model.safetensors", folder)
+    refused = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    said = " ".join(refused.stderr.split())
+    assert "holds two models, 'model.safetensors' and 'model-00001-of-00003.safetensors' to" in said
+    (folder / "model-00002-of-00003.safetensors").unlink()
+    made = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert made.returncode == 0, made.stderr
+    assert "warning: model.safetensors.index.json is passed over" in " ".join(made.stderr.split())
+
+
+def test_an_output_that_only_the_index_has_is_told(qconv: Run, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "Noise", "--shards", "2")
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index["weight_map"]["lm_head.weight"] = "model-00002-of-00002.safetensors"
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    made = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert made.returncode == 0, made.stderr
+    assert "warning: lm_head.weight is in the index alone, and not needed" in " ".join(made.stderr.split())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "base_model.model."])
+def test_names_with_a_prefix_give_the_same_file(checkpoint: Path, qconv: Run, tmp_path: Path, prefix: str) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / checkpoint.name))
+    tensors = packing.load(folder / "model.safetensors")
+    packing.save(folder / "model.safetensors", {prefix + name: tensors[name] for name in sorted(tensors)})
+    files = []
+    for number, source in enumerate((checkpoint, folder)):
+        files.append(tmp_path / f"{number}.gguf")
+        made = qconv("convert", source, "--type", "q8_0", "--output", files[-1])
+        assert made.returncode == 0, made.stderr
+    assert files[0].read_bytes() == files[1].read_bytes()

@@ -21,7 +21,7 @@ from qconv import conversion
 from qconv.conversion import Disk, Result
 from qconv.options import RunOptions
 from qconv.pipeline import Progress
-from qconv.plan import OutputFile, Plan, TensorPlan
+from qconv.plan import NonFinite, OutputFile, Plan, TensorPlan
 from qconv.storage import FileIdentity, LocalFile
 from qconv.tensors import LazyTensor
 from qconv.types import Rows
@@ -100,7 +100,14 @@ class Sketch:
     importance: NDArray[np.float32] | None = None
 
 
-def plan(name: str, sketches: Sequence[Sketch], *, shards: int = 1, sources: Sequence[FileIdentity] = ()) -> Plan:
+def plan(
+    name: str,
+    sketches: Sequence[Sketch],
+    *,
+    shards: int = 1,
+    sources: Sequence[FileIdentity] = (),
+    non_finite: NonFinite = "refuse",
+) -> Plan:
     """A plan of files with headers of 64 made-up bytes; tensors go round the files, each padded to 32 bytes."""
     ends = [64] * shards
     tensors = []
@@ -114,7 +121,7 @@ def plan(name: str, sketches: Sequence[Sketch], *, shards: int = 1, sources: Seq
         ends[file] += -(-size // 32) * 32
     names = [name] if shards == 1 else [f"{name}-{i + 1}" for i in range(shards)]
     files = tuple(OutputFile(n, f"{n:64}".encode(), end) for n, end in zip(names, ends, strict=True))
-    return Plan("sketch", "reference", files, tuple(tensors), tuple(sources))
+    return Plan("sketch", "reference", files, tuple(tensors), tuple(sources), non_finite=non_finite)
 
 
 def bound(made: Plan, memory: Memory) -> Plan:

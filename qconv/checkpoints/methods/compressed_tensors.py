@@ -1,0 +1,92 @@
+"""compressed-tensors, which llm-compressor writes: every weight by what its own tensors are.
+
+The config's groups match modules by regular expressions; what they say of bits and group sizes follows from shapes, so
+that mixed precision and several groups need none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from qconv.checkpoints.methods.parts import BARE, Config, Tensors, block_size, is_fp8, replaced, stems
+from qconv.errors import FormatError, UnsupportedError
+from qconv.tensors import PACKED_SUFFIXES, LazyTensor, affine, packed, packed_fp4, retyped, scaled
+
+_FORMATS = (
+    "dense",
+    "float-quantized",
+    "int-quantized",
+    "naive-quantized",
+    "pack-quantized",
+    "mixed-precision",
+    "nvfp4-pack-quantized",
+    "mxfp4-pack-quantized",
+    "mxfp8-quantized",
+)
+_ACTIVATIONS = (".input_scale", ".input_zero_point", ".input_global_scale", ".output_scale")
+_ATTENTION = (".k_scale", ".v_scale", ".q_scale", ".k_zero_point", ".v_zero_point", ".q_zero_point")
+_UNUSED = (*_ACTIVATIONS, *_ATTENTION)
+_FP4_SUFFIXES = ("_packed", "_scale", "_global_scale")
+
+
+def undo(tensors: Tensors, config: Config) -> Tensors:
+    """Raises ``UnsupportedError`` for formats of sparse weights, ``FormatError`` for parts that do not fit."""
+    groups = list(_groups(config))
+    for form in (config.get("format"), *(group.get("format") for group, _ in groups)):
+        if form is not None and form not in _FORMATS:
+            raise UnsupportedError(f"is quantized by 'compressed-tensors' in the format '{form}'")
+    weights = [described for _, described in groups]
+    widths = [bits for each in weights if isinstance(bits := each.get("num_bits"), int)]
+    sizes = [size for each in weights if isinstance(size := each.get("group_size"), int) and size > 0]
+    blocks = [block for each in weights if (block := block_size(each.get("block_structure"))) is not None]
+    made: dict[str, LazyTensor] = {}
+    parts: set[str] = {name for name in tensors if name.endswith(_UNUSED)}
+    for name in stems(tensors, "_packed"):
+        integers = tensors[name + "_packed"].dtype == "I32"
+        parts |= {name + end for end in (PACKED_SUFFIXES if integers else _FP4_SUFFIXES)}
+        made[name] = packed(tensors, name, widths, next(iter(sizes), None)) if integers else packed_fp4(tensors, name)
+    for name in stems(tensors, "_scale"):
+        if name + "_scale" in parts:
+            continue
+        if name not in tensors:
+            raise FormatError(f"is a scale, but there is no '{name}'", tensor=name + "_scale")
+        parts |= {name + end for end in ("_scale", "_zero_point", "_g_idx")}
+        made[name] = _plain(tensors, name, blocks)
+    bare = next(
+        (name for name, tensor in tensors.items() if is_fp8(tensor) and name not in made and name not in parts), None
+    )
+    if bare is not None:
+        message = f"is {tensors[bare].dtype} without its scale: there is no '{bare}_scale'"
+        raise FormatError(message, tensor=bare, hint=BARE)
+    return replaced(tensors, made, parts)
+
+
+def _groups(config: Config) -> Iterator[tuple[Config, Config]]:
+    """The config's groups, and what each says of its weights."""
+    groups = config.get("config_groups")
+    for group in groups.values() if isinstance(groups, dict) else ():
+        weights = group.get("weights") if isinstance(group, dict) else None
+        if isinstance(weights, dict):
+            yield group, weights
+
+
+def _plain(tensors: Tensors, name: str, blocks: Sequence[Sequence[int]]) -> LazyTensor:
+    """A weight with one stored number each, and scales of any strategy."""
+    weight, scale = tensors[name], retyped(tensors[name + "_scale"], "F8_E8M0")
+    zero, order = tensors.get(name + "_zero_point"), tensors.get(name + "_g_idx")
+    if weight.dtype == "I8" and (zero is not None or order is not None):
+        return affine(weight, scale, zero=0 if zero is None else zero, order=order)
+    return scaled(weight, scale, _block(weight, scale, blocks))
+
+
+def _block(weight: LazyTensor, scale: LazyTensor, blocks: Sequence[Sequence[int]]) -> Sequence[int] | None:
+    """Weights that a scale lasts for: the config's block where it fits, else a run of columns; None: channels."""
+    if len(scale.shape) != len(weight.shape) or len(weight.shape) < 2:
+        return None
+    (rows, columns), (down, across) = weight.shape[-2:], scale.shape[-2:]
+    if across == 1 and down in (1, rows):
+        return None
+    for block in blocks:
+        if len(block) == 2 and (-(-rows // block[0]), -(-columns // block[1])) == (down, across):
+            return block
+    return (1, columns // across) if down == rows and across and columns % across == 0 else None

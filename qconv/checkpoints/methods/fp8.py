@@ -1,0 +1,33 @@
+"""DeepSeek's, Qwen's and Mistral's 8-bit floats: a scale for each block of ``weight_block_size``, or for the tensor.
+
+Which tensors belong together follows llama.cpp's converter (``dequant_model`` in its ``conversion/base.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qconv.checkpoints.methods.parts import Config, Tensors, block_size, fitting, scale
+from qconv.tensors import LazyTensor
+
+_UNUSED = (".activation_scale", "_activation_scale", ".qscale_act")
+_PAIRS = {"_scale_inv": "", ".qscale_weight": ".weight"}
+
+
+def undo(tensors: Tensors, config: Config) -> Tensors:
+    """A config that says nothing leaves the block size to the shapes."""
+    block = block_size(config.get("weight_block_size"))
+
+    def of(weight: LazyTensor, scales: LazyTensor) -> Sequence[int] | None:
+        said = "weight_block_size" in config
+        return fitting(weight, scales, block) if said else _by_shape(weight, scales)
+
+    return scale(tensors, _PAIRS, of, _UNUSED)
+
+
+def _by_shape(weight: LazyTensor, scales: LazyTensor) -> Sequence[int] | None:
+    """The usual 128 where they make as many blocks as there are, else what divides the weight into so many."""
+    if len(weight.shape) != len(scales.shape) or len(weight.shape) < 2:
+        return None
+    sizes = list(zip(weight.shape[-2:], scales.shape[-2:], strict=True))
+    return [128 if -(-size // 128) == n else max(1, -(-size // max(1, n))) for size, n in sizes]

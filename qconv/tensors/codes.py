@@ -1,0 +1,157 @@
+"""Small unsigned numbers packed into words, unpacked to one byte each.
+
+Two packings are in use.  *Dense*: a stream of bits, number ``i`` at bit ``i * bits``, running on from word to word.
+*Padded*: a 32-bit word holds the ``32 // bits`` numbers that fit it whole, and its upper bits are left over.  They are
+the same for 1, 2, 4 and 8 bits.  Both count from the lowest bit of the first word.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv.tensors.base import Unary, buffer, bytes_of_rows, columns, memory_of_rows, read_columns
+from qconv.types import Rows
+
+_ALIGNED = 32
+"""Numbers of any width after which a stream of bits is at the start of a 32-bit word again."""
+
+
+def words(count: int, bits: int, dense: bool) -> int:
+    """32-bit words that ``count`` numbers of ``bits`` bits take."""
+    return -(-count * bits // 32) if dense else -(-count // (32 // bits))
+
+
+@dataclass(frozen=True, slots=True)
+class Codes(Unary):
+    """``count`` numbers of ``bits`` bits out of each row of words (or bytes) of ``inner``, as U8.
+
+    ``plus`` is added to each, modulo ``2 ** bits``.
+    """
+
+    bits: int
+    count: int
+    dense: bool = True
+    plus: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.inner.shape[:-1], self.count)
+
+    @property
+    def dtype(self) -> str:
+        return "U8"
+
+    def memory(self, rows: int) -> int:
+        return memory_of_rows(self.inner, rows) + 4 * rows * (self.count + 2 * _ALIGNED)
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        target = buffer(self, stop - start, out)
+        target[...] = self._unpacked(self.inner.read(start, stop))[:, : self.count]
+        return target
+
+    def read_columns(self, start: int, stop: int, first: int, last: int) -> Rows:
+        per_unit = _ALIGNED if self.dense else 32 // self.bits
+        aligned = first // per_unit * per_unit
+        size = 8 * bytes_of_rows(self.inner, 1) // max(1, columns(self.inner))  # bits of a word
+        a = words(aligned, self.bits, self.dense) * 32 // size
+        b = min(columns(self.inner), words(last, self.bits, self.dense) * 32 // size)
+        numbers = self._unpacked(read_columns(self.inner, start, stop, a, b))
+        return numbers[:, first - aligned : last - aligned]
+
+    def _unpacked(self, rows: Rows) -> NDArray[np.uint8]:
+        raw = np.ascontiguousarray(rows)
+        return unpack(
+            raw.view(np.uint8).reshape(len(raw), raw.shape[1] * raw.itemsize), self.bits, self.dense, self.plus
+        )
+
+    def describe(self) -> str:
+        return self.inner.describe()
+
+
+@dataclass(frozen=True, slots=True)
+class VerticalCodes(Unary):
+    """Numbers packed down the columns of ``inner``, ``(..., words, columns)``: ``(..., count, columns)``, as U8."""
+
+    bits: int
+    count: int
+    dense: bool = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.inner.shape[:-2], self.count, self.inner.shape[-1])
+
+    @property
+    def dtype(self) -> str:
+        return "U8"
+
+    def memory(self, rows: int) -> int:
+        return memory_of_rows(self.inner, rows // 2 + 8) + 6 * columns(self) * (rows + 2 * _ALIGNED)
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        target = buffer(self, stop - start, out)
+        n_words = self.inner.shape[-2]
+        row = start
+        while row < stop:
+            matrix, first = divmod(row, self.count)
+            last = min(self.count, first + stop - row)
+            per_unit = _ALIGNED if self.dense else 32 // self.bits
+            aligned = first // per_unit * per_unit
+            a, b = words(aligned, self.bits, self.dense), words(last, self.bits, self.dense)
+            rows = self.inner.read(matrix * n_words + a, matrix * n_words + b)
+            turned = np.ascontiguousarray(rows.T).view(np.uint8)
+            numbers = unpack(turned, self.bits, self.dense)[:, first - aligned : last - aligned]
+            target[row - start : row - start + last - first] = numbers.T
+            row += last - first
+        return target
+
+    def describe(self) -> str:
+        return self.inner.describe()
+
+
+def unpack(raw: NDArray[np.uint8], bits: int, dense: bool = True, plus: int = 0) -> NDArray[np.uint8]:
+    """All numbers in rows of bytes, ``(n, bytes)``, and what the padding at a row's end makes: ``(n, numbers)``."""
+    if not dense and 32 % bits:
+        numbers = _padded(raw.view("<u4"), bits)
+    elif bits == 8:
+        numbers = raw
+    else:
+        numbers = _stream(raw, bits)
+    if plus:
+        numbers = (numbers + np.uint8(plus)) & np.uint8((1 << bits) - 1)
+    return numbers
+
+
+def _stream(raw: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Spreads the numbers of one integer over the bytes of another that has a byte for each."""
+    together = 8 // math.gcd(8, bits)  # numbers that fill whole bytes
+    step = together * bits // 8
+    kind = np.dtype(f"<u{together}")
+    if step == 1:
+        packed = raw.astype(kind)
+    else:
+        units = -(-raw.shape[1] // step)
+        padded = np.zeros((len(raw), units, together), np.uint8)
+        whole = raw.shape[1] // step
+        padded[:, :whole, :step] = raw[:, : whole * step].reshape(len(raw), whole, step)
+        if whole < units:
+            rest = raw[:, whole * step :]
+            padded[:, whole, : rest.shape[1]] = rest
+        packed = padded.reshape(len(raw), -1).view(kind)
+    mask = (1 << bits) - 1
+    spread = packed & kind.type(mask)
+    for i in range(1, together):
+        spread |= (packed << kind.type((8 - bits) * i)) & kind.type(mask << 8 * i)
+    numbers: NDArray[np.uint8] = spread.view(np.uint8)
+    return numbers
+
+
+def _padded(raw: NDArray[np.uint32], bits: int) -> NDArray[np.uint8]:
+    per_word = 32 // bits
+    numbers = np.empty((*raw.shape, per_word), np.uint8)
+    for i in range(per_word):
+        numbers[:, :, i] = (raw >> np.uint32(i * bits)) & np.uint32((1 << bits) - 1)
+    return numbers.reshape(len(raw), raw.shape[1] * per_word)

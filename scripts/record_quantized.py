@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Records what libraries make of quantized weights, for tests/checkpoints/quantized.
+
+    scripts/record_quantized.py LIBRARY...
+
+LIBRARY: compressed-tensors, bitsandbytes, mlx, ...; each has to be installed, most with torch, best in an environment
+of its own.  A case is a safetensors file as the library stores it, its config, and the weights the library makes of it
+again, on the CPU.  ``cases.json`` says with which version.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+CASES = Path(__file__).resolve().parents[1] / "tests" / "checkpoints" / "quantized"
+
+
+class Case(NamedTuple):
+    """``tensors``: torch's or numpy's, as stored.  ``weights``: what the library makes of them, float32.
+
+    ``type``: what the library computes in, to which its weights are rounded.
+    """
+
+    name: str
+    config: dict[str, Any]
+    tensors: dict[str, Any]
+    weights: dict[str, Any]
+    type: str = "F32"
+
+
+def compressed_tensors() -> Iterator[Case]:
+    torch = importlib.import_module("torch")
+    compressors = importlib.import_module("compressed_tensors.compressors")
+    quantization = importlib.import_module("compressed_tensors.quantization")
+    ranges = importlib.import_module("compressed_tensors.quantization.utils.helpers")
+    torch.manual_seed(1)
+
+    def case(name: str, form: str, shape: tuple[int, ...], scales: str = "float32", **args: Any) -> Case:
+        given = quantization.QuantizationArgs(**args)
+        scheme = quantization.QuantizationScheme(targets=["Linear"], weights=given)
+        weight = torch.randn(shape)
+        group = {"group": given.group_size, "tensor_group": given.group_size, "channel": shape[-1]}.get(given.strategy)
+        blocks = weight.reshape(*shape[:-1], -1, group or shape[-1])
+        low, high = blocks.amin(-1), blocks.amax(-1)
+        parts: dict[str, Any] = {}
+        if form.startswith(("nvfp4", "mxfp")):
+            largest = torch.maximum(-low, high)
+            if form.startswith("nvfp4"):
+                parts["weight_global_scale"] = (448 * 6 / largest.max()).reshape(1)
+                scale = (largest / 6 * parts["weight_global_scale"]).to(torch.float8_e4m3fn).float()
+            else:
+                scale = 2.0 ** torch.floor(torch.log2(largest / (6 if given.num_bits == 4 else 448)) + 1)
+            zero = None
+        else:
+            scale, zero = ranges.calculate_qparams(low, high, given)
+            scale = scale.to(getattr(torch, scales))
+        compressor = compressors.BaseCompressor.get_value_from_registry(form)
+        state = {"weight": weight, "weight_scale": scale, **parts}
+        if zero is not None:
+            state["weight_zero_point"] = zero.to(torch.int8)
+        stored = compressor.compress(state, scheme)
+        plain = compressor.decompress(dict(stored), scheme)["weight"].float()
+        dumped = given.model_dump(mode="json")
+        config = {
+            "quant_method": "compressed-tensors",
+            "format": form,
+            "config_groups": {"group_0": {"weights": dumped}},
+        }
+        named = {f"a.{key}": value for key, value in stored.items() if value is not None}
+        kind = "BF16" if scales == "bfloat16" or form.startswith(("nvfp4", "mxfp")) else "F32"
+        return Case(name, config, named, {"a.weight": plain}, kind)
+
+    for bits in range(2, 9):
+        for symmetric in (True, False):
+            name = f"ct-pack-{bits}{'' if symmetric else '-asymmetric'}"
+            yield case(
+                name, "pack-quantized", (24, 64), num_bits=bits, symmetric=symmetric, strategy="group", group_size=32
+            )
+    yield case(
+        "ct-pack-static",
+        "pack-quantized",
+        (8, 64),
+        "bfloat16",
+        num_bits=4,
+        strategy="group",
+        group_size=32,
+        actorder="static",
+    )
+    yield case("ct-pack-channel", "pack-quantized", (9, 50), num_bits=4, strategy="channel")
+    yield case("ct-pack-channel-asymmetric", "pack-quantized", (9, 50), num_bits=5, strategy="channel", symmetric=False)
+    yield case("ct-pack-experts", "pack-quantized", (3, 10, 64), num_bits=4, strategy="group", group_size=32)
+    yield case("ct-int8-channel", "int-quantized", (9, 50), num_bits=8, strategy="channel")
+    yield case(
+        "ct-int8-asymmetric", "int-quantized", (9, 64), num_bits=8, strategy="group", group_size=32, symmetric=False
+    )
+    yield case("ct-float8-channel", "float-quantized", (9, 50), num_bits=8, type="float", strategy="channel")
+    yield case(
+        "ct-nvfp4", "nvfp4-pack-quantized", (6, 64), num_bits=4, type="float", strategy="tensor_group", group_size=16
+    )
+    yield case("ct-mxfp4", "mxfp4-pack-quantized", (6, 64), num_bits=4, type="float", strategy="group", group_size=32)
+    yield case("ct-mxfp8", "mxfp8-quantized", (6, 64), num_bits=8, type="float", strategy="group", group_size=32)
+
+
+LIBRARIES: dict[str, Callable[[], Iterator[Case]]] = {
+    "compressed-tensors": compressed_tensors,
+}
+
+
+def save(case: Case) -> None:
+    """A case's two files; tensors are stored by torch's safetensors, or numpy's."""
+    path = CASES / f"{case.name}.safetensors"
+    arrays = any(isinstance(value, np.ndarray) for value in case.tensors.values())
+    library = importlib.import_module("safetensors.numpy" if arrays else "safetensors.torch")
+    made = case.tensors if arrays else {name: value.contiguous() for name, value in case.tensors.items()}
+    library.save_file(made, path, metadata={"format": "pt"})
+    weights: dict[str, Any] = {name: np.asarray(values, np.float32) for name, values in case.weights.items()}
+    np.savez_compressed(CASES / f"{case.name}.npz", **weights)
+
+
+def main() -> None:
+    names = sys.argv[1:]
+    if not names or not set(names) <= LIBRARIES.keys():
+        sys.exit(f"usage: record_quantized.py LIBRARY...\n  {', '.join(LIBRARIES)}")
+    CASES.mkdir(exist_ok=True)
+    index = CASES / "cases.json"
+    known: dict[str, Any] = json.loads(index.read_text()) if index.exists() else {}
+    for name in names:
+        version = importlib.metadata.version(name)
+        for case in LIBRARIES[name]():
+            save(case)
+            known[case.name] = {"made by": f"{name} {version}", "type": case.type, "config": case.config}
+            print(case.name)
+    index.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
