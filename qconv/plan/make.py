@@ -148,11 +148,10 @@ class Planner:
         """The output's file name, the whole one's when it is split."""
         if self.options.output is not None and not Path(self.options.output).is_dir():
             return Path(self.options.output).name
-        encoding = mix.name
+        bits = None
         if sized is not None:
-            weights = max(1, sum(info.weights for info in infos))
-            encoding = f"{sum(map(gguf.tensor_bytes, infos)) * 8 / weights:.2f}bpw-{encoding}"
-        return metadata.file_name({} if self.model.lone else keys, encoding, self.model.stem)
+            bits = sum(map(gguf.tensor_bytes, infos)) * 8 / max(1, sum(info.weights for info in infos))
+        return metadata.file_name({} if self.model.lone else keys, mix.name, self.model.stem, bits=bits)
 
 
 def _sized_keys(sized: Sized) -> Metadata:
