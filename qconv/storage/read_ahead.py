@@ -109,6 +109,11 @@ class ReadAhead:
         self._live: list[_Window] = []
         self._closed = False
 
+    @property
+    def taken(self) -> int:
+        """Bytes that windows take now."""
+        return sum(w.size for w in self._live)
+
     def follow(self, ranges: Iterator[ByteRange]) -> None:
         """Begins to fetch ``ranges``, which are going to be read in about this order."""
         if not self._files:
@@ -207,7 +212,7 @@ class ReadAhead:
         ``needed``: a read waits for it, so that others go too once nothing else is on its way.
         """
         idle = [w for w in self._live if not w.users and not w.on_its_way]
-        taken = sum(w.size for w in self._live)
+        taken = self.taken
         stuck = needed and not any(w.on_its_way for w in self._live)
         for window in [*(w for w in idle if w.used_up), *(w for w in idle if stuck and not w.used_up)]:
             if taken + size <= self.memory:
