@@ -152,12 +152,14 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
 def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceModel:
     assert checkpoint.config is not None
     resolved = architectures.resolve(checkpoint)
+    notes = [*checkpoint.notes, *resolved.notes]
     vocabulary = tokenizers.metadata(
         checkpoint.folder,
         resolved.config,
         kind=resolved.tokenizer,
         options=resolved.tokenizer_options,
         pre=pre,
+        note=notes.append,
     )
     outputs = tuple(resolved.tensors)
     doubts = consistency.check(checkpoint.folder, resolved)
@@ -179,7 +181,7 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*checkpoint.notes, *resolved.notes, *doubts, *general.notes),
+        warnings=(*notes, *doubts, *general.notes),
     )
 
 
