@@ -166,5 +166,6 @@ def _last(context: Context) -> Metadata:
             if (index := tokenizer.id_of(text)) is not None:
                 keys[f"tokenizer.ggml.{name}"] = Value.uint32(index)
     if context.options.template_file and context.files.has(TEMPLATE_FILE):
-        keys[_TEMPLATE] = Value.string(template_text(context.files, TEMPLATE_FILE))
+        text = template_text(context.files, TEMPLATE_FILE)
+        keys |= {_TEMPLATE: Value.string(text)} if text else {}
     return keys
