@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 
 from qconv import checkpoints
 from qconv.errors import FormatError, InputError, UnsupportedError
@@ -240,13 +241,15 @@ def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
         checkpoints.open(tmp_path)
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(InputError, match="is an empty directory"):
         checkpoints.open(tmp_path)
     (tmp_path / "README.md").write_text("hello")
     with pytest.raises(InputError, match="holds no weights"):
         checkpoints.open(tmp_path)
-    with pytest.raises(InputError, match=r"does not exist \(download it first: hf download me/model\)"):
+    with pytest.raises(InputError, match=r"hf://me/model: is not in the cache; no folder here has this name"):
         checkpoints.open("me/model")
     with pytest.raises(UnsupportedError, match=r"README.md: is of no kind qconv reads"):
         checkpoints.open(tmp_path / "README.md")
