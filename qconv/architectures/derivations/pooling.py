@@ -37,3 +37,14 @@ def pooling_type(model: ModelContext) -> int | None:
         if found is not None:
             return found
     raise PlanError("pools neither by mean, by CLS nor by last token", file=folder.locate(name))
+
+
+@derivation
+def dense_features(model: ModelContext, module: str, axis: int) -> int | None:
+    """How many values a Dense module makes (axis 0) or takes (1); none without it."""
+    weight = model.tensors.get(f"{module}.linear.weight")
+    if weight is None:
+        return None
+    if len(weight.shape) != 2:
+        raise PlanError("is no matrix", file=model.location, tensor=weight.name)
+    return weight.shape[axis]
