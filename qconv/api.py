@@ -67,7 +67,7 @@ def open(path: str | os.PathLike[str]) -> Checkpoint:
     """
     from qconv import checkpoints
 
-    return checkpoints.open(Path(path))
+    return checkpoints.open(path)
 
 
 def convert(
@@ -79,6 +79,8 @@ def convert(
     **options: Any,
 ) -> list[Path]:
     """Converts a checkpoint to GGUF files, one for each ``type``; returns their paths.
+
+    ``source``: a path, or an address such as ``hf://ORG/NAME``.
 
     ``output``: a directory that exists, or for a single type the file.  ``options``: the other fields of
     ``qconv.options.ConvertOptions`` and ``RunOptions``, named as on the command line (``tensor_types=(("ffn_down",
@@ -100,7 +102,7 @@ def convert(
         given.setdefault("imatrix_name", os.fspath(given["imatrix"]))
     what, how = split(given)
     wanted, run = ConvertOptions.of(what), RunOptions.of(how)
-    with plan.open_source(source, wanted) as checkpoint:
+    with plan.open_source(source, wanted, keep_download=run.keep_download) as checkpoint:
         plans = plan.make(checkpoint, wanted)
         directories = [plan.directory(checkpoint, wanted)] * len(plans)
         results = conversion.run(plans, checkpoint.files, directories, run, progress, record=wanted.record())

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+from qconv import storage
 from qconv.errors import FormatError, UsageError, known_words
 
 if TYPE_CHECKING:
@@ -334,7 +335,9 @@ class AdapterOption:
         return cls(text)
 
     def absolute(self) -> AdapterOption:
-        """The same with its whole path."""
+        """The same with its whole path; an address without secrets."""
+        if storage.is_address(self.path):
+            return AdapterOption(storage.shown(self.path), self.weight)
         return AdapterOption(str(Path(self.path).absolute()), self.weight)
 
     def __str__(self) -> str:
@@ -367,7 +370,8 @@ class RunOptions(_Options):
 
     ``threads``: None for the cores this process may use.  ``memory``: bytes the process stays under, None for 400e6.
     ``resume``: go on from what an earlier run left.  ``force``: replace an output that exists.  ``part``: only that
-    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.
+    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.  ``keep_download``:
+    files of the Hugging Face Hub go into its cache.
 
     Raises UsageError.
     """
@@ -379,6 +383,13 @@ class RunOptions(_Options):
         OUTPUT,
         "Also write NAME.gguf.json: sources, options, and each tensor's origin, type and SHA-256.",
         "--manifest",
+    )
+    keep_download: bool = option(
+        False,
+        "flag",
+        RUN,
+        "Download what is read of the Hugging Face Hub into its cache, and keep it.",
+        "--keep-download",
     )
     threads: int | None = option(
         None, "count", RUN, "By default all cores this process may use.", "--threads", metavar="N"

@@ -196,6 +196,10 @@ def _merged(base: Table, own: Table) -> Table:
     )
 
 
+_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How transformers calls a model with the head for text, whose class without it ends in ``Model``."""
+
+
 class _Head(msgspec.Struct, frozen=True):
     classes: tuple[str, ...] = ()
 
@@ -222,7 +226,19 @@ def classes() -> dict[str, str]:
 
 
 def table_of(cls: str) -> str | None:
-    """The name of the table of a model class, None when there is none; parses no table without that word."""
+    """The name of the table of a model class, None when there is none.
+
+    A class without a head that no table names (``MistralModel``) is that of the class with one.
+    """
+    name = _table_naming(cls)
+    if name is None and cls.endswith("Model"):
+        heads = (cls.removesuffix("Model") + head for head in _HEADS)
+        name = next(filter(None, map(_table_naming, heads)), None)
+    return name
+
+
+def _table_naming(cls: str) -> str | None:
+    """The table that names a class; parses none without that word."""
     word = f'"{cls}"'.encode("utf-8", "replace")
     for name in names():
         path = FOLDER / f"{name}.toml"

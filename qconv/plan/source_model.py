@@ -78,12 +78,16 @@ def read_model(checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, p
     return _from_config(checkpoint, pre)
 
 
-def open_source(source: str | os.PathLike[str], options: ConvertOptions) -> checkpoints.Checkpoint:
+def open_source(
+    source: str | os.PathLike[str], options: ConvertOptions, *, keep_download: bool = False
+) -> checkpoints.Checkpoint:
     """The checkpoint at ``source``, with the adapters merged in that ``options`` name.
+
+    ``keep_download``: what is read of the Hugging Face Hub is kept in its cache.
 
     Raises as ``checkpoints.open`` and ``adapters.merge``.
     """
-    checkpoint = checkpoints.open(source)
+    checkpoint = checkpoints.open(source, keep_download=keep_download)
     try:
         if options.adapters:
             adapters.merge(checkpoint, options.adapters)
@@ -179,7 +183,7 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*checkpoint.notes, *doubts, *general.notes),
+        warnings=(*checkpoint.notes, *resolved.notes, *doubts, *general.notes),
     )
 
 

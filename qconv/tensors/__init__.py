@@ -25,6 +25,7 @@ from qconv.tensors.rows import member
 from qconv.tensors.scaled import Widened, scaled
 from qconv.tensors.shapes import reshape
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
+from qconv.tensors.stored_ranges import stored_files, stored_ranges
 
 __all__ = [
     "FLOATS",
@@ -66,6 +67,8 @@ __all__ = [
     "row_bytes",
     "scaled",
     "size",
+    "stored_files",
+    "stored_ranges",
 ]
 
 

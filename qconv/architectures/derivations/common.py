@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from qconv.architectures import evaluate
-from qconv.architectures.model import ModelContext
+from qconv.architectures.model import ModelContext, class_name
 from qconv.architectures.registry import condition, derivation
 from qconv.architectures.table import Argument, table
 
@@ -118,9 +118,7 @@ def _numbers(model: ModelContext, of: tuple[Argument, ...]) -> list[int | float]
 @condition
 def no_output_layer(model: ModelContext) -> bool:
     """The output is tied to the embedding, or the class is the model without its head."""
-    classes = model.find("architectures")
-    named = str(classes[0]) if isinstance(classes, list) and classes else ""
-    return named.endswith("Model") or tied_embeddings(model)
+    return class_name(model).endswith("Model") or tied_embeddings(model)
 
 
 @condition
