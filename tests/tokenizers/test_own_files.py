@@ -183,3 +183,23 @@ def test_empty_files_of_chat_templates_are_none(copy: Callable[[str], Path], nam
     folder = copy("minimax-template")
     (folder / "chat_template.jinja").write_text("")
     assert convert(folder).get("tokenizer.chat_template", Value.string("none")).data
+
+
+def test_types_of_tokens_stand_behind_a_byte_level_vocabulary() -> None:
+    folder = LocalFolder(CASES / "bpe-roberta")
+    keys = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="roberta", pre="gpt-2")
+    assert list(keys.items())[-1] == ("tokenizer.ggml.token_type_count", Value.uint32(1))
+    jina = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="jina_bert", pre="gpt-2")
+    assert list(jina) == list(keys)
+    assert jina["tokenizer.ggml.token_type_count"] == Value.uint32(2)  # whatever the config says
+
+
+def test_jinas_vocabulary_of_words(copy: Callable[[str], Path]) -> None:
+    folder = copy("bpe-roberta")
+    file = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(file | {"pre_tokenizer": {"type": "Whitespace"}}))
+    keys = tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")
+    assert (keys["tokenizer.ggml.model"].data, keys["tokenizer.ggml.pre"].data) == ("whitespace", "whitespace")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
+    with pytest.raises(TokenizerError, match="names the tokenizer class 'T5Tokenizer', known here are BertTokenizer"):
+        tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")
