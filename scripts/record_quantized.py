@@ -109,8 +109,40 @@ def compressed_tensors() -> Iterator[Case]:
     yield case("ct-mxfp8", "mxfp8-quantized", (6, 64), num_bits=8, type="float", strategy="group", group_size=32)
 
 
+def bitsandbytes() -> Iterator[Case]:
+    """By the library's kernel in PyTorch: that for AVX-512 (0.50.2) errs where a block goes on in the next row."""
+    torch = importlib.import_module("torch")
+    functional = importlib.import_module("bitsandbytes.functional")
+    kernels = importlib.import_module("bitsandbytes.backends.default.ops")
+    torch.manual_seed(2)
+    config = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+
+    def four(name: str, shape: tuple[int, ...], kind: str, **options: Any) -> Case:
+        weight = torch.randn(shape)
+        codes, state = functional.quantize_4bit(weight, quant_type=kind, **options)
+        absmax = state.absmax
+        if state.nested:
+            absmax = functional.dequantize_blockwise(absmax, state.state2) + state.offset
+        raw = codes.view(torch.uint8).reshape(-1)
+        plain = kernels._dequantize_4bit_compute(raw, absmax, state.code, state.blocksize, shape, torch.float32)
+        parts = {f"a.weight.{key}": value for key, value in state.as_dict(packed=True).items()}
+        return Case(name, config, {"a.weight": codes, **parts}, {"a.weight": plain})
+
+    for kind in ("nf4", "fp4"):
+        yield four(f"bnb-{kind}", (6, 64), kind)
+        yield four(f"bnb-{kind}-double", (5, 3392), kind, compress_statistics=True)
+    yield four("bnb-nf4-across-rows", (7, 100), "nf4", blocksize=128)
+    yield four("bnb-nf4-stored-as-bfloat16", (6, 64), "nf4", quant_storage=torch.bfloat16)
+    yield four("bnb-nf4-experts", (3, 4, 96), "nf4", compress_statistics=True)
+    codes, scales, _ = functional.int8_vectorwise_quant(torch.randn(7, 50).half())
+    plain = functional.int8_vectorwise_dequant(codes, scales)
+    stored = {"a.weight": codes, "a.SCB": scales, "a.weight_format": torch.tensor(0, dtype=torch.uint8)}
+    yield Case("bnb-int8", {"quant_method": "bitsandbytes", "load_in_8bit": True}, stored, {"a.weight": plain})
+
+
 LIBRARIES: dict[str, Callable[[], Iterator[Case]]] = {
     "compressed-tensors": compressed_tensors,
+    "bitsandbytes": bitsandbytes,
 }
 
 

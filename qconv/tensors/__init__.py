@@ -13,6 +13,7 @@ from collections.abc import Callable
 from qconv.tensors import registry
 from qconv.tensors.affine import affine
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
+from qconv.tensors.blockwise import Scales, blockwise
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
@@ -33,12 +34,14 @@ __all__ = [
     "Constant",
     "Dequantized",
     "LazyTensor",
+    "Scales",
     "StoredTensor",
     "TensorLocation",
     "Widened",
     "affine",
     "are_finite",
     "as_float32",
+    "blockwise",
     "bytes_of_rows",
     "columns",
     "combinations",
