@@ -12,11 +12,13 @@ from collections.abc import Callable
 
 from qconv.tensors import registry
 from qconv.tensors.affine import affine
+from qconv.tensors.awq import awq_gemm, awq_gemv
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
 from qconv.tensors.blockwise import Scales, blockwise
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
+from qconv.tensors.gptq import gptq
 from qconv.tensors.nvfp4 import fp4_weight, packed_fp4
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
@@ -41,6 +43,8 @@ __all__ = [
     "affine",
     "are_finite",
     "as_float32",
+    "awq_gemm",
+    "awq_gemv",
     "blockwise",
     "bytes_of_rows",
     "columns",
@@ -48,6 +52,7 @@ __all__ = [
     "convert",
     "fp4_weight",
     "from_float32",
+    "gptq",
     "is_blocks",
     "member",
     "memory_of_rows",
