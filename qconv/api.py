@@ -67,7 +67,7 @@ def open(path: str | os.PathLike[str]) -> Checkpoint:
     """
     from qconv import checkpoints
 
-    return checkpoints.open(Path(path))
+    return checkpoints.open(path)
 
 
 def convert(
@@ -80,6 +80,8 @@ def convert(
 ) -> list[Path]:
     """Converts a checkpoint to GGUF files, one for each ``type``; returns their paths.
 
+    ``source``: a path, or an address such as ``hf://ORG/NAME``.
+
     ``output``: a directory that exists, or for a single type the file.  ``options``: the other fields of
     ``qconv.options.ConvertOptions`` and ``RunOptions``, named as on the command line (``tensor_types=(("ffn_down",
     "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``, ``force=True``, ...); sizes
@@ -88,7 +90,7 @@ def convert(
     Raises UsageError for an option or a value that does not exist before any file is touched, and every
     ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
     """
-    from qconv import checkpoints, conversion, plan
+    from qconv import conversion, plan
     from qconv.options import ConvertOptions, RunOptions, split
 
     given = dict(options)
@@ -100,7 +102,7 @@ def convert(
         given.setdefault("imatrix_name", os.fspath(given["imatrix"]))
     what, how = split(given)
     wanted, run = ConvertOptions.of(what), RunOptions.of(how)
-    with checkpoints.open(source) as checkpoint:
+    with plan.open_source(source, wanted, keep_download=run.keep_download) as checkpoint:
         plans = plan.make(checkpoint, wanted)
         directories = [plan.directory(checkpoint, wanted)] * len(plans)
         results = conversion.run(plans, checkpoint.files, directories, run, progress, record=wanted.record())

@@ -8,6 +8,7 @@ touched.  Importing this module imports nothing but the standard library, so tha
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+from qconv import storage
 from qconv.errors import FormatError, UsageError, known_words
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def option(
     return dataclasses.field(default=default, metadata={"about": about, "recorded": recorded})
 
 
-TYPES, IMPORTANCE, MODEL = "Types", "Importance matrix", "Model"
+TYPES, IMPORTANCE, MODEL, ADAPTERS = "Types", "Importance matrix", "Model", "Adapters"
 OUTPUT, RUN, PARTS = "Output", "Running", "Parts"
 
 SEARCHES = ("reference", "thorough")
@@ -85,8 +87,9 @@ class ConvertOptions(_Options):
     ``types``: mix names, each one output; ``mix``: the user's own mix file instead.  ``tensor_types``: (regular
     expression, block type), the first match wins.  ``output``: a file (only with one type) or a directory, which it
     must be with a slash at its end; ``None`` names the file and puts it beside the source.  ``override_kv``:
-    ``KEY=TYPE:VALUE`` each.  ``imatrix_name``: how the output names that file, where otherwise than by ``imatrix``.
-    ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that would fall back to another type is an error.
+    ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``imatrix_name``: how the output names that
+    file, where otherwise than by ``imatrix``.  ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that
+    would fall back to another type is an error.
 
     Raises UsageError.
     """
@@ -185,6 +188,14 @@ class ConvertOptions(_Options):
         "--override-kv",
         metavar="KEY=TYPE:VALUE",
     )
+    adapter: tuple[str, ...] = option(
+        (),
+        "texts",
+        ADAPTERS,
+        "Merge a LoRA adapter, PEFT's or MLX's, into the model; WEIGHT times as strong. Repeatable.",
+        "--adapter",
+        metavar="DIR[=WEIGHT]",
+    )
     output: str | None = option(
         None,
         "place",
@@ -222,7 +233,7 @@ class ConvertOptions(_Options):
             tokenizers.check_pre(self.pre)
         for name in self.types:
             policy.find_mix(name)
-        _ = self.type_overrides, self.metadata_overrides  # which refuse what is malformed
+        _ = self.type_overrides, self.metadata_overrides, self.adapters  # which refuse what is malformed
         if self.output is not None:
             self._check_output(Path(self.output), self.output.endswith(("/", os.sep)))
 
@@ -263,6 +274,11 @@ class ConvertOptions(_Options):
 
         return tuple(metadata.parse_override(text) for text in self.override_kv)
 
+    @cached_property
+    def adapters(self) -> tuple[AdapterOption, ...]:
+        """``adapter`` as places and weights."""
+        return tuple(map(AdapterOption.parse, self.adapter))
+
     def record(self) -> dict[str, Any]:
         """The options that were given, as a manifest has them; files by their absolute paths.
 
@@ -273,6 +289,8 @@ class ConvertOptions(_Options):
             value = getattr(self, field.name)
             if field.metadata.get("recorded", True) and value != field.default:
                 given[field.name] = str(value.absolute()) if isinstance(value, Path) else value
+        if self.adapter:
+            given["adapter"] = tuple(str(adapter.absolute()) for adapter in self.adapters)
         if self.imatrix is not None:
             given["imatrix_name"] = self.imatrix_name or str(self.imatrix)  # the output holds it
         return given
@@ -291,6 +309,39 @@ class ConvertOptions(_Options):
             return cls.of({**({} if "mix" in options else {"types": (mix,)}), **options})
         except UsageError as e:
             raise FormatError(f"records an option that cannot be: {e}", file=file) from e
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterOption:
+    """An adapter to merge: where it is, and how many times as strong as it was trained."""
+
+    path: str
+    weight: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> AdapterOption:
+        """From ``DIR`` or ``DIR=WEIGHT``; an equals sign before anything but a number belongs to the name."""
+        path, equals, weight = text.rpartition("=")
+        if equals and path:
+            try:
+                number = float(weight)
+            except ValueError:
+                return cls(text)
+            if not math.isfinite(number):
+                raise UsageError(f"'{text}' is no weight of an adapter", hint="such as my-lora=0.5")
+            return cls(path, number)
+        if not text:
+            raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")
+        return cls(text)
+
+    def absolute(self) -> AdapterOption:
+        """The same with its whole path; an address without secrets."""
+        if storage.is_address(self.path):
+            return AdapterOption(storage.shown(self.path), self.weight)
+        return AdapterOption(str(Path(self.path).absolute()), self.weight)
+
+    def __str__(self) -> str:
+        return f"{self.path}={self.weight!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +370,8 @@ class RunOptions(_Options):
 
     ``threads``: None for the cores this process may use.  ``memory``: bytes the process stays under, None for 400e6.
     ``resume``: go on from what an earlier run left.  ``force``: replace an output that exists.  ``part``: only that
-    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.
+    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.  ``keep_download``:
+    files of the Hugging Face Hub go into its cache.
 
     Raises UsageError.
     """
@@ -331,6 +383,13 @@ class RunOptions(_Options):
         OUTPUT,
         "Also write NAME.gguf.json: sources, options, and each tensor's origin, type and SHA-256.",
         "--manifest",
+    )
+    keep_download: bool = option(
+        False,
+        "flag",
+        RUN,
+        "Download what is read of the Hugging Face Hub into its cache, and keep it.",
+        "--keep-download",
     )
     threads: int | None = option(
         None, "count", RUN, "By default all cores this process may use.", "--threads", metavar="N"

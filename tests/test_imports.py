@@ -34,6 +34,7 @@ ORDER = [
     "calibration",
     "policy",
     "options",
+    "adapters",
     "plan",
     "pipeline",
     "runtime",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from qconv.errors import FormatError
-from qconv.options import ConvertOptions
+from qconv.errors import FormatError, UsageError
+from qconv.options import AdapterOption, ConvertOptions
 
 FILE = Path("x.gguf.json")
 
@@ -23,6 +23,7 @@ FILE = Path("x.gguf.json")
             tensor_types=(("ffn_down", "q6_k"), ("attn", "q4_k")),
             pure=True,
             override_kv=("a=str:b",),
+            adapter=("/a=b/mine=0.5", "/x=1.0"),
             imatrix=Path("/x/m\udcff.imatrix"),
             imatrix_name="m\udcff.imatrix",
             split_max_size=2_000_000,
@@ -57,3 +58,28 @@ def test_a_mix_file_takes_the_place_of_the_type() -> None:
 def test_what_is_no_option_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match=r"x\.gguf\.json: records an option"):
         ConvertOptions.recorded(options, "q8_0", FILE)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("lora", AdapterOption("lora")),
+        ("lora=0.5", AdapterOption("lora", 0.5)),
+        ("r=8/lora", AdapterOption("r=8/lora")),
+        ("r=8/lora=-1", AdapterOption("r=8/lora", -1.0)),
+    ],
+)
+def test_adapters_may_have_a_weight(text: str, expected: AdapterOption) -> None:
+    assert AdapterOption.parse(text) == expected
+    assert AdapterOption.parse(str(expected)) == expected
+
+
+@pytest.mark.parametrize("text", ["", "lora=nan", "lora=inf"])
+def test_no_adapters(text: str) -> None:
+    with pytest.raises(UsageError):
+        ConvertOptions(types=("q8_0",), adapter=(text,))
+
+
+def test_manifests_record_whole_paths_of_adapters() -> None:
+    recorded = ConvertOptions(types=("q8_0",), adapter=("lora",)).record()
+    assert recorded == {"adapter": (f"{Path.cwd() / 'lora'}=1.0",)}

@@ -1,7 +1,8 @@
 """Carries out what ``formats/architectures/`` declares: names, shapes, operations, metadata."""
 
+from qconv.architectures.names import canonical
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
-from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, names
+from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, multimodal, names
 from qconv.architectures.table import table as load_table
 from qconv.architectures.tensors import MappedTensor
 
@@ -13,9 +14,11 @@ __all__ = [
     "MappedTensor",
     "Resolved",
     "Table",
+    "canonical",
     "classes",
     "find_table",
     "load_table",
+    "multimodal",
     "names",
     "resolve",
     "resolve_gguf",

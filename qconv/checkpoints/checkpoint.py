@@ -18,15 +18,16 @@ from qconv.types import Metadata, Rows, TensorInfo
 class Checkpoint:
     """Tensors of one model, from one or several files.
 
-    ``kind``: "safetensors" or "gguf".  ``folder``: where ``config.json`` and the tokenizer are looked for.  ``name``:
-    the file in it that was opened, None for the whole folder.  ``files``: all files with weights, in order.
-    ``config``: ``config.json`` as plain Python, None when there is none.  ``metadata``: GGUF's keys, None for other
-    kinds.  ``frameworks``: what saved its files by their own words, as "pt" or "mlx"; None among them
-    where a file says nothing.
+    ``kind``: "safetensors", "gguf" or "adapter" (changes to another model).  ``folder``: where ``config.json`` and the
+    tokenizer are looked for.  ``name``: the file in it that was opened, None for the whole folder.  ``files``: all
+    files with weights, in order.  ``config``: ``config.json`` (of an adapter ``adapter_config.json``) as plain Python,
+    None when there is none.  ``metadata``: GGUF's keys, None for other kinds.  ``frameworks``: what saved its files by
+    their own words, as "pt" or "mlx"; None among them where a file says nothing.  ``absent``: tensors
+    that an index names and no file has, and the file each should be in.
 
     ``stored``: the tensors as the files hold them.  ``lazy``: the *logical* tensors by name, in llama.cpp's order, with
-    the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.
-    ``notes``: what a user should know about them.
+    the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.  ``adapters``:
+    locations of the adapters merged into them.  ``notes``: what a user should know of how all this was read.
 
     A context manager: leaving it closes the files.
     """
@@ -42,17 +43,23 @@ class Checkpoint:
         config: dict[str, Any] | None = None,
         metadata: Metadata | None = None,
         frameworks: frozenset[str | None] = frozenset(),
+        notes: Sequence[str] = (),
+        absent: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = kind
         self.folder = folder
+        self.directory: Path | None = folder.path if isinstance(folder, LocalFolder) else None
+        """The folder on this machine; None when it is somewhere else."""
         self.name = name
         self.files = tuple(files)
         self.stored = stored
         self.config = config
         self.metadata = metadata
         self.frameworks = frameworks
+        self.notes: tuple[str, ...] = tuple(notes)
+        self.absent = absent or {}
         self.lazy: Mapping[str, LazyTensor] = stored
-        self.notes: tuple[str, ...] = ()
+        self.adapters: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:
@@ -63,11 +70,6 @@ class Checkpoint:
     def path(self) -> Path:
         """The location of a checkpoint on this machine."""
         return Path(self.location)
-
-    @property
-    def directory(self) -> Path | None:
-        """The folder on this machine; None when it is somewhere else."""
-        return self.folder.path if isinstance(self.folder, LocalFolder) else None
 
     @property
     def tensors(self) -> Mapping[str, TensorInfo]:

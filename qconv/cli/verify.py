@@ -34,7 +34,7 @@ _OPTIONS_UNKNOWN = (
 def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="A GGUF file; of one in shards, any of them.")],
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="SOURCE", help="Encode this checkpoint again and compare: every byte must be the same."),
     ] = None,
     threads: Annotated[
@@ -73,18 +73,19 @@ def verify(
     return each(whole_models(files), check, ErrorOutput(as_json, debug))
 
 
-def _verify(file: Path, against: Path | None, options: RunOptions, style: Style, quiet: bool) -> Report:
+def _verify(file: Path, against: str | None, run: RunOptions, style: Style, quiet: bool) -> Report:
     from contextlib import closing
 
-    from qconv import checkpoints, plan, verify
+    from qconv import plan, verify
     from qconv.cli.progress import progress
 
     with closing(progress(style, quiet, file.name)) as shown:
         if against is None:
-            return verify.check(file, options, shown)
-        with checkpoints.open(against) as source:
-            (made,) = plan.make(source, options_for(file))
-            return verify.against(file, made, options, shown)
+            return verify.check(file, run, shown)
+        options = options_for(file)
+        with plan.open_source(against, options) as source:
+            (made,) = plan.make(source, options)
+            return verify.against(file, made, run, shown)
 
 
 def options_for(file: Path) -> ConvertOptions:

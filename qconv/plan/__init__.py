@@ -4,7 +4,17 @@
 """
 
 from qconv.plan.make import directory, make
-from qconv.plan.source_model import SourceModel, read_model
+from qconv.plan.source_model import SourceModel, open_source, read_model
 from qconv.plan.types import NonFinite, OutputFile, Plan, TensorPlan
 
-__all__ = ["NonFinite", "OutputFile", "Plan", "SourceModel", "TensorPlan", "directory", "make", "read_model"]
+__all__ = [
+    "NonFinite",
+    "OutputFile",
+    "Plan",
+    "SourceModel",
+    "TensorPlan",
+    "directory",
+    "make",
+    "open_source",
+    "read_model",
+]

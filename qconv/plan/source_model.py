@@ -5,10 +5,12 @@ Made from headers, config and tokenizer files alone.  The tokenizer comes first,
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
-from qconv import architectures, checkpoints, formats, metadata, tokenizers
-from qconv.errors import InputError, PlanError, UsageError
+from qconv import adapters, architectures, checkpoints, formats, metadata, tokenizers
+from qconv.errors import InputError, PlanError, UnsupportedError, UsageError
+from qconv.options import ConvertOptions
 from qconv.plan import consistency
 from qconv.policy import converter, mixes
 from qconv.storage import Folder
@@ -65,6 +67,8 @@ def read_model(checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, p
 
     Raises InputError, UnsupportedError, TokenizerError, PlanError, FormatError as the rooms it asks do.
     """
+    if checkpoint.kind == "adapter":
+        raise _lone_adapter(checkpoint)
     if checkpoint.metadata is not None:
         return _from_gguf(checkpoint, arch, pre)
     if checkpoint.config is None:
@@ -72,6 +76,35 @@ def read_model(checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, p
     if arch is not None:
         raise UsageError("--arch is for safetensors without a config.json", file=checkpoint.location)
     return _from_config(checkpoint, pre)
+
+
+def open_source(
+    source: str | os.PathLike[str], options: ConvertOptions, *, keep_download: bool = False
+) -> checkpoints.Checkpoint:
+    """The checkpoint at ``source``, with the adapters merged in that ``options`` name.
+
+    ``keep_download``: what is read of the Hugging Face Hub is kept in its cache.
+
+    Raises as ``checkpoints.open`` and ``adapters.merge``.
+    """
+    checkpoint = checkpoints.open(source, keep_download=keep_download)
+    try:
+        if options.adapters:
+            adapters.merge(checkpoint, options.adapters)
+    except BaseException:
+        checkpoint.close()
+        raise
+    return checkpoint
+
+
+def _lone_adapter(checkpoint: checkpoints.Checkpoint) -> UnsupportedError:
+    base = (checkpoint.config or {}).get("base_model_name_or_path")
+    of = f" of {base}" if isinstance(base, str) and base else ""
+    return UnsupportedError(
+        f"holds a LoRA adapter, not a model: what changes in one{of}",
+        file=checkpoint.location,
+        hint=f"merge it: qconv convert BASE --adapter {checkpoint.folder.location}",
+    )
 
 
 def _from_gguf(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None) -> SourceModel:
@@ -150,15 +183,18 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*checkpoint.notes, *doubts, *general.notes),
+        warnings=(*checkpoint.notes, *resolved.notes, *doubts, *general.notes),
     )
 
 
 def _float_type(checkpoint: checkpoints.Checkpoint) -> str:
     """The 16-bit type of the first matrix that has one, as llama.cpp's ``--outtype auto`` finds it; else F32.
 
-    (llama.cpp would round weights stored in F32 to F16 there; nothing is rounded on the way here.)
+    (llama.cpp would round weights stored in F32 to F16 there; nothing is rounded on the way here, nor is what an
+    adapter adds, which may be less than 16 bits can tell.)
     """
+    if checkpoint.adapters:
+        return "F32"
     for info in checkpoint.stored.values():
         if len(info.shape) >= 2 and info.dtype in ("BF16", "F16"):
             return info.dtype

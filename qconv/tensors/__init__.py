@@ -19,6 +19,7 @@ from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.gptq import gptq
+from qconv.tensors.low_rank import Factor, LowRank, Magnitude, ReplacedRows, Sum
 from qconv.tensors.nvfp4 import fp4_weight, packed_fp4
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
@@ -27,6 +28,7 @@ from qconv.tensors.rows import member
 from qconv.tensors.scaled import Widened, scaled
 from qconv.tensors.shapes import reshape
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
+from qconv.tensors.stored_ranges import stored_files, stored_ranges
 
 __all__ = [
     "FLOATS",
@@ -35,9 +37,14 @@ __all__ = [
     "PLAIN",
     "Constant",
     "Dequantized",
+    "Factor",
     "LazyTensor",
+    "LowRank",
+    "Magnitude",
+    "ReplacedRows",
     "Scales",
     "StoredTensor",
+    "Sum",
     "TensorLocation",
     "Widened",
     "affine",
@@ -68,6 +75,8 @@ __all__ = [
     "row_bytes",
     "scaled",
     "size",
+    "stored_files",
+    "stored_ranges",
 ]
 
 

@@ -7,9 +7,9 @@ others is one of these: stored, widened, dequantized, viewed, joined, transposed
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,14 @@ class LazyTensor(Protocol):
         ...
 
 
+class RowRange(NamedTuple):
+    """Rows ``[start, stop)`` of a tensor."""
+
+    tensor: LazyTensor
+    start: int
+    stop: int
+
+
 @runtime_checkable
 class ReadsColumns(Protocol):
     """A lazy tensor that can read some columns without the others."""
@@ -82,10 +90,28 @@ class ReadsColumns(Protocol):
         ...
 
 
-class _Keyed:
+class Keyed:
     """A dataclass whose key follows from its fields; those that say ``compare=False`` do not count."""
 
     __slots__ = ()
+
+    def reads(self, start: int, stop: int) -> Iterator[RowRange]:
+        """Which rows of its inputs reading its rows ``[start, stop)`` takes, so that they can be fetched before.
+
+        An estimate: the same share of each input, unless a class knows better.
+        """
+        rows = max(1, n_rows(self))  # type: ignore[arg-type]  # what derives from it is a lazy tensor
+        for inner in self.inputs():
+            count = n_rows(inner)
+            yield RowRange(inner, start * count // rows, -(-stop * count // rows))
+
+    def inputs(self) -> Iterator[LazyTensor]:
+        """The tensors it is made from."""
+        for f in fields(self):  # type: ignore[arg-type]  # a dataclass
+            value = getattr(self, f.name)
+            for each in value if isinstance(value, tuple) else (value,):
+                if hasattr(each, "prepare"):
+                    yield each
 
     @property
     def key(self) -> Hashable:
@@ -101,7 +127,7 @@ def _key_of(value: Any) -> Hashable:
 
 
 @dataclass(frozen=True, slots=True)
-class Unary(_Keyed):
+class Unary(Keyed):
     """Base of tensors made from one other: rows, type and shape are the inner one's unless overridden."""
 
     inner: LazyTensor
@@ -136,7 +162,7 @@ class Unary(_Keyed):
 
 
 @dataclass(frozen=True, slots=True)
-class Combined(_Keyed):
+class Combined(Keyed):
     """Base of tensors made from several of one type, which are read one after another."""
 
     parts: tuple[LazyTensor, ...]

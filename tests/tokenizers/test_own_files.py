@@ -41,6 +41,23 @@ def test_merges_are_those_of_the_lowest_ranks() -> None:
     assert tiktoken.merges(ranks) == [b"a b", b"b c", b"ab c", b"abc abc"]
 
 
+@pytest.mark.parametrize(("name", "own"), [("chat_template", "set"), ("chat_template_else", "file")])
+def test_an_architectures_chat_template(copy: Callable[[str], Path], name: str, own: str) -> None:
+    folder = copy("bpe-added")
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    options = {name: "set"}
+    key = "tokenizer.chat_template"
+    for template, wanted in ((None, "set"), ("file", own)):
+        config = {k: v for k, v in said.items() if k != "chat_template"} | (
+            {"chat_template": template} if template else {}
+        )
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        keys = tokenizers.metadata(LocalFolder(folder), {}, kind="gpt2", options=options, pre="gpt-2")
+        assert keys[key].data == wanted
+        # llama.cpp's converter sets the one before all else, where a file's replaces it, the other after all else
+        assert list(keys).index(key) == 0 or name == "chat_template"
+
+
 def test_merges_spell_bytes_as_letters() -> None:
     assert tiktoken.merges({**BYTES, b" \xc3": 256}) == ["Ġ Ã".encode()]
 

@@ -1,0 +1,80 @@
+"""``qconv convert --adapter``: a merged model's file, by itself and against the numbers it is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from gguf import GGUFReader
+from safetensors.numpy import load_file
+
+from tests.adapters.adapter import save, whole
+from tests.cli.commands import Run, make_checkpoint
+
+LAYER = "model.layers.1.mlp.down_proj"
+
+
+def lora(folder: Path, seed: int = 0) -> Path:
+    """Of rank 2 and strength 2, on one matrix of 256 x 768."""
+    a, b = whole(2, 768, seed=seed), whole(256, 2, seed=seed + 1)
+    return save(folder, {f"base_model.model.{LAYER}.lora_A.weight": a, f"base_model.model.{LAYER}.lora_B.weight": b})
+
+
+def test_a_merged_model_is_converted_verified_and_resumed(qconv: Run, tmp_path: Path) -> None:
+    base = make_checkpoint(tmp_path / "Noise-Instruct", "--dtype", "f32")
+    one, two = lora(tmp_path / "one"), lora(tmp_path / "two", 7)
+    command = ("convert", base, "--adapter", one, "--adapter", f"{two}=0.25", "--type", "f32", "--output", tmp_path)
+    made = qconv(*command, "--manifest")
+    assert made.returncode == 0, made.stderr
+    file = Path(made.stdout.strip())
+    assert file.name == "Noise-3.4M-Instruct-one-two-F32.gguf"
+    weights = load_file(base / "model.safetensors")[f"{LAYER}.weight"]
+    for folder, strength in ((one, np.float32(2)), (two, np.float32(0.5))):
+        a, b = (
+            load_file(folder / "adapter_model.safetensors")[f"base_model.model.{LAYER}.lora_{x}.weight"] for x in "AB"
+        )
+        weights = weights + strength * (b @ a)
+    tensors = {tensor.name: tensor.data for tensor in GGUFReader(file).tensors}
+    assert tensors["blk.1.ffn_down.weight"].tobytes() == weights.tobytes()
+    manifest = json.loads(file.with_name(f"{file.name}.json").read_text())
+    assert manifest["options"] == {"adapter": [f"{one}=1.0", f"{two}=0.25"]}
+    assert [source["name"] for source in manifest["sources"]] == ["model.safetensors"] + 2 * [
+        "adapter_model.safetensors"
+    ]
+    verified = qconv("verify", file, "--against", base)
+    assert verified.returncode == 0, verified.stdout
+    part = qconv(*command, "--part", "1/2", "--output", tmp_path / "x.gguf")
+    assert part.returncode == 0, part.stderr
+    other = qconv("convert", base, "--adapter", one, "-t", "f32", "-o", tmp_path / "x.gguf", "--part", "2/2")
+    assert other.returncode == 1, "parts of two models must not meet in one file"
+
+
+def test_an_adapter_alone_is_told_what_to_type(qconv: Run, tmp_path: Path) -> None:
+    refused = qconv("convert", lora(tmp_path / "mine"), "--type", "f16")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    told = " ".join(refused.stderr.split())
+    assert "holds a LoRA adapter, not a model: what changes in one of their/base" in told
+    assert f"qconv convert BASE --adapter {tmp_path / 'mine'}" in told
+
+
+def test_info_tells_what_an_adapter_is(qconv: Run, tmp_path: Path) -> None:
+    told = qconv("info", lora(tmp_path / "mine"))
+    assert told.returncode == 0
+    assert "adapter" in told.stdout
+
+
+def test_an_adapter_of_another_base_is_refused(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    name = "base_model.model.model.layers.9.self_attn.q_proj"
+    other = save(tmp_path / "o", {f"{name}.lora_A.weight": whole(2, 4), f"{name}.lora_B.weight": whole(6, 2)})
+    refused = qconv("convert", checkpoint, "--adapter", other, "--type", "q8_0", "--output", tmp_path)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    told = " ".join(refused.stderr.split())
+    assert f"does not fit the base {checkpoint}" in told
+    assert "give the model it was trained on, their/base" in told
+
+
+def test_a_gguf_file_takes_no_adapter(q8_0: Path, qconv: Run, tmp_path: Path) -> None:
+    refused = qconv("convert", q8_0, "--adapter", lora(tmp_path / "mine"), "--type", "q4_0", "--allow-requantize")
+    assert refused.returncode == 1
+    assert "is a GGUF file, into which no adapter is merged" in " ".join(refused.stderr.split())
