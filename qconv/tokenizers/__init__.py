@@ -14,6 +14,9 @@ One file per kind of tokenizer:
 | ``wordpiece`` | ``tokenizer.json`` (or ``vocab.txt``) | ``BertModel.set_vocab`` |
 | ``t5`` | unigram, ``tokenizer.model`` or ``spiece.model`` | ``T5Model.set_vocab`` |
 | ``xlm_roberta`` | unigram, ``sentencepiece.bpe.model`` or ``tokenizer.json`` | ``XLMRobertaModel.set_vocab`` |
+| ``xlm_roberta_masked`` | the same, its mask in its place | ``NomicBertModel.set_vocab`` |
+| ``roberta`` | byte-level BPE with token types | ``RobertaModel.set_vocab`` |
+| ``jina_bert`` | word pieces, byte-level BPE, or words, with token types | ``JinaBertV2Model.set_vocab`` |
 | ``tekken`` | ``tekken.json`` alone | ``_set_vocab_mistral`` |
 | ``arctic`` | ``tokenizer.model`` with tokens redefined | ``ArcticModel.set_vocab`` |
 | ``xverse`` | ``tokenizer.json`` with bytes | ``XverseModel.set_vocab`` |
@@ -58,6 +61,9 @@ KINDS = (
     "wordpiece",
     "t5",
     "xlm_roberta",
+    "xlm_roberta_masked",
+    "roberta",
+    "jina_bert",
     "tekken",
     "arctic",
     "xverse",

@@ -15,7 +15,7 @@ from qconv import tokenizers
 from qconv.errors import FormatError, TokenizerError
 from qconv.storage import LocalFolder
 from qconv.tokenizers import tiktoken
-from qconv.types import Metadata
+from qconv.types import Metadata, Value
 
 CASES = Path(__file__).parent / "cases"
 BYTES = {bytes([b]): b for b in range(256)}
@@ -142,3 +142,23 @@ def test_plamo_wants_a_class_it_knows(copy: Callable[[str], Path]) -> None:
 def test_xverse_has_a_token_for_every_row(copy: Callable[[str], Path]) -> None:
     with pytest.raises(TokenizerError, match="has 268 tokens for the model's 300 rows of embedding"):
         convert(copy("xverse"), vocab_size=300)
+
+
+def test_types_of_tokens_stand_behind_a_byte_level_vocabulary() -> None:
+    folder = LocalFolder(CASES / "bpe-roberta")
+    keys = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="roberta", pre="gpt-2")
+    assert list(keys.items())[-1] == ("tokenizer.ggml.token_type_count", Value.uint32(1))
+    jina = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="jina_bert", pre="gpt-2")
+    assert list(jina) == list(keys)
+    assert jina["tokenizer.ggml.token_type_count"] == Value.uint32(2)  # whatever the config says
+
+
+def test_jinas_vocabulary_of_words(copy: Callable[[str], Path]) -> None:
+    folder = copy("bpe-roberta")
+    file = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(file | {"pre_tokenizer": {"type": "Whitespace"}}))
+    keys = tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")
+    assert (keys["tokenizer.ggml.model"].data, keys["tokenizer.ggml.pre"].data) == ("whitespace", "whitespace")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
+    with pytest.raises(TokenizerError, match="names the tokenizer class 'T5Tokenizer', known here are BertTokenizer"):
+        tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")
