@@ -201,6 +201,13 @@ class ConvertOptions(Options):
     pre: str | None = option(
         None, "text", MODEL, "The tokenizer's pre-tokenizer, when it is not known.", "--pre", metavar="NAME"
     )
+    sentence_transformers_dense_modules: bool = option(
+        False,
+        "flag",
+        MODEL,
+        "Write the Dense modules that modules.json names, as llama.cpp's converter does when asked.",
+        "--sentence-transformers-dense-modules",
+    )
     override_kv: tuple[str, ...] = option(
         (),
         "texts",

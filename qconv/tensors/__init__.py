@@ -12,10 +12,13 @@ from collections.abc import Callable
 
 from qconv.tensors import registry
 from qconv.tensors.affine import affine
+from qconv.tensors.awq import awq_gemm, awq_gemv
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
+from qconv.tensors.blockwise import Scales, blockwise
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
+from qconv.tensors.gptq import gptq
 from qconv.tensors.low_rank import Factor, LowRank, Magnitude, ReplacedRows, Sum
 from qconv.tensors.nvfp4 import fp4_weight, packed_fp4
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
@@ -39,6 +42,7 @@ __all__ = [
     "LowRank",
     "Magnitude",
     "ReplacedRows",
+    "Scales",
     "StoredTensor",
     "Sum",
     "TensorLocation",
@@ -46,12 +50,16 @@ __all__ = [
     "affine",
     "are_finite",
     "as_float32",
+    "awq_gemm",
+    "awq_gemv",
+    "blockwise",
     "bytes_of_rows",
     "columns",
     "combinations",
     "convert",
     "fp4_weight",
     "from_float32",
+    "gptq",
     "is_blocks",
     "member",
     "memory_of_rows",

@@ -14,6 +14,9 @@ One file per kind of tokenizer:
 | ``wordpiece`` | ``tokenizer.json`` (or ``vocab.txt``) | ``BertModel.set_vocab`` |
 | ``t5`` | unigram, ``tokenizer.model`` or ``spiece.model`` | ``T5Model.set_vocab`` |
 | ``xlm_roberta`` | unigram, ``sentencepiece.bpe.model`` or ``tokenizer.json`` | ``XLMRobertaModel.set_vocab`` |
+| ``xlm_roberta_masked`` | the same, its mask in its place | ``NomicBertModel.set_vocab`` |
+| ``roberta`` | byte-level BPE with token types | ``RobertaModel.set_vocab`` |
+| ``jina_bert`` | word pieces, byte-level BPE, or words, with token types | ``JinaBertV2Model.set_vocab`` |
 | ``tekken`` | ``tekken.json`` alone | ``_set_vocab_mistral`` |
 | ``arctic`` | ``tokenizer.model`` with tokens redefined | ``ArcticModel.set_vocab`` |
 | ``xverse`` | ``tokenizer.json`` with bytes | ``XverseModel.set_vocab`` |
@@ -32,11 +35,12 @@ and, in ``formats/tokenizers.toml``, presets: named sequences of kinds with opti
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qconv.errors import TableError, TokenizerError
 from qconv.storage import Folder
+from qconv.tokenizers import past_embedding
 from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.files import TokenizerFiles
 from qconv.tokenizers.huggingface import HfTokenizer
@@ -58,6 +62,9 @@ KINDS = (
     "wordpiece",
     "t5",
     "xlm_roberta",
+    "xlm_roberta_masked",
+    "roberta",
+    "jina_bert",
     "tekken",
     "arctic",
     "xverse",
@@ -81,12 +88,14 @@ def metadata(
     kind: str | Sequence[str],
     options: Mapping[str, Any] | None = None,
     pre: str | None = None,
+    note: Callable[[str], object] = lambda text: None,
 ) -> Metadata:
     """The ``tokenizer.*`` keys for the tokenizer files in ``folder``, in the order llama.cpp writes them.
 
     ``config``: the model's config completed with defaults, a multimodal one's text part at the top; ``vocab_size`` is
     taken from it.  ``kind``: a kind, a preset, or several that are tried until one finds its files.  ``options``: as
     ``tables.Options``, on top of a preset's own.  ``pre``: the pre-tokenizer's name, when the user gives it.
+    ``note`` is called with what the user should know of the outcome.
 
     Raises ``TokenizerError`` (files missing, vocabulary larger than the embedding, unknown pre-tokenizer) and
     ``FormatError``.
@@ -102,6 +111,9 @@ def metadata(
             # the last kind tried is the common one; its traceback would keep this frame, and so all that was read
             missed = e.with_traceback(None)
             continue
+        tokens = keys.get("tokenizer.ggml.tokens")
+        if tokens is not None and (text := past_embedding.tell(context, len(tokens.data))) is not None:
+            note(text)
         sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
         return keys | _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
     raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)
@@ -160,5 +172,6 @@ def _last(context: Context) -> Metadata:
             if (index := tokenizer.id_of(text)) is not None:
                 keys[f"tokenizer.ggml.{name}"] = Value.uint32(index)
     if context.options.template_file and context.files.has(TEMPLATE_FILE):
-        keys[_TEMPLATE] = Value.string(template_text(context.files, TEMPLATE_FILE))
+        text = template_text(context.files, TEMPLATE_FILE)
+        keys |= {_TEMPLATE: Value.string(text)} if text else {}
     return keys

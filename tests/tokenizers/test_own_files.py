@@ -15,7 +15,7 @@ from qconv import tokenizers
 from qconv.errors import FormatError, TokenizerError
 from qconv.storage import LocalFolder
 from qconv.tokenizers import tiktoken
-from qconv.types import Metadata
+from qconv.types import Metadata, Value
 
 CASES = Path(__file__).parent / "cases"
 BYTES = {bytes([b]): b for b in range(256)}
@@ -142,3 +142,64 @@ def test_plamo_wants_a_class_it_knows(copy: Callable[[str], Path]) -> None:
 def test_xverse_has_a_token_for_every_row(copy: Callable[[str], Path]) -> None:
     with pytest.raises(TokenizerError, match="has 268 tokens for the model's 300 rows of embedding"):
         convert(copy("xverse"), vocab_size=300)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("", {}),
+        (None, {}),
+        ([], {}),
+        ([{"name": "default", "template": ""}], {}),
+        ([{"name": "default", "template": "x"}], {"": "x"}),
+        # the converter lists the name of an empty one, and writes no key for it
+        (
+            [{"name": "default", "template": ""}, {"name": "tool_use", "template": "t"}],
+            {"s": ["tool_use"], ".tool_use": "t"},
+        ),
+        ([{"name": "rag", "template": ""}, {"name": "default", "template": "x"}], {"s": ["rag"], "": "x"}),
+        (" ", {"": " "}),
+    ],
+)
+def test_empty_chat_templates_are_none(
+    copy: Callable[[str], Path], template: object, expected: dict[str, object]
+) -> None:
+    """As gguf-py's ``add_string``, which writes no empty text."""
+    folder = copy("bpe-added")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
+    said = {key: value.data for key, value in convert(folder).items() if key.startswith("tokenizer.chat_template")}
+    assert said == {f"tokenizer.chat_template{end}": value for end, value in expected.items()}
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "chat_template.json"])
+def test_empty_files_of_chat_templates_are_none(copy: Callable[[str], Path], name: str) -> None:
+    folder = copy("bpe-added")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / name).write_text('{"chat_template": ""}' if name.endswith(".json") else "")
+    assert not any(key.startswith("tokenizer.chat_template") for key in convert(folder))
+    folder = copy("minimax-template")
+    (folder / "chat_template.jinja").write_text("")
+    assert convert(folder).get("tokenizer.chat_template", Value.string("none")).data
+
+
+def test_types_of_tokens_stand_behind_a_byte_level_vocabulary() -> None:
+    folder = LocalFolder(CASES / "bpe-roberta")
+    keys = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="roberta", pre="gpt-2")
+    assert list(keys.items())[-1] == ("tokenizer.ggml.token_type_count", Value.uint32(1))
+    jina = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="jina_bert", pre="gpt-2")
+    assert list(jina) == list(keys)
+    assert jina["tokenizer.ggml.token_type_count"] == Value.uint32(2)  # whatever the config says
+
+
+def test_jinas_vocabulary_of_words(copy: Callable[[str], Path]) -> None:
+    folder = copy("bpe-roberta")
+    file = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(file | {"pre_tokenizer": {"type": "Whitespace"}}))
+    keys = tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")
+    assert (keys["tokenizer.ggml.model"].data, keys["tokenizer.ggml.pre"].data) == ("whitespace", "whitespace")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
+    with pytest.raises(TokenizerError, match="names the tokenizer class 'T5Tokenizer', known here are BertTokenizer"):
+        tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")
