@@ -86,9 +86,9 @@ class ConvertOptions(_Options):
     ``types``: mix names, each one output; ``mix``: the user's own mix file instead.  ``tensor_types``: (regular
     expression, block type), the first match wins.  ``output``: a file (only with one type) or a directory, which it
     must be with a slash at its end; ``None`` names the file and puts it beside the source.  ``override_kv``:
-    ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``imatrix_name``: how the output names that
-    file, where otherwise than by ``imatrix``.  ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that
-    would fall back to another type is an error.
+    ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``base``: the model that the source, an
+    adapter, is for.  ``imatrix_name``: how the output names that file, where otherwise than by ``imatrix``.
+    ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that would fall back to another type is an error.
 
     Raises UsageError.
     """
@@ -195,6 +195,14 @@ class ConvertOptions(_Options):
         "--adapter",
         metavar="DIR[=WEIGHT]",
     )
+    base: Path | None = option(
+        None,
+        "file",
+        ADAPTERS,
+        "The model that SOURCE, an adapter, is for: makes a file of the adapter alone, for --lora of llama.cpp.",
+        "--base",
+        metavar="DIR",
+    )
     output: str | None = option(
         None,
         "place",
@@ -221,6 +229,10 @@ class ConvertOptions(_Options):
             raise UsageError("--mix and --type cannot be used together", hint="the mix file takes the type's place")
         if self.mix is None and not self.types:
             raise UsageError("no type is named", hint="--type q4_k_m is the usual choice, --type q8_0 the safe one")
+        if self.base is not None and self.adapter:
+            raise UsageError(
+                "--base and --adapter cannot be used together", hint="merge, or make a file of one adapter"
+            )
         if self.search not in SEARCHES:
             hint = f"one of {', '.join(SEARCHES)}"
             raise UsageError(f"unknown search '{self.search}'", hint=hint)

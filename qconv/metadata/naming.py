@@ -1,6 +1,6 @@
 """Names of output files: GGUF's naming convention, built as llama.cpp's converter does.
 
-``{base name}-{size label}-{fine-tune}-{version}-{encoding}.gguf``; see ggml's ``docs/gguf.md``.
+``{base name}-{size label}-{fine-tune}-{version}-{encoding}-{kind}.gguf``; see ggml's ``docs/gguf.md``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def file_name(metadata: Metadata, encoding: str, stem: str = "model") -> str:
     if text("basename") is None and text("name") is None:
         parts = [stem]
     name = "-".join(map(_fit, filter(None, parts)))
-    return f"{_cut(name)}-{encoding.upper()}.gguf"
+    kind = "-LoRA" if text("type") == "adapter" else ""
+    return f"{_cut(name)}-{encoding.upper()}{kind}.gguf"
 
 
 def stem_of(file: str, encodings: Iterable[str]) -> str:

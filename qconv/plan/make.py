@@ -29,7 +29,9 @@ def make(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> tuple[P
     if options.imatrix is not None:
         importance = read_imatrix(options.imatrix, options.include_weights, options.exclude_weights)
         importance = replace(importance, file=options.imatrix_name or importance.file)
-    model = read_model(checkpoint, arch=options.arch, pre=options.pre)
+    model = read_model(checkpoint, arch=options.arch, pre=options.pre, base=options.base)
+    if model.is_adapter and not all(mix.is_float for mix in mixes):
+        raise UsageError("an adapter's file is made in f16, bf16 or f32", file=checkpoint.location, hint="--type f16")
     model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
     _check_dimensions(checkpoint.location, model.infos(model.float_type))
     plans = tuple(_plan(checkpoint, model, mix, options, importance) for mix in mixes)
