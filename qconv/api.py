@@ -67,7 +67,7 @@ def open(path: str | os.PathLike[str]) -> Checkpoint:
     """
     from qconv import checkpoints
 
-    return checkpoints.open(Path(path))
+    return checkpoints.open(path)
 
 
 def convert(
@@ -80,10 +80,12 @@ def convert(
 ) -> list[Path]:
     """Converts a checkpoint to GGUF files, one for each ``type``; returns their paths.
 
+    ``source``: a path, or an address such as ``hf://ORG/NAME``.
+
     ``output``: a directory that exists, or for a single type the file.  ``options``: the other fields of
     ``qconv.options.ConvertOptions`` and ``RunOptions``, named as on the command line (``tensor_types=(("ffn_down",
-    "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``, ``force=True``, ...); sizes
-    are in bytes.  ``progress`` is told how it goes on.
+    "q6_k"),)``, ``adapter="my-lora"``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``,
+    ``force=True``, ...); sizes are in bytes.  ``progress`` is told how it goes on.
 
     Raises UsageError for an option or a value that does not exist before any file is touched, and every
     ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
@@ -96,11 +98,16 @@ def convert(
         given["output"] = os.fspath(output)
     if given.get("mix") is None:
         given["types"] = (type,) if isinstance(type, str) else tuple(type)
+    if given.get("base") is not None:
+        given["base"] = os.fspath(given["base"])
+    if "adapter" in given:
+        one = isinstance(given["adapter"], str | os.PathLike)
+        given["adapter"] = tuple(map(os.fspath, [given["adapter"]] if one else given["adapter"]))
     if given.get("imatrix") is not None:
         given.setdefault("imatrix_name", os.fspath(given["imatrix"]))
     what, how = split(given)
     wanted, run = ConvertOptions.of(what), RunOptions.of(how)
-    with plan.open_source(source, wanted) as checkpoint:
+    with plan.open_source(source, wanted, keep_download=run.keep_download) as checkpoint:
         plans = plan.make(checkpoint, wanted)
         directories = [plan.directory(checkpoint, wanted)] * len(plans)
         results = conversion.run(plans, checkpoint.files, directories, run, progress, record=wanted.record())

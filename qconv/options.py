@@ -195,9 +195,9 @@ class ConvertOptions(_Options):
         "--adapter",
         metavar="DIR[=WEIGHT]",
     )
-    base: Path | None = option(
+    base: str | None = option(
         None,
-        "file",
+        "text",
         ADAPTERS,
         "The model that SOURCE, an adapter, is for: makes a file of the adapter alone, for --lora of llama.cpp.",
         "--base",
@@ -301,7 +301,9 @@ class ConvertOptions(_Options):
             if field.metadata.get("recorded", True) and value != field.default:
                 given[field.name] = str(value.absolute()) if isinstance(value, Path) else value
         if self.adapter:
-            given["adapter"] = tuple(str(adapter.absolute()) for adapter in self.adapters)
+            given["adapter"] = tuple(str(AdapterOption(_absolute(a.path), a.weight)) for a in self.adapters)
+        if self.base is not None:
+            given["base"] = _absolute(self.base)
         if self.imatrix is not None:
             given["imatrix_name"] = self.imatrix_name or str(self.imatrix)  # the output holds it
         return given
@@ -345,10 +347,6 @@ class AdapterOption:
             raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")
         return cls(text)
 
-    def absolute(self) -> AdapterOption:
-        """The same with its whole path."""
-        return AdapterOption(str(Path(self.path).absolute()), self.weight)
-
     def __str__(self) -> str:
         return f"{self.path}={self.weight!r}"
 
@@ -379,7 +377,8 @@ class RunOptions(_Options):
 
     ``threads``: None for the cores this process may use.  ``memory``: bytes the process stays under, None for 400e6.
     ``resume``: go on from what an earlier run left.  ``force``: replace an output that exists.  ``part``: only that
-    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.
+    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.  ``keep_download``:
+    files of the Hugging Face Hub go into its cache.
 
     Raises UsageError.
     """
@@ -391,6 +390,13 @@ class RunOptions(_Options):
         OUTPUT,
         "Also write NAME.gguf.json: sources, options, and each tensor's origin, type and SHA-256.",
         "--manifest",
+    )
+    keep_download: bool = option(
+        False,
+        "flag",
+        RUN,
+        "Download what is read of the Hugging Face Hub into its cache, and keep it.",
+        "--keep-download",
     )
     threads: int | None = option(
         None, "count", RUN, "By default all cores this process may use.", "--threads", metavar="N"
@@ -419,6 +425,13 @@ def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     if unknown is not None:
         raise UsageError(f"there is no option '{unknown}'", hint=known_words(unknown, [*what, *how]))
     return {k: v for k, v in values.items() if k in what}, {k: v for k, v in values.items() if k in how}
+
+
+def _absolute(place: str) -> str:
+    """The whole path of what is on this machine, an address without secrets, a name of the Hub as it is."""
+    if storage.is_address(place):
+        return storage.shown(place)
+    return os.path.abspath(place) if os.path.exists(place) else place
 
 
 def _decoded(kind: type, value: object) -> Any:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Records what llama.cpp's converter makes of tiny checkpoints, for tests/architectures/goldens/.
 
-    scripts/record_architectures.py --converter DIR [--path DIR] [--keep DIR] SOURCE...
+    scripts/record_architectures.py --converter DIR [--path DIR] [OPTION]... SOURCE...
 
 DIR is llama.cpp's folder with ``convert_hf_to_gguf.py``, ``conversion/`` and ``gguf-py/`` (``vendor/llama.cpp`` in the
 source distribution of the PyPI package llama-cpp-python); run this with a Python that has what the converter needs
@@ -45,7 +45,7 @@ for classes in ModelBase._model_classes.values():
     for found in set(classes.values()):
         found.set_vocab = lambda self: None
 import convert_hf_to_gguf
-sys.argv = ["convert_hf_to_gguf.py", sys.argv[2], "--outtype", sys.argv[3], "--outfile", sys.argv[4]]
+sys.argv = ["convert_hf_to_gguf.py", sys.argv[2], "--outtype", sys.argv[3], "--outfile", sys.argv[4], *sys.argv[5:]]
 convert_hf_to_gguf.main()
 """
 
@@ -124,15 +124,24 @@ def record(text: str, options: argparse.Namespace) -> bool:
     weights = sum(math.prod(shape) for _, shape in tensors.values())
     with tempfile.TemporaryDirectory(dir=options.keep) as made:
         directory, out = Path(made) / "hf", Path(made) / "out.gguf"
-        write(directory, config, tensors)
+        shown = config | {"architectures": [options.as_class]} if options.as_class else config
+        hidden = {k for k in tensors if any(part in k for part in options.hide)}
+        write(directory, shown, {k: v for k, v in tensors.items() if k not in hidden})
         environment = dict(os.environ, PYTHONPATH=options.path or "", HF_HUB_OFFLINE="1", PYTHONHASHSEED="2")
         command = [sys.executable, "-c", CHILD, str(options.converter), str(directory), out_type(tensors), str(out)]
+        command += [f"--{flag}" for flag in options.flag]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode or not out.exists():
             print(f"{name}: llama.cpp's converter fails: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
             return False
         sys.path.insert(1, str(options.converter / "gguf-py"))
-        note = {"note": options.note} if options.note else {}
+        said = [options.note] if options.note else []
+        if options.as_class:
+            said.append(f"llama.cpp does not know this class, and was told {options.as_class}")
+        said += [f"llama.cpp's converter was given --{flag}" for flag in options.flag]
+        if hidden:
+            said.append(f"llama.cpp knows no tensors with {', '.join(options.hide)}, and was not shown them")
+        note = {"note": "; ".join(said)} if said else {}
         golden = note | {"config": config, "tensors": tensors, "expected": expected(out)}
     lines = json.dumps(golden, indent=None, ensure_ascii=False, separators=(",", ":"))
     (GOLDENS / f"{name}.json").write_text(lines.replace('],"', '],\n"') + "\n", "utf-8")
@@ -145,6 +154,9 @@ def main() -> int:
     parser.add_argument("--converter", type=Path, required=True, metavar="DIR")
     parser.add_argument("--path", metavar="DIR")
     parser.add_argument("--note", help="what the golden file says about itself, as where DIR is a mended converter")
+    parser.add_argument("--as", dest="as_class", metavar="CLASS", help="what to tell llama.cpp the model's class is")
+    parser.add_argument("--hide", action="append", default=[], metavar="PART", help="tensors llama.cpp is not to see")
+    parser.add_argument("--flag", action="append", default=[], help="an option of llama.cpp's converter, without --")
     parser.add_argument("--keep", metavar="DIR", help="where to put temporary files")
     parser.add_argument("sources", nargs="+", metavar="SOURCE")
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 from qconv.architectures.low_rank import Pair, resolve_low_rank
 from qconv.architectures.names import canonical
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
-from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, names
+from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, multimodal, names
 from qconv.architectures.table import table as load_table
 from qconv.architectures.tensors import MappedTensor
 
@@ -20,6 +20,7 @@ __all__ = [
     "classes",
     "find_table",
     "load_table",
+    "multimodal",
     "names",
     "resolve",
     "resolve_gguf",

@@ -7,7 +7,7 @@ from typing import Any
 
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Table, common
+from qconv.architectures.table import Table, common, table_of
 from qconv.errors import TableError
 
 _GLOBAL_THETA = ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
@@ -33,12 +33,19 @@ def text_config(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def model_class(config: Mapping[str, Any]) -> str | None:
-    """The class that decides the architecture: the text model's own when the config names it."""
-    outer = _first_class(config)
-    inner = _first_class(text_config(config) or {})
+    """The class that decides the architecture: the text model's own when the config names it.
+
+    Of a multimodal class no table knows, it is the class whose text model it has.
+    """
+    text = text_config(config) or {}
+    outer, inner = _first_class(config), _first_class(text)
     if outer is None and isinstance(config.get("ssm_cfg"), Mapping):  # original Mamba checkpoints name no class
         return str(config["ssm_cfg"].get("layer", "Mamba")) + "ForCausalLM"
-    return outer if outer in common().wrapper_classes or inner is None else inner
+    if outer not in common().wrapper_classes and inner is not None:
+        outer = inner
+    if outer is not None and table_of(outer) is None:
+        return common().text_models.get(str(text.get("model_type")), outer)
+    return outer
 
 
 def _first_class(config: Mapping[str, Any]) -> str | None:

@@ -100,3 +100,9 @@ class ModelContext:
             file=self.location,
             hint="complete config.json from the original model",
         )
+
+
+def class_name(model: ModelContext) -> str:
+    """The first of the config's ``architectures``; empty when there is none."""
+    classes = model.find("architectures")
+    return str(classes[0]) if isinstance(classes, list) and classes else ""

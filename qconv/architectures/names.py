@@ -7,7 +7,7 @@ from typing import Any
 
 from qconv.architectures import evaluate, registry
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Drop, Table, common
+from qconv.architectures.table import Drop, Entry, Table, common
 from qconv.errors import PlanError
 
 
@@ -27,12 +27,18 @@ def canonical(name: str) -> str:
 def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Table) -> dict[str, str]:
     """Source names by the name tables use.
 
+    Besides the usual wrappers those are taken off that all sources have and the table does not know, such as PEFT's
+    ``base_model.`` and torch's ``module.``.
+
     PlanError: two sources have the same name once their wrappers are off.
     """
     renames = [registry.lookup("rename", name) for name in table.renames]
     found: dict[str, str] = {}
-    for source in sources:
-        name = canonical(source)
+    known = _first_parts(table)
+    unwrapped = {source: canonical(source) for source in sources}
+    while (shared := _shared(unwrapped.values())) and shared not in known:
+        unwrapped = {source: canonical(name[len(shared) + 1 :]) for source, name in unwrapped.items()}
+    for source, name in unwrapped.items():
         for rename in renames:
             name = str(rename(name, config))
         if name in found:
@@ -42,6 +48,26 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
             )
         found[name] = source
     return found
+
+
+def _shared(names: Iterable[str]) -> str | None:
+    """The part before the first dot, when all of several names have the same."""
+    firsts = {name.partition(".")[0] if "." in name else None for name in names}
+    return firsts.pop() if len(firsts) == 1 else None
+
+
+def _first_parts(table: Table) -> set[str]:
+    """The parts before the first dot of all names the table speaks of."""
+    variants = [variant for group in table.alternatives.values() for variant in group.values()]
+    entries = [*table.modules.values(), *table.tensors.values()]
+    for variant in variants:
+        entries += [*variant.modules.values(), *variant.tensors.values()]
+    sources: list[str] = [start for drop in table.drop for start in (*drop.names, *drop.starts)]
+    for entry in entries:
+        given = entry if isinstance(entry, Entry) else Entry(from_=entry)
+        for spelling in (given.from_ or (), *given.or_):
+            sources += [spelling] if isinstance(spelling, str) else spelling
+    return {source.partition(".")[0] for source in sources}
 
 
 def reason_to_drop(name: str, source: str, model: ModelContext, drops: Iterable[Drop]) -> str | None:

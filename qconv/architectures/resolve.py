@@ -39,6 +39,9 @@ class Checkpoint(Protocol):
     @property
     def tensors(self) -> Mapping[str, TensorInfo]: ...
 
+    @property
+    def absent(self) -> Mapping[str, str]: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
@@ -46,7 +49,8 @@ class Resolved:
 
     ``metadata``: the architecture's keys in llama.cpp's order, with ``general.file_type`` of the unquantized file in
     its place among them.  ``tensors``: in the order llama.cpp's converter writes them.  ``config``: completed with
-    defaults, the text model's keys at the root.  ``tokenizer``: names of the presets to try, in order.
+    defaults, the text model's keys at the root.  ``tokenizer``: names of the presets to try, in order.  ``notes``: what
+    a user should know.
     """
 
     architecture: str
@@ -57,6 +61,7 @@ class Resolved:
     table: str | None = None
     tokenizer: tuple[str, ...] = ()
     tokenizer_options: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def resolve(checkpoint: Checkpoint) -> Resolved:
@@ -76,6 +81,7 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
         table=known.name,
         tokenizer=(known.tokenizer,) if isinstance(known.tokenizer, str) else known.tokenizer,
         tokenizer_options=known.tokenizer_options,
+        notes=tuple(matcher.notes),
     )
 
 
@@ -90,7 +96,7 @@ def matcher_of(checkpoint: Checkpoint) -> Matcher:
     model = ModelContext(
         config, {name: infos[source] for name, source in names.items()}, checkpoint.folder, known.name, checkpoint.lazy
     )
-    return Matcher(model, known, names, checkpoint.lazy)
+    return Matcher(model, known, names, checkpoint.lazy, checkpoint.absent)
 
 
 def find_table(config: Mapping[str, Any], folder: Folder | None = None) -> Table:

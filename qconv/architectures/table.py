@@ -114,15 +114,25 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What holds for all architectures: wrapper prefixes, keys written from any config, parts always left out."""
+    """What holds for all architectures: wrapper prefixes, keys written from any config, parts always left out.
+
+    ``multimodal``: classes known to be a text model, of a class by its ``model_type`` in ``text_models``, and more.
+    """
 
     wrappers: tuple[str, ...]
     inside: tuple[str, ...]
     endings: dict[str, str]
     text_configs: tuple[str, ...]
     wrapper_classes: tuple[str, ...]
+    multimodal: tuple[str, ...]
+    text_models: dict[str, str]
     metadata: Keys
     drop: tuple[Drop, ...]
+
+
+def multimodal() -> tuple[str, ...]:
+    """Classes that have no table: of these the text part is converted, as what its ``model_type`` says."""
+    return common().multimodal
 
 
 _SCALARS = Literal["uint32", "int32", "float32", "bool", "string", "array"]
@@ -186,6 +196,10 @@ def _merged(base: Table, own: Table) -> Table:
     )
 
 
+_HEADS = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+"""How transformers calls a model with the head for text, whose class without it ends in ``Model``."""
+
+
 class _Head(msgspec.Struct, frozen=True):
     classes: tuple[str, ...] = ()
 
@@ -212,7 +226,19 @@ def classes() -> dict[str, str]:
 
 
 def table_of(cls: str) -> str | None:
-    """The name of the table of a model class, None when there is none; parses no table without that word."""
+    """The name of the table of a model class, None when there is none.
+
+    A class without a head that no table names (``MistralModel``) is that of the class with one.
+    """
+    name = _table_naming(cls)
+    if name is None and cls.endswith("Model"):
+        heads = (cls.removesuffix("Model") + head for head in _HEADS)
+        name = next(filter(None, map(_table_naming, heads)), None)
+    return name
+
+
+def _table_naming(cls: str) -> str | None:
+    """The table that names a class; parses none without that word."""
     word = f'"{cls}"'.encode("utf-8", "replace")
     for name in names():
         path = FOLDER / f"{name}.toml"

@@ -10,13 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qconv.architectures import build, evaluate
-from qconv.architectures.model import ModelContext
-from qconv.architectures.names import reason_to_drop
+from qconv.architectures.model import ModelContext, class_name
+from qconv.architectures.names import canonical, reason_to_drop
 from qconv.architectures.table import Entry, Table, Variant, common
 from qconv.errors import PlanError, and_more, nearest
 from qconv.tensors import FLOATS, Constant, LazyTensor
 
 _SHOWN = 6
+_UNUSED = 3
+_OUTPUT = "output.weight"
+_OF_ADAPTER = re.compile(r"\.(?:lora_(?:A|B|embedding_[AB]|magnitude_vector)|base_layer|modules_to_save)\.")
+"""What PEFT calls the parts of a module it has wrapped."""
 _NUMBER = re.compile(r"\d+")
 
 
@@ -47,14 +51,20 @@ class Wanted:
 
 @dataclass(slots=True)
 class Matcher:
-    """Matches one model's tensors; ``names``: source names by the name tables use."""
+    """Matches one model's tensors; ``names``: source names by the name tables use.
+
+    ``absent``: source names that an index lists, and the file that does not have them.  ``notes``: what a user should
+    know of the outcome.
+    """
 
     model: ModelContext
     table: Table
     names: Mapping[str, str]
     tensors: Mapping[str, LazyTensor]
+    absent: Mapping[str, str] = field(default_factory=dict)
     claimed: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def outputs(self) -> tuple[list[MappedTensor], list[tuple[str, str]]]:
         """Outputs in the order llama.cpp's converter emits them, and dropped sources with reasons.
@@ -62,6 +72,7 @@ class Matcher:
         PlanError: a required tensor is missing, or a source is neither used nor dropped.
         """
         wanted = self.entries()
+        self._check_absent(wanted)
         made: list[tuple[tuple[bool, int], MappedTensor]] = []
         places = self._places(wanted)
         for want in wanted:
@@ -71,6 +82,8 @@ class Matcher:
                 rank = (tensor.dtype in FLOATS, places[want.output])  # llama.cpp repacks blocks before all else
                 made.append((rank, MappedTensor(want.output, tensor, want.entry.store)))
                 self.claimed.update(name for names in want.sources for name in names)
+            elif want.required and want.output == _OUTPUT and want.entry.optional:
+                self._tie(want.expected)
             elif want.required:
                 self.missing.append(want.expected)
         dropped = self._dropped()
@@ -80,6 +93,31 @@ class Matcher:
     def entries(self) -> list[Wanted]:
         """The table's entries for every layer, those of the alternatives that are there."""
         return [*self._expand(Variant(self.table.modules, self.table.tensors)), *self._chosen()]
+
+    def _check_absent(self, wanted: Sequence[Wanted]) -> None:
+        """PlanError for the first tensor that is in the index alone, and neither tied to another nor left out."""
+        tied = {want.expected for want in wanted if not want.required and isinstance(want.entry.optional, str)}
+        drops = (*self.table.drop, *common().drop)
+        for source, file in self.absent.items():
+            name = canonical(source)
+            if name not in tied and reason_to_drop(name, source, self.model, drops) is None:
+                hint = "the shards may be from different revisions: download them again"
+                raise PlanError(
+                    f"is not in '{file}', as the index says", file=self.model.location, tensor=source, hint=hint
+                )
+        if self.absent:
+            verb = "is" if len(self.absent) == 1 else "are"
+            self.notes.append(f"{and_more(list(self.absent), 2)} {verb} in the index alone, and not needed")
+
+    def _tie(self, expected: str) -> None:
+        """Goes on without the output matrix: the runtime takes the embedding.  A note unless the model is for that."""
+        folder = self.model.folder
+        embeds = class_name(self.model).endswith("Model") or (folder is not None and folder.has("modules.json"))
+        if not embeds:
+            self.notes.append(
+                f"there is no {expected}, though config.json says that it is not the embedding (tie_word_embeddings):"
+                " runtimes take the embedding, which is right if the model was saved so, and for embedding models"
+            )
 
     def _places(self, wanted: Sequence[Wanted]) -> dict[str, int]:
         """Where each output stands in llama.cpp's order: at its last source; experts at their layer's last."""
@@ -194,15 +232,23 @@ class Matcher:
                 unknown.append(name)
             else:
                 dropped.append((source, reason))
-        if self.missing:
+        unused = [self.names[name] for name in unknown]
+        if unused and (adapter := next(filter(_OF_ADAPTER.search, unused), None)):
             raise PlanError(
-                f"{self.table.name} needs {and_more(self.missing, _SHOWN)}, which the checkpoint lacks",
+                f"holds adapters that are not merged into the weights, such as {adapter}",
                 file=self.model.location,
-                hint=_nearest(self.missing[0], unknown),
+                hint="in Python, with PEFT: model.merge_and_unload().save_pretrained(DIR)",
+            )
+        if self.missing:
+            spare = f"; it has no use for {and_more(unused, _UNUSED)}" if unused else ""
+            raise PlanError(
+                f"{self.table.name} needs {and_more(self.missing, _SHOWN)}, which the checkpoint lacks{spare}",
+                file=self.model.location,
+                hint=_nearest(self.missing[0], unknown, self.names),
             )
         if unknown:
             raise PlanError(
-                f"{self.table.name} has no use for {and_more(sorted(unknown), _SHOWN)}",
+                f"{self.table.name} has no use for {and_more(sorted(unused), _SHOWN)}",
                 file=self.model.location,
                 hint=self._why_unknown(unknown),
             )
@@ -224,10 +270,10 @@ def _tuple(source: str | Sequence[str]) -> tuple[str, ...]:
     return (source,) if isinstance(source, str) else tuple(source)
 
 
-def _nearest(name: str, unknown: Sequence[str]) -> str:
+def _nearest(name: str, unknown: Sequence[str], sources: Mapping[str, str]) -> str:
     near = nearest(name, unknown[:2000], most=1, least_alike=0.6)
     return (
-        f"nearest there is: {near[0]}"
+        f"nearest there is: {sources[near[0]]}"
         if near
         else "is a file of the checkpoint missing, or config.json another model's?"
     )

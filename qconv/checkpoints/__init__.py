@@ -8,6 +8,7 @@ checkpoints carry and qconv undoes are listed in ``quantized.METHODS``.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,25 +17,29 @@ from qconv.checkpoints import gguf, mlx, quantized, safetensors
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.folder import ADAPTER_CONFIG, ADAPTERS, adapter_weights
 from qconv.checkpoints.sniff import explain, refuse_lookalike, refuse_pickle
-from qconv.errors import InputError
-from qconv.storage import Folder, LocalFolder, StoredFile
+from qconv.errors import InputError, UsageError
+from qconv.storage import Folder, LocalFolder, StoredFile, is_address, open_address
 
 __all__ = ["KINDS", "Checkpoint", "open", "open_adapter", "open_from", "prefetch"]
 
 KINDS: tuple[Any, ...] = (gguf, safetensors)
 """The modules of all kinds of input, the first that recognizes one wins."""
 
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(?:@.+)?")
 _AHEAD = 256 << 20
 """Bytes; a fast disk reads as much in the time that a plan takes."""
 
 
-def open(path: str | os.PathLike[str]) -> Checkpoint:
+def open(path: str | os.PathLike[str], *, keep_download: bool = False) -> Checkpoint:
     """The checkpoint at ``path``: a ``.safetensors`` file, an index, a folder, or a GGUF file.
+
+    ``path`` may be an address (``hf://ORG/NAME``, ``https://...``) too, or ``ORG/NAME`` of the Hugging Face Hub where
+    no such folder exists.  ``keep_download``: what is read of the Hub is kept in its cache.
 
     Raises ``InputError`` when there is nothing, ``FormatError`` when it is damaged, ``UnsupportedError`` when it is of
     a kind or in a quantization that qconv does not read.
     """
-    return open_from(*_place(Path(path)))
+    return open_from(*_place(os.fspath(path), keep=keep_download))
 
 
 def open_adapter(path: str | os.PathLike[str]) -> Checkpoint:
@@ -42,7 +47,7 @@ def open_adapter(path: str | os.PathLike[str]) -> Checkpoint:
 
     A folder may hold a model besides.  Raises as ``open``, and ``InputError`` when there is no adapter.
     """
-    folder, name = _place(Path(path))
+    folder, name = _place(os.fspath(path))
     weights = name or adapter_weights(folder)
     pickle = next((each for each in folder.names() if each == "adapter_model.bin"), None)
     if weights is None and pickle is not None:
@@ -59,8 +64,11 @@ def open_adapter(path: str | os.PathLike[str]) -> Checkpoint:
     return adapter
 
 
-def _place(path: Path) -> tuple[Folder, str | None]:
-    """The folder that ``path`` is, or is a file in, and that file's name; raises as ``open``."""
+def _place(text: str, *, keep: bool = False) -> tuple[Folder, str | None]:
+    """The folder that a path or an address is, or is a file in, and that file's name; raises as ``open``."""
+    if is_address(text):
+        return open_address(text, keep=keep)
+    path = Path(text)
     try:
         is_folder, is_there = path.is_dir(), path.exists()
         if is_there and not is_folder and not path.is_file():
@@ -70,9 +78,15 @@ def _place(path: Path) -> tuple[Folder, str | None]:
     except ValueError as e:  # a NUL in it
         raise InputError("does not exist", file=path) from e
     if not is_there:
-        like_hub_name = str(path).count("/") == 1 and not path.parent.exists()
-        hint = f"download it first: hf download {path}" if like_hub_name else None
-        raise InputError("does not exist", file=path, hint=hint)
+        if _HUB_NAME.fullmatch(text) is None or path.parent.exists():
+            raise InputError("does not exist", file=path)
+        try:
+            return open_address(f"hf://{text}", keep=keep)
+        except UsageError as e:
+            raise InputError("does not exist here, and the Hub cannot be asked", file=path, hint=e.hint) from e
+        except InputError as e:
+            e.message += "; no folder here has this name either"
+            raise
     return (LocalFolder(path), None) if is_folder else (LocalFolder(path.parent), path.name)
 
 

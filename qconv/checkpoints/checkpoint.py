@@ -22,11 +22,12 @@ class Checkpoint:
     tokenizer are looked for.  ``name``: the file in it that was opened, None for the whole folder.  ``files``: all
     files with weights, in order.  ``config``: ``config.json`` (of an adapter ``adapter_config.json``) as plain Python,
     None when there is none.  ``metadata``: GGUF's keys, None for other kinds.  ``frameworks``: what saved its files by
-    their own words, as "pt" or "mlx"; None among them where a file says nothing.
+    their own words, as "pt" or "mlx"; None among them where a file says nothing.  ``absent``: tensors
+    that an index names and no file has, and the file each should be in.
 
     ``stored``: the tensors as the files hold them.  ``lazy``: the *logical* tensors by name, in llama.cpp's order, with
     the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.  ``adapters``:
-    locations of the adapters merged into them.  ``notes``: what a user should know about them.
+    locations of the adapters merged into them.  ``notes``: what a user should know of how all this was read.
 
     A context manager: leaving it closes the files.
     """
@@ -42,6 +43,8 @@ class Checkpoint:
         config: dict[str, Any] | None = None,
         metadata: Metadata | None = None,
         frameworks: frozenset[str | None] = frozenset(),
+        notes: Sequence[str] = (),
+        absent: Mapping[str, str] | None = None,
     ) -> None:
         self.kind = kind
         self.folder = folder
@@ -53,9 +56,10 @@ class Checkpoint:
         self.config = config
         self.metadata = metadata
         self.frameworks = frameworks
+        self.notes: tuple[str, ...] = tuple(notes)
+        self.absent = absent or {}
         self.lazy: Mapping[str, LazyTensor] = stored
         self.adapters: tuple[str, ...] = ()
-        self.notes: tuple[str, ...] = ()
 
     @property
     def location(self) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from qconv.checkpoints.find_nested import find_nested
 from qconv.checkpoints.sniff import OTHER_WEIGHTS, PICKLES, refuse_pickle
-from qconv.errors import FormatError, InputError, UnsupportedError
+from qconv.errors import FormatError, InputError, UnsupportedError, and_more
 from qconv.files import read_json, read_object
 from qconv.storage import Folder, LocalFolder, is_inside
 
 INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 ADAPTERS = ("adapter_model.safetensors", "adapters.safetensors")
 """What PEFT and MLX call the weights of an adapter."""
 ADAPTER_CONFIG = "adapter_config.json"
@@ -33,25 +36,85 @@ def read_config(folder: Folder) -> dict[str, Any] | None:
     return read_object(folder, name, _LARGEST_CONFIG) if there else None
 
 
-def shards(folder: Folder) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class WeightFiles:
+    """Which files of a folder are the model, in order.
+
+    ``index``: the index that lists them, and ``listed`` its map from tensor to file; None without one.  ``notes``: what
+    was passed over.
+    """
+
+    names: tuple[str, ...]
+    index: str | None = None
+    listed: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def weight_files(folder: Folder) -> WeightFiles:
+    """The model in a folder: what its index lists, else ``shards``.
+
+    A ``model.safetensors`` that the index does not name is another set of the same weights, which transformers would
+    load: InputError when both are complete; else the one that is.
+    """
+    if not folder.has(INDEX):
+        return shards(folder)
+    listed = index_map(folder, INDEX)
+    files = set(listed.values())
+    if folder.has(SINGLE) and SINGLE not in files:
+        gone = sorted(name for name in files if not folder.has(name))
+        if not gone:
+            raise _two_sets(folder, [SINGLE], sorted(files), INDEX)
+        note = f"{INDEX} is passed over, since {_missing_text(gone)}: {SINGLE} is the model"
+        return WeightFiles((SINGLE,), notes=(note,))
+    return indexed(folder, INDEX)
+
+
+def indexed(folder: Folder, index: str) -> WeightFiles:
+    """The files that an index lists; raises as ``read_index``."""
+    listed = read_index(folder, index)
+    files = tuple(dict.fromkeys(listed.values()))
+    others = [name for name in folder.names() if _SHARD.fullmatch(name) and name not in files]
+    notes = [f"{and_more(others, 2)} left out: {index} does not name {'it' if len(others) == 1 else 'them'}"]
+    return WeightFiles(files, index, listed, tuple(notes) if others else ())
+
+
+def shards(folder: Folder) -> WeightFiles:
     """The safetensors files of a folder without an index, in llama.cpp's order.
 
     All named ``model*.safetensors`` (a ``consolidated.safetensors`` beside them, the same weights under other names, is
-    left alone); else those of an adapter, the only one there is, or the numbered shards of one.
+    left alone); else those of an adapter, the only one there is, or the numbered shards of one.  Of several sets, a
+    ``model.safetensors`` and numbered shards, the one that is complete; InputError when more are.
     """
     names = folder.names()
     weights = [name for name in names if name.endswith(".safetensors")]
     chosen = [name for name in weights if name.startswith("model")] or weights
     if chosen is weights and (adapter := adapter_weights(folder)) is not None:
-        return (adapter,)
+        return WeightFiles((adapter,))
     if not chosen:
         raise _nothing(folder, names)
     if not chosen[0].startswith("model") and len(chosen) > 1 and not _are_shards(chosen):
         listed = ", ".join(chosen[:4]) + (", ..." if len(chosen) > 4 else "")
         message = f"holds {len(chosen)} safetensors files, none named model: {listed}"
         raise InputError(message, file=folder.location, hint="give the file you mean")
-    _check_complete(folder, chosen)
-    return tuple(chosen)
+    sets: dict[str, list[str]] = {}
+    for name in chosen:
+        match = _SHARD.fullmatch(name)
+        if match or name == SINGLE:
+            sets.setdefault(f"{match['prefix']} {match['count']}" if match else name, []).append(name)
+    if len(sets) < 2:
+        _check_complete(folder, chosen)
+        return WeightFiles(tuple(chosen))
+    missing = {key: _absent(names) for key, names in sets.items()}
+    complete = [key for key in sets if not missing[key]]
+    if len(complete) > 1:
+        one, other, *_ = sorted((sets[key] for key in complete), key=lambda names: names != [SINGLE])
+        raise _two_sets(folder, one, other, other[0])
+    if not complete:
+        raise _missing(folder.location, next(iter(missing.values())))
+    partial = {name for key, names in sets.items() if key not in complete for name in names}
+    gone = [name for names in missing.values() for name in names]
+    note = f"{and_more(sorted(partial), 2)} passed over, since {_missing_text(gone)}"
+    return WeightFiles(tuple(name for name in chosen if name not in partial), notes=(note,))
 
 
 def adapter_weights(folder: Folder) -> str | None:
@@ -80,6 +143,15 @@ def all_shards(folder: Folder, name: str) -> tuple[str, ...]:
 
 def read_index(folder: Folder, name: str) -> dict[str, str]:
     """The index's map from tensor name to file, sorted by file; every file exists and lies in the index's folder."""
+    listed = index_map(folder, name)
+    missing = sorted(file for file in set(listed.values()) if not folder.has(file))
+    if missing:
+        raise _missing(folder.locate(name), missing)
+    return listed
+
+
+def index_map(folder: Folder, name: str) -> dict[str, str]:
+    """The index's map from tensor name to file, sorted by file; every file would lie in the index's folder."""
     index = read_json(folder, name, _LARGEST_INDEX)
     listed = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(listed, dict) or not listed or not all(isinstance(file, str) for file in listed.values()):
@@ -91,9 +163,6 @@ def read_index(folder: Folder, name: str) -> dict[str, str]:
         if not is_inside(file):
             hint = "only files of its own folder are read: put it there, or get the model from another place"
             raise FormatError(f"names a file outside its folder, '{file}'", file=folder.locate(name), hint=hint)
-    missing = [file for file in files if not folder.has(file)]
-    if missing:
-        raise _missing(folder.locate(name), missing)
     return dict(sorted(listed.items(), key=lambda item: item[1]))
 
 
@@ -120,18 +189,34 @@ def _numbered(match: re.Match[str]) -> list[str]:
 
 def _check_complete(folder: Folder, names: list[str]) -> None:
     """Shards numbered "00001-of-00003" must all be there."""
-    missing = set()
-    for match in filter(None, map(_SHARD.fullmatch, names)):
-        missing |= set(_numbered(match))
-    missing -= set(names)
-    if missing:
-        raise _missing(folder.location, sorted(missing))
+    if missing := _absent(names):
+        raise _missing(folder.location, missing)
 
 
-def _missing(location: str, names: list[str]) -> FormatError:
-    more = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+def _absent(names: Sequence[str]) -> list[str]:
+    """The shards that are missing beside those of ``names`` that are numbered."""
+    numbered = {name for match in filter(None, map(_SHARD.fullmatch, names)) for name in _numbered(match)}
+    return sorted(numbered - set(names))
+
+
+def _missing(location: str, names: Sequence[str]) -> FormatError:
     hint = "download it again: finished parts are kept by 'hf download'"
-    return FormatError(f"is incomplete: '{names[0]}'{more} missing", file=location, hint=hint)
+    return FormatError(f"is incomplete: {_missing_text(names)}", file=location, hint=hint)
+
+
+def _missing_text(names: Sequence[str]) -> str:
+    return f"'{names[0]}'" + (f" and {len(names) - 1} more are missing" if len(names) > 1 else " is missing")
+
+
+def _set_text(names: Sequence[str]) -> str:
+    return f"'{names[0]}' to '{names[-1]}'" if len(names) > 1 else f"'{names[0]}'"
+
+
+def _two_sets(folder: Folder, one: Sequence[str], other: Sequence[str], way: str) -> InputError:
+    """The error for two complete sets of weights; ``way``: the file that stands for the other one."""
+    loads = " (which transformers loads)" if one[0] == SINGLE else ""
+    hint = f"give the one you mean, {folder.locate(one[0])}{loads} or {folder.locate(way)}, or move the other away"
+    return InputError(f"holds two models, {_set_text(one)} and {_set_text(other)}", file=folder.location, hint=hint)
 
 
 def _nothing(folder: Folder, names: list[str]) -> InputError:

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.folder import (
     ADAPTERS,
-    INDEX,
+    WeightFiles,
     all_shards,
     index_of,
+    indexed,
     read_adapter_config,
     read_config,
-    read_index,
-    shards,
+    weight_files,
 )
 from qconv.checkpoints.safetensors_header import read_header
 from qconv.checkpoints.sniff import GGUF_MAGIC
@@ -34,25 +34,21 @@ def recognizes(name: str | None, first: bytes) -> bool:
 
 def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
     """The checkpoint in ``folder``, or in its file ``name``; a file that is one shard of several opens the model."""
-    index = _index(folder, name)
-    listed = read_index(folder, index) if index else None
-    if listed is not None:
-        names: Sequence[str] = tuple(dict.fromkeys(listed.values()))
-    else:
-        names = shards(folder) if name is None else all_shards(folder, name)
+    chosen = _chosen(folder, name)
     files: list[StoredFile] = []
     try:
         stored: dict[str, StoredTensor] = {}
         frameworks: set[str | None] = set()
-        for shard in names:
+        for shard in chosen.names:
             files.append(folder.open(shard))
             header = read_header(files[-1])
             _add(stored, files[-1], header.tensors)
             frameworks.add(header.framework)
-        if index is not None and listed is not None:
-            _check_index(folder, index, stored, listed)
-        is_adapter = _is_adapter(names, stored)
+        is_adapter = _is_adapter(chosen.names, stored)
         config = read_adapter_config(folder) if is_adapter else read_config(folder)
+        absent = _absent(folder, chosen, stored)
+        if absent and config is None:
+            raise _not_as_listed(folder, chosen, *next(iter(absent.items())))
     except BaseException:
         for file in files:
             file.close()
@@ -65,13 +61,16 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
         stored=stored,
         config=config,
         frameworks=frozenset(frameworks),
+        notes=chosen.notes,
+        absent=absent,
     )
 
 
-def _index(folder: Folder, name: str | None) -> str | None:
+def _chosen(folder: Folder, name: str | None) -> WeightFiles:
     if name is None:
-        return INDEX if folder.has(INDEX) else None
-    return name if name.endswith(".json") else index_of(folder, name)
+        return weight_files(folder)
+    index = name if name.endswith(".json") else index_of(folder, name)
+    return WeightFiles(all_shards(folder, name)) if index is None else indexed(folder, index)
 
 
 def _add(stored: dict[str, StoredTensor], file: StoredFile, tensors: Sequence[TensorLocation]) -> None:
@@ -90,14 +89,27 @@ def _is_adapter(names: Sequence[str], stored: Mapping[str, StoredTensor]) -> boo
     return by_name or (bool(stored) and all(map(_OF_ADAPTER.search, stored)))
 
 
-def _check_index(folder: Folder, index: str, stored: Mapping[str, StoredTensor], listed: Mapping[str, str]) -> None:
-    """The index's files hold exactly the index's tensors."""
-    location = folder.locate(index)
-    for name, file in listed.items():
-        if name not in stored or stored[name].file.location != folder.locate(file):
-            hint = "the shards may be from different revisions: download them again"
-            raise FormatError(f"is not in '{file}', as the index says", file=location, tensor=name, hint=hint)
-    extra = next((name for name in stored if name not in listed), None)
+def _absent(folder: Folder, chosen: WeightFiles, stored: Mapping[str, StoredTensor]) -> dict[str, str]:
+    """Tensors of the index that no file has, with the file each should be in.
+
+    FormatError: one is in another file than the index says, or one of the files' tensors is not in the index.
+    """
+    if chosen.index is None or chosen.listed is None:
+        return {}
+    absent = {}
+    for name, file in chosen.listed.items():
+        if name not in stored:
+            absent[name] = file
+        elif stored[name].file.location != folder.locate(file):
+            raise _not_as_listed(folder, chosen, name, file)
+    extra = next((name for name in stored if name not in chosen.listed), None)
     if extra is not None:
         message = f"is in '{stored[extra].file.name}', but not in the index"
-        raise FormatError(message, file=location, tensor=extra)
+        raise FormatError(message, file=folder.locate(chosen.index), tensor=extra)
+    return absent
+
+
+def _not_as_listed(folder: Folder, chosen: WeightFiles, name: str, file: str) -> FormatError:
+    hint = "the shards may be from different revisions: download them again"
+    location = folder.locate(chosen.index or "")
+    return FormatError(f"is not in '{file}', as the index says", file=location, tensor=name, hint=hint)

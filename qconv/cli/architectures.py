@@ -14,6 +14,7 @@ from qconv.cli.options import Debug, Json
 if TYPE_CHECKING:
     from qconv.architectures import Drop, Entry, Key, Keys, Table
 
+OF_ITS_TEXT = "its text part is converted"
 SHORT = "List the model classes that can be converted."
 EXAMPLES = """
 Examples:
@@ -26,9 +27,9 @@ Examples:
 
 def complete_name(incomplete: str) -> list[str]:
     """Shell completion: tables and classes."""
-    from qconv.architectures import classes, names
+    from qconv.architectures import classes, multimodal, names
 
-    return [name for name in (*names(), *classes()) if name.startswith(incomplete)]
+    return [name for name in (*names(), *classes(), *multimodal()) if name.startswith(incomplete)]
 
 
 def architectures(
@@ -47,9 +48,13 @@ def architectures(
     architecture, where each tensor and each metadata key comes from; it is a file in formats/architectures/.
     GGUF files of any architecture can be converted, listed here or not.
     """
-    from qconv.architectures import classes, load_table
+    from qconv.architectures import classes, load_table, multimodal
     from qconv.cli import screen
 
+    wrappers = sorted(multimodal())
+    if name is not None and name in wrappers:
+        screen.lines(*_wrapped(f"{name}: {OF_ITS_TEXT}, as what model_type says there in config.json", ""))
+        return
     if name is not None:
         table = load_table(_table_name(name))
         if as_json:
@@ -60,11 +65,12 @@ def architectures(
     known = {cls: load_table(of) for cls, of in sorted(classes().items(), key=lambda item: (item[1], item[0]))}
     if as_json:
         rows = [{"class": cls, "table": of.name, "architecture": of.gguf_name} for cls, of in known.items()]
+        rows += [{"class": cls, "table": "", "architecture": ""} for cls in wrappers]
         screen.result(json.dumps(rows))
         return
     screen.table(
         [screen.Column("class", cut=True), screen.Column("table"), screen.Column("GGUF architecture")],
-        [(cls, of.name, of.gguf_name) for cls, of in known.items()],
+        [(cls, of.name, of.gguf_name) for cls, of in known.items()] + [(cls, OF_ITS_TEXT, "") for cls in wrappers],
     )
 
 

@@ -34,8 +34,8 @@ _SHOWN = 12
 
 
 def compare(
-    reference: Annotated[Path, typer.Argument(metavar="A", help="The reference: a GGUF file or a checkpoint.")],
-    other: Annotated[Path, typer.Argument(metavar="B", help="What is compared with it, likewise.")],
+    reference: Annotated[str, typer.Argument(metavar="A", help="The reference: a GGUF file or a checkpoint.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="What is compared with it, likewise.")],
     every: Annotated[bool, typer.Option("--all", help="Show every tensor, not only the worst.")] = False,
     plot: Annotated[
         Path | None,

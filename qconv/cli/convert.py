@@ -19,6 +19,7 @@ Examples:
   qconv convert ~/models/Llama-3.2-1B -t q4_k_m,q5_k_m,q8_0   # read once
   qconv convert model-BF16.gguf -t q6_k                       # from GGUF
   qconv convert model/ -t q4_k_m --dry-run | less             # what it would do
+  qconv convert hf://Qwen/Qwen3-0.6B -t q4_k_m                # no download
   qconv convert model/ -t iq4_xs --imatrix imatrix.gguf
   qconv convert model/ -t q4_k_m --tensor-type 'ffn_down=q6_k'
   qconv convert model/ -t q8_0 --split-max-size 4GB
@@ -44,12 +45,12 @@ def complete_type(incomplete: str) -> list[str]:
 
 def _convert(
     sources: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="SOURCE",
             help="A .safetensors file, a directory with one or several, a model.safetensors.index.json, or a .gguf"
-            " file in F32, F16 or BF16, or a quantized one with --allow-requantize. Several are converted one"
-            " after the other.",
+            " file in F32, F16 or BF16, or a quantized one with --allow-requantize; hf://ORG/NAME[@REVISION] or an"
+            " https:// address of a file. Several are converted one after the other.",
         ),
     ],
     skip_existing: Annotated[

@@ -18,6 +18,7 @@ from qconv.cli.progress import Style, progress
 from qconv.conversion import Result
 from qconv.options import ConvertOptions, RunOptions
 from qconv.plan import Plan
+from qconv.storage import shown as shown_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,17 @@ class ConvertJob:
     errors: ErrorOutput
 
 
-def run_job(sources: Sequence[Path], job: ConvertJob) -> int:
+def run_job(sources: Sequence[str], job: ConvertJob) -> int:
     """Converts every source; returns the exit code."""
-    taken: dict[Path, Path] = {}
+    taken: dict[Path, str] = {}
     return each(sources, partial(_convert, job=job, taken=taken), job.errors)
 
 
-def _convert(source: Path, job: ConvertJob, taken: dict[Path, Path]) -> None:
+def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
     """Converts one source; ``taken``: which source each output of this command is made from."""
-    with plan.open_source(source, job.options) as checkpoint:
+    source = shown_address(given)
+    keep = job.run.keep_download and not job.dry_run
+    with plan.open_source(given, job.options, keep_download=keep) as checkpoint:
         reads = not job.dry_run and not job.finish and job.run.part is None
         if reads and not job.skip_existing:
             checkpoints.prefetch(checkpoint.files)
@@ -86,7 +89,7 @@ def _show(plans: Sequence[Plan], job: ConvertJob) -> None:
             screen.note(line)
 
 
-def _is_there(source: Path, made: Plan, directory: Path, job: ConvertJob) -> bool:
+def _is_there(source: str, made: Plan, directory: Path, job: ConvertJob) -> bool:
     """Whether ``--skip-existing`` leaves an output as it is; its path is printed all the same."""
     if not job.skip_existing or not overwrite.is_made(made, directory):
         return False
@@ -94,7 +97,7 @@ def _is_there(source: Path, made: Plan, directory: Path, job: ConvertJob) -> boo
     if not job.quiet:
         screen.note(f"{made.files[0].name} is there already")
     if job.errors.as_json:
-        about = {"file": files[0], "files": files, "source": str(source), "type": made.mix}
+        about = {"file": files[0], "files": files, "source": source, "type": made.mix}
         screen.result(json.dumps({**about, "skipped": True, "bytes": made.size}))
     else:
         for file in files:
@@ -102,7 +105,7 @@ def _is_there(source: Path, made: Plan, directory: Path, job: ConvertJob) -> boo
     return True
 
 
-def _report(source: Path, made: Plan, result: Result, seconds: float, job: ConvertJob) -> None:
+def _report(source: str, made: Plan, result: Result, seconds: float, job: ConvertJob) -> None:
     """The line or the object for an output that is done."""
     if job.errors.as_json:
         screen.result(json.dumps(_object(source, made, result, seconds)))
@@ -113,11 +116,11 @@ def _report(source: Path, made: Plan, result: Result, seconds: float, job: Conve
         screen.note(f"this part of {made.files[0].name} is done; --finish gives the file its name when all are")
 
 
-def _object(source: Path, made: Plan, result: Result, seconds: float) -> dict[str, Any]:
+def _object(source: str, made: Plan, result: Result, seconds: float) -> dict[str, Any]:
     return {
         "file": str(result.files[0]),
         "files": [str(file) for file in result.files],
-        "source": str(source),
+        "source": source,
         "type": made.mix,
         "complete": result.complete,
         "skipped": False,

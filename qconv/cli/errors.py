@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from qconv.errors import Interrupted, QconvError, UsageError
+from qconv.storage import shown
 
 
 @dataclass(slots=True)
@@ -28,8 +29,13 @@ class ErrorOutput:
     debug: bool
 
 
-def each(paths: Sequence[Path], do: Callable[[Path], int | None], output: ErrorOutput) -> int:
-    """Does it for every path; returns the exit code.  One that fails does not stop the others, a wrong option does.
+P = TypeVar("P", str, Path)
+
+
+def each(paths: Sequence[P], do: Callable[[P], int | None], output: ErrorOutput) -> int:
+    """Does it for every path or address; returns the exit code.
+
+    One that fails does not stop the others, a wrong option does.
 
     ``do`` returns an exit code too, or nothing when all is well.
     """
@@ -41,7 +47,7 @@ def each(paths: Sequence[Path], do: Callable[[Path], int | None], output: ErrorO
             raise
         except Exception as e:
             if isinstance(e, QconvError) and e.file is None:
-                e.file = os.fspath(path)  # which of several it is
+                e.file = shown(os.fspath(path))  # which of several it is
             code = report(e, output)
     return code
 

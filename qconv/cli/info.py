@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +18,7 @@ Examples:
   qconv info model-Q4_K_M.gguf
   qconv info model-00001-of-00003.gguf      # a file in shards: name any of them
   qconv info ~/models/Llama-3.2-1B          # a checkpoint before conversion
+  qconv info hf://Qwen/Qwen3-0.6B           # on the Hub: headers only
   qconv info model.gguf --context 32768     # memory with a longer context
   qconv info model.gguf --tensors | grep Q6_K
   qconv info model.gguf --json | jq .bits_per_weight
@@ -28,9 +28,11 @@ SHORT = "Tell what a model file is."
 
 def info(
     paths: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="PATH", help="A GGUF file, a safetensors file or a directory of them.", show_default=False
+            metavar="PATH",
+            help="A GGUF file, a safetensors file or a directory of them, here or at an address.",
+            show_default=False,
         ),
     ],
     context: Annotated[
@@ -54,9 +56,9 @@ def info(
     from qconv.cli.paths import whole_models
     from qconv.summary import describe
 
-    shown: list[Path] = []
+    shown: list[str] = []
 
-    def tell(path: Path) -> None:
+    def tell(path: str) -> None:
         with checkpoints.open(path) as checkpoint:
             summary = describe(checkpoint, context)
             if as_json:
@@ -85,7 +87,7 @@ def show(summary: Summary) -> None:
     files = "" if summary.files == 1 else f" in {summary.files} files"
     screen.pairs(
         [
-            ("file", str(summary.path)),
+            ("file", summary.location),
             ("format", f"{summary.kind}, {size(summary.size)}{files}"),
             ("name", summary.name or "unknown"),
             ("architecture", summary.architecture or "unknown"),
@@ -173,7 +175,8 @@ def as_object(summary: Summary, checkpoint: Checkpoint, tensors: bool, metadata:
     import dataclasses
     import json
 
-    values = {**dataclasses.asdict(summary), "path": str(summary.path)}
+    values = dataclasses.asdict(summary)
+    values["path"] = values.pop("location")
     values |= {"weights": summary.weights, "bits_per_weight": summary.bits_per_weight}
     if summary.memory is not None:
         values["memory"]["total"] = summary.memory.total

@@ -14,7 +14,7 @@ from qconv.storage import LocalFile
 _HINT = "--force makes it anew, and --output gives another place or name"
 
 
-def take(source: Path, plans: Sequence[Plan], directory: Path, taken: dict[Path, Path]) -> None:
+def take(source: str, plans: Sequence[Plan], directory: Path, taken: dict[Path, str]) -> None:
     """Notes in ``taken`` what is made from ``source``; raises OutputError for what another source is made into."""
     for made in plans:
         path = directory.resolve() / made.files[0].name

@@ -34,7 +34,7 @@ _OPTIONS_UNKNOWN = (
 def verify(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="A GGUF file; of one in shards, any of them.")],
     against: Annotated[
-        Path | None,
+        str | None,
         typer.Option(metavar="SOURCE", help="Encode this checkpoint again and compare: every byte must be the same."),
     ] = None,
     threads: Annotated[
@@ -73,7 +73,7 @@ def verify(
     return each(whole_models(files), check, ErrorOutput(as_json, debug))
 
 
-def _verify(file: Path, against: Path | None, run: RunOptions, style: Style, quiet: bool) -> Report:
+def _verify(file: Path, against: str | None, run: RunOptions, style: Style, quiet: bool) -> Report:
     from contextlib import closing
 
     from qconv import plan, verify

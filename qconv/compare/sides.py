@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from qconv import checkpoints, plan
 from qconv.tensors import LazyTensor
@@ -32,7 +31,7 @@ class Side:
 
 def open_side(path: str | os.PathLike[str]) -> Side:
     """The side at ``path``; raises as ``checkpoints.open`` and ``plan.read_model`` do."""
-    checkpoint = checkpoints.open(Path(path))
+    checkpoint = checkpoints.open(path)
     try:
         if checkpoint.metadata is not None:
             types = {name: tensor.dtype for name, tensor in checkpoint.lazy.items()}

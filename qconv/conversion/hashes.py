@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from qconv.pipeline import Cancellation, run_workers
-from qconv.storage import StoredFile
+from qconv.storage import ByteRange
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ByteRange:
-    """``size`` bytes of an open file from ``offset`` on."""
-
-    file: StoredFile
-    offset: int
-    size: int
 
 
 def sha256(ranges: Sequence[ByteRange], threads: int) -> dict[ByteRange, str]:

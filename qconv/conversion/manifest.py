@@ -14,11 +14,11 @@ import msgspec
 
 from qconv import __version__, platform
 from qconv.conversion.disk import Disk
-from qconv.conversion.hashes import ByteRange, sha256
+from qconv.conversion.hashes import sha256
 from qconv.conversion.os_errors import os_errors
 from qconv.errors import FormatError
 from qconv.plan import Plan
-from qconv.storage import LocalFile, StoredFile, read_small
+from qconv.storage import ByteRange, LocalFile, StoredFile, read_small
 
 VERSION = 1
 LARGEST = 256 << 20
@@ -80,19 +80,19 @@ def path_of(first: Path) -> Path:
 def make(
     plan: Plan, directory: Path, options: Mapping[str, object], sources: Sequence[StoredFile], threads: int
 ) -> Manifest:
-    """The manifest of a finished output.  Reads all of it and of its sources."""
+    """The manifest of a finished output.  Reads all of it, and of its sources those whose place vouches for no hash."""
     with ExitStack() as stack:
         outputs = [stack.enter_context(closing(LocalFile(directory / file.name))) for file in plan.files]
         inputs = [ByteRange(file, 0, file.size) for file in sources]
         places = [ByteRange(outputs[t.file], t.offset, t.size) for t in plan.tensors]
-        hashes = sha256([*inputs, *places], threads)
+        hashes = sha256([*(r for r in inputs if r.file.sha256 is None), *places], threads)
     return Manifest(
         qconv_manifest=VERSION,
         qconv=__version__,
         type=plan.mix,
         search=plan.search,
         options=dict(options),
-        sources=tuple(SourceEntry(r.file.name, r.size, hashes[r]) for r in inputs),
+        sources=tuple(SourceEntry(r.file.name, r.size, r.file.sha256 or hashes[r]) for r in inputs),
         files=tuple(FileEntry(f.name, f.size, len(f.header), hashlib.sha256(f.header).hexdigest()) for f in plan.files),
         tensors=tuple(
             TensorEntry(

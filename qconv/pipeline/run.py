@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from qconv import cores
+from qconv import cores, storage
 from qconv.pipeline import memory, processor, schedule
 from qconv.pipeline.encoding import Overflow
 from qconv.pipeline.processor import Buffers, Processor
@@ -13,6 +13,8 @@ from qconv.pipeline.schedule import Block, TensorWork
 from qconv.pipeline.sink import Sink
 from qconv.pipeline.sizing import cost, fit
 from qconv.pipeline.workers import Cancellation, run_workers
+from qconv.storage import ByteRange, StoredFile
+from qconv.tensors import stored_files, stored_ranges
 
 
 def run(
@@ -28,8 +30,10 @@ def run(
     """Reads, encodes and hands to ``sink`` all rows of ``segments``, which ``schedule`` makes of works or plans.
 
     As many workers as ``threads`` (None: the cores this process may use) encode; a few more read and write meanwhile,
-    so that no core waits for the disk.  The process stays under ``memory_limit`` bytes (None: 400e6).  ``whole``: bytes
-    and tensors the progress counts, where an earlier run has done a share.
+    so that no core waits for the disk.  What comes over a line is fetched ahead, in the segments' order.
+
+    The process stays under ``memory_limit`` bytes (None: 400e6).  ``whole``: bytes and tensors the progress counts,
+    where an earlier run has done a share.
 
     Returns warnings, which the progress is told too: of each tensor that has weights too large for its 16-bit type.
 
@@ -51,22 +55,37 @@ def run(
     def cost_with_sink(work: TensorWork, rows: int) -> int:
         return cost(work, rows) + sink.memory(work, rows)
 
-    sizes = fit(works, threads + max(1, threads // 4), memory.budget(memory_limit), cost_with_sink)
-    process = Processor(sink, sizes, threads, cancellation)
+    budget = memory.budget(memory_limit)
+    with storage.reading_ahead(_files(works), budget // 2, cancellation.check) as ahead:
+        sizes = fit(works, threads + max(1, threads // 4), budget - ahead.memory, cost_with_sink)
+        ahead.follow(_ranges(schedule.row_blocks(segments, sizes.rows)))
+        process = Processor(sink, sizes, threads, cancellation)
 
-    def one(block: Block, buffers: Buffers) -> None:
-        process.process_block(block, buffers)
-        if counter.did(block):
-            process.release(block.work)
+        def one(block: Block, buffers: Buffers) -> None:
+            process.process_block(block, buffers)
+            if counter.did(block):
+                process.release(block.work)
 
-    buffers = [Buffers() for _ in range(sizes.workers)]
-    try:
-        run_workers(schedule.row_blocks(segments, sizes.rows), one, buffers, cancellation)
-    finally:
-        warnings = tuple(_warning(*key, overflow) for key, overflow in sorted(process.overflows.items()))
-        for warning in warnings:
-            progress.note(warning)
-    return warnings
+        buffers = [Buffers() for _ in range(sizes.workers)]
+        try:
+            run_workers(schedule.row_blocks(segments, sizes.rows), one, buffers, cancellation)
+        finally:
+            warnings = tuple(_warning(*key, overflow) for key, overflow in sorted(process.overflows.items()))
+            for warning in warnings:
+                progress.note(warning)
+        return warnings
+
+
+def _files(works: Iterable[TensorWork]) -> Iterator[StoredFile]:
+    """The files that tensors are read from."""
+    for work in works:
+        yield from stored_files(work.tensor)
+
+
+def _ranges(row_blocks: Iterable[Block]) -> Iterator[ByteRange]:
+    """The bytes that row blocks are read from."""
+    for block in row_blocks:
+        yield from stored_ranges(block.work.tensor, block.start, block.stop)
 
 
 def _warning(tensor: str, block_type: str, overflow: Overflow) -> str:

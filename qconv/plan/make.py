@@ -40,11 +40,12 @@ def make(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> tuple[P
 
 
 def directory(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> Path:
-    """Where the outputs go: the directory asked for, that of the file asked for, or the source's."""
+    """Where the outputs go: the directory asked for, that of the file asked for, or the source's.
+
+    The current directory, where the source is not on this machine.
+    """
     if options.output is None:
-        if checkpoint.directory is None:
-            raise UsageError("no place for the output is named", hint="add --output DIR")
-        return checkpoint.directory
+        return checkpoint.directory or Path.cwd()
     output = Path(options.output)
     chosen = output if output.is_dir() else output.parent
     if not chosen.is_dir():

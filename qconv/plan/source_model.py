@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from qconv import adapters, architectures, checkpoints, formats, metadata, tokenizers
 from qconv.errors import InputError, PlanError, UnsupportedError, UsageError
@@ -63,7 +62,7 @@ class SourceModel:
 
 
 def read_model(
-    checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None, base: Path | None = None
+    checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None, base: str | None = None
 ) -> SourceModel:
     """The model in an open checkpoint.
 
@@ -87,12 +86,16 @@ def read_model(
     return _from_config(checkpoint, pre)
 
 
-def open_source(source: str | os.PathLike[str], options: ConvertOptions) -> checkpoints.Checkpoint:
+def open_source(
+    source: str | os.PathLike[str], options: ConvertOptions, *, keep_download: bool = False
+) -> checkpoints.Checkpoint:
     """The checkpoint at ``source``, with the adapters merged in that ``options`` name.
+
+    ``keep_download``: what is read of the Hugging Face Hub is kept in its cache.
 
     Raises as ``checkpoints.open`` and ``adapters.merge``.
     """
-    checkpoint = checkpoints.open(source)
+    checkpoint = checkpoints.open(source, keep_download=keep_download)
     try:
         if options.adapters:
             adapters.merge(checkpoint, options.adapters)
@@ -113,7 +116,7 @@ def _lone_adapter(checkpoint: checkpoints.Checkpoint) -> UnsupportedError:
     )
 
 
-def _from_adapter(checkpoint: checkpoints.Checkpoint, base: Path) -> SourceModel:
+def _from_adapter(checkpoint: checkpoints.Checkpoint, base: str) -> SourceModel:
     with checkpoints.open(base) as opened:
         model = adapters.export(checkpoint, opened)
     general = metadata.gather(checkpoint.folder, metadata.Weights(total=-model.weights))
@@ -213,7 +216,7 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*checkpoint.notes, *doubts, *general.notes),
+        warnings=(*checkpoint.notes, *resolved.notes, *doubts, *general.notes),
     )
 
 

@@ -36,6 +36,11 @@ class StoredFile(Protocol):
         """Bytes."""
         ...
 
+    @property
+    def sha256(self) -> str | None:
+        """The hex digest its place vouches for; None where contents have to be read to know it."""
+        ...
+
     def identity(self) -> FileIdentity:
         """Its identity as it is now; raises InputError when it is gone."""
         ...
@@ -58,6 +63,15 @@ class StoredFile(Protocol):
     def close(self) -> None:
         """Lets go of it; reading afterwards is an error."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """``size`` bytes of an open file from ``offset`` on."""
+
+    file: StoredFile
+    offset: int
+    size: int
 
 
 class Folder(Protocol):

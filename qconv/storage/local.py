@@ -79,6 +79,10 @@ class LocalFile:
     def name(self) -> str:
         return self.path.name
 
+    @property
+    def sha256(self) -> str | None:
+        return None
+
     def identity(self) -> FileIdentity:
         """By the file that has the name now, which may be another than the one that is open."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from qconv import formats
@@ -33,7 +33,7 @@ class TypeRow:
 class Summary:
     """A model file in numbers; ``None`` where nothing says."""
 
-    path: Path
+    location: str
     kind: str
     files: int
     size: int
@@ -75,11 +75,11 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
     wanted = context or min(DEFAULT_CONTEXT, trained or DEFAULT_CONTEXT)
     weights = sum(row.size for row in types)
     return Summary(
-        path=Path(checkpoint.location),
+        location=checkpoint.location,
         kind=checkpoint.kind,
         files=len(checkpoint.files),
         size=sum(file.size for file in checkpoint.files),
-        name=_text(metadata, "general.name") or _name_of(Path(checkpoint.location).resolve()),
+        name=_text(metadata, "general.name") or _name_of(checkpoint),
         architecture=architecture or _class_name(config),
         layers=keys.number("block_count") or _number(text, "num_hidden_layers"),
         context=trained,
@@ -92,9 +92,11 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
     )
 
 
-def _name_of(path: Path) -> str:
+def _name_of(checkpoint: Checkpoint) -> str:
     """A directory's whole name, of which a dot may be part; a file's without its suffix."""
-    return path.name if path.is_dir() else path.stem
+    if checkpoint.name is not None:
+        return PurePosixPath(checkpoint.name).stem
+    return checkpoint.folder.name if checkpoint.directory is None else checkpoint.directory.resolve().name
 
 
 def _metadata(checkpoint: Checkpoint) -> tuple[str | None, Metadata, str | None]:

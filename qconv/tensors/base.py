@@ -7,9 +7,9 @@ others is one of these: stored, widened, dequantized, viewed, joined, transposed
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,14 @@ class LazyTensor(Protocol):
         ...
 
 
+class RowRange(NamedTuple):
+    """Rows ``[start, stop)`` of a tensor."""
+
+    tensor: LazyTensor
+    start: int
+    stop: int
+
+
 @runtime_checkable
 class ReadsColumns(Protocol):
     """A lazy tensor that can read some columns without the others."""
@@ -86,6 +94,24 @@ class Keyed:
     """A dataclass whose key follows from its fields; those that say ``compare=False`` do not count."""
 
     __slots__ = ()
+
+    def reads(self, start: int, stop: int) -> Iterator[RowRange]:
+        """Which rows of its inputs reading its rows ``[start, stop)`` takes, so that they can be fetched before.
+
+        An estimate: the same share of each input, unless a class knows better.
+        """
+        rows = max(1, n_rows(self))  # type: ignore[arg-type]  # what derives from it is a lazy tensor
+        for inner in self.inputs():
+            count = n_rows(inner)
+            yield RowRange(inner, start * count // rows, -(-stop * count // rows))
+
+    def inputs(self) -> Iterator[LazyTensor]:
+        """The tensors it is made from."""
+        for f in fields(self):  # type: ignore[arg-type]  # a dataclass
+            value = getattr(self, f.name)
+            for each in value if isinstance(value, tuple) else (value,):
+                if hasattr(each, "prepare"):
+                    yield each
 
     @property
     def key(self) -> Hashable:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import Combined, LazyTensor, buffer, memory_of_rows, n_rows, names, read_into, refuse
+from qconv.tensors.base import (
+    Combined,
+    LazyTensor,
+    RowRange,
+    buffer,
+    memory_of_rows,
+    n_rows,
+    names,
+    read_into,
+    refuse,
+)
 from qconv.tensors.registry import combination
 from qconv.types import Rows, shape_text
 
@@ -39,6 +49,16 @@ class Joined(Combined):
                 read_into(part, 0, 1, target[:1, position : position + part.shape[0]].reshape(1, -1))
                 position += part.shape[0]
             return target
+        row = 0
+        for part, first, last in self.reads(start, stop):
+            read_into(part, first, last, target[row : row + last - first])
+            row += last - first
+        return target
+
+    def reads(self, start: int, stop: int) -> Iterator[RowRange]:
+        if len(self.new_shape) == 1:
+            yield from (RowRange(part, 0, 1) for part in self.parts if stop > start)
+            return
         runs = [n_rows(part) // self.groups for part in self.parts]
         edges = np.cumsum([0, *runs])
         row = start
@@ -47,9 +67,8 @@ class Joined(Combined):
             which = int(np.searchsorted(edges, within, "right")) - 1
             count = min(stop - row, int(edges[which + 1]) - within)
             first = group * runs[which] + within - int(edges[which])
-            read_into(self.parts[which], first, first + count, target[row - start : row - start + count])
+            yield RowRange(self.parts[which], first, first + count)
             row += count
-        return target
 
     def describe(self) -> str:
         return f"{self.label}{list(self.new_shape)}({names(self.parts)})"

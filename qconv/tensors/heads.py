@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.tensors.base import LazyTensor, Unary, buffer, refuse
+from qconv.tensors.combine import join
 from qconv.tensors.registry import operation
-from qconv.tensors.rows import permute_rope, whole
+from qconv.tensors.rows import gather, permute_rope, whole
+from qconv.tensors.shapes import as_columns, reshape
 from qconv.types import Rows
 
 _BITS: dict[str, Any] = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
@@ -20,6 +22,24 @@ _BITS: dict[str, Any] = {"F32": np.uint32, "F16": np.uint16, "BF16": np.uint16}
 def permute_rope_in_heads(tensor: LazyTensor, size: int) -> LazyTensor:
     """``permute_rope`` for as many heads of ``size`` rows as there are."""
     return permute_rope(tensor, whole("permute_rope_in_heads", tensor, tensor.shape[0], size))
+
+
+@operation
+def unmix_rope_in_heads(tensor: LazyTensor, size: int, rotating: int) -> LazyTensor:
+    """Of each head of ``size`` rows the first ``rotating``, even ones before odd ones: from neighbours to halves."""
+    heads = whole("unmix_rope_in_heads", tensor, tensor.shape[0], size)
+    if rotating == 0:
+        return tensor
+    if not 0 < rotating <= size or rotating % 2:
+        raise refuse("unmix_rope_in_heads", tensor, f"{rotating} of a head's {size} rows cannot rotate in pairs")
+    matrix = as_columns(tensor) if len(tensor.shape) == 1 else tensor
+    picks = [pick for pick in ((0, rotating, 2), (1, rotating, 2), (rotating, size, 1)) if range(*pick)]
+    parts = []
+    for first, stop, step in picks:
+        shape = (heads, len(range(first, stop, step)), matrix.shape[-1])
+        label = f"every {step} rows from {first} of"
+        parts.append(gather(matrix, label, (heads, size), picks={1: (first, stop, step)}, shape=shape))
+    return reshape(join("unmix_rope_in_heads", parts, axis=1), tensor.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import LazyTensor, Unary, buffer, read_into
+from qconv.tensors.base import LazyTensor, RowRange, Unary, buffer, read_into
 from qconv.tensors.registry import operation
 from qconv.types import Rows
 
@@ -32,6 +33,10 @@ class Padded(Unary):
             read_into(self.inner, start, end, target[: end - start])
         target[end - start :] = 0
         return target
+
+    def reads(self, start: int, stop: int) -> Iterator[RowRange]:
+        rows = self.inner.shape[0]
+        yield RowRange(self.inner, min(start, rows), min(stop, rows))
 
     def describe(self) -> str:
         return f"pad_rows {self.n_rows}({self.inner.describe()})"

@@ -6,13 +6,14 @@ All are a ``View``: the source's rows seen as a grid, a slice of it along each a
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import LazyTensor, Unary, buffer, memory_of_rows, n_rows, read_into, refuse
+from qconv.tensors.base import LazyTensor, RowRange, Unary, buffer, memory_of_rows, n_rows, read_into, refuse
 from qconv.tensors.registry import operation
 from qconv.types import Rows, shape_text
 
@@ -82,6 +83,16 @@ class Gather(Unary):
             first = int(rows[a])
             read_into(self.inner, first, first + b - a, target[a:b])
         return target
+
+    def reads(self, start: int, stop: int) -> Iterator[RowRange]:
+        if len(self.inner.shape) == 1:
+            yield RowRange(self.inner, 0, 1)
+            return
+        rows = np.sort(self.view.rows(start, stop))
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        for a, b in pairwise([0, *breaks.tolist(), len(rows)]):
+            if b > a:
+                yield RowRange(self.inner, int(rows[a]), int(rows[b - 1]) + 1)
 
     def describe(self) -> str:
         return f"{self.label}{list(self.view.grid)}({self.inner.describe()})"

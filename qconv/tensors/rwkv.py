@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import LazyTensor, Unary, buffer, n_rows, read_into, refuse
+from qconv.tensors.base import LazyTensor, RowRange, Unary, buffer, n_rows, read_into, refuse
 from qconv.tensors.elementwise import scale
 from qconv.tensors.registry import operation
 from qconv.tensors.rows import whole
@@ -43,6 +44,13 @@ class Exchanged(Unary):
 
     def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         target = buffer(self, stop - start, out)
+        row = 0
+        for inner, first, last in self.reads(start, stop):
+            read_into(inner, first, last, target[row : row + last - first])
+            row += last - first
+        return target
+
+    def reads(self, start: int, stop: int) -> Iterator[RowRange]:
         size = n_rows(self.inner) // self.count
         source = {self.one: self.other, self.other: self.one}
         row = start
@@ -50,9 +58,8 @@ class Exchanged(Unary):
             block, within = divmod(row, size)
             end = min(stop, row + size - within)
             first = source.get(block, block) * size + within
-            read_into(self.inner, first, first + end - row, target[row - start : end - start])
+            yield RowRange(self.inner, first, first + end - row)
             row = end
-        return target
 
     def describe(self) -> str:
         return f"exchange_blocks {self.one} and {self.other} of {self.count} of({self.inner.describe()})"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.errors import FormatError, InputError, UsageError
-from qconv.storage import StoredFile
+from qconv.storage import ByteRange, StoredFile
 from qconv.tensors import dtypes
 from qconv.tensors.base import columns
 from qconv.tensors.dtypes import array_type, row_bytes
@@ -75,6 +75,11 @@ class StoredTensor(_Leaf):
     @property
     def key(self) -> Hashable:
         return ("StoredTensor", self.file.name, self.name, self.dtype, self.shape)
+
+    def range(self, start: int, stop: int) -> ByteRange:
+        """Where rows ``[start, stop)`` lie."""
+        width = row_bytes(self.dtype, columns(self))
+        return ByteRange(self.file, self.location.offset + start * width, (stop - start) * width)
 
     def prepare(self) -> StoredTensor:
         return self

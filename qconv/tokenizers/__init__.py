@@ -14,6 +14,9 @@ One file per kind of tokenizer:
 | ``wordpiece`` | ``tokenizer.json`` (or ``vocab.txt``) | ``BertModel.set_vocab`` |
 | ``t5`` | unigram, ``tokenizer.model`` or ``spiece.model`` | ``T5Model.set_vocab`` |
 | ``xlm_roberta`` | unigram, ``sentencepiece.bpe.model`` or ``tokenizer.json`` | ``XLMRobertaModel.set_vocab`` |
+| ``xlm_roberta_masked`` | the same, its mask in its place | ``NomicBertModel.set_vocab`` |
+| ``roberta`` | byte-level BPE with token types | ``RobertaModel.set_vocab`` |
+| ``jina_bert`` | word pieces, byte-level BPE, or words, with token types | ``JinaBertV2Model.set_vocab`` |
 | ``tekken`` | ``tekken.json`` alone | ``_set_vocab_mistral`` |
 | ``arctic`` | ``tokenizer.model`` with tokens redefined | ``ArcticModel.set_vocab`` |
 | ``xverse`` | ``tokenizer.json`` with bytes | ``XverseModel.set_vocab`` |
@@ -58,6 +61,9 @@ KINDS = (
     "wordpiece",
     "t5",
     "xlm_roberta",
+    "xlm_roberta_masked",
+    "roberta",
+    "jina_bert",
     "tekken",
     "arctic",
     "xverse",
@@ -70,6 +76,8 @@ KINDS = (
     "plamo",
     "none",
 )
+
+_TEMPLATE = "tokenizer.chat_template"
 
 
 def metadata(
@@ -95,7 +103,7 @@ def metadata(
     for attempt in _attempts([kind] if isinstance(kind, str) else kind):
         context = Context(files, config, Options.with_(attempt, said), pre)
         try:
-            keys = _fixed(context, context.options.before) | _make(attempt.kind, context)
+            keys = _first(context) | _make(attempt.kind, context)
         except NotThisTokenizer as e:
             # the last kind tried is the common one; its traceback would keep this frame, and so all that was read
             missed = e.with_traceback(None)
@@ -139,14 +147,24 @@ def _fixed(context: Context, fixed: Fixed) -> Metadata:
     return keys
 
 
-def _last(context: Context) -> Metadata:
-    """``Options.after_tokens``: the ids of those that are there; ``Options.template_file``, if it is there."""
+def _first(context: Context) -> Metadata:
+    """What stands before the tokenizer's own keys, which may replace it: ``chat_template_else`` and ``before``."""
     keys: Metadata = {}
+    if context.options.chat_template_else is not None:
+        keys[_TEMPLATE] = Value.string(context.options.chat_template_else)
+    return keys | _fixed(context, context.options.before)
+
+
+def _last(context: Context) -> Metadata:
+    """What replaces the tokenizer's own keys: ``chat_template``, ``after_tokens``, ``template_file``."""
+    keys: Metadata = {}
+    if context.options.chat_template is not None:
+        keys[_TEMPLATE] = Value.string(context.options.chat_template)
     if context.options.after_tokens:
         tokenizer = HfTokenizer(context.files, context.config.get("model_type"))
         for name, text in context.options.after_tokens.items():
             if (index := tokenizer.id_of(text)) is not None:
                 keys[f"tokenizer.ggml.{name}"] = Value.uint32(index)
     if context.options.template_file and context.files.has(TEMPLATE_FILE):
-        keys["tokenizer.chat_template"] = Value.string(template_text(context.files, TEMPLATE_FILE))
+        keys[_TEMPLATE] = Value.string(template_text(context.files, TEMPLATE_FILE))
     return keys

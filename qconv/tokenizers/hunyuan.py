@@ -13,6 +13,9 @@ _WIDTH_7B, _BEGIN_7B = 4096, 127_958
 
 def make(context: Context) -> Metadata:
     keys = gpt2.make(context) if context.files.has("tokenizer.json") else _from_ranks(context)
+    end = context.config.get("eod_token_id")
+    if isinstance(end, int) and 0 <= end < 1 << 32:
+        keys["tokenizer.ggml.eos_token_id"] = Value.uint32(end)
     # of several tokens that end generation, the first ends a turn
     ends = context.files.object("generation_config.json").get("eos_token_id")
     if isinstance(ends, list) and len(ends) >= 2 and isinstance(ends[0], int) and 0 <= ends[0] < 1 << 32:

@@ -43,6 +43,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``control``: texts of added tokens that are control tokens, whatever their file says.
     ``after_tokens``: keys of ``tokenizer.ggml.`` for ids of added tokens by their text, set after everything else.
     ``template_file``: ``chat_template.jinja`` counts before ``tokenizer_config.json``'s template.
+    ``chat_template``: the template whatever the files say; ``chat_template_else``: where they have none.
     """
 
     before: Fixed = {}
@@ -54,6 +55,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: tuple[str, ...] = ()
     after_tokens: dict[str, str] = {}
     template_file: bool = False
+    chat_template: str | None = None
+    chat_template_else: str | None = None
 
     def with_(self, more: Options) -> Options:
         """Both; where both set the same thing, ``more``'s."""
@@ -67,6 +70,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             control=self.control + more.control,
             after_tokens=self.after_tokens | more.after_tokens,
             template_file=self.template_file or more.template_file,
+            chat_template=more.chat_template or self.chat_template,
+            chat_template_else=more.chat_template_else or self.chat_template_else,
         )
 
     @classmethod

@@ -31,9 +31,12 @@ _FIRST = (
 )
 
 
-def make(context: Context) -> Metadata:
+def make(context: Context, mask: int | None = None) -> Metadata:
+    """``mask``: the id of the mask, where the SentencePiece file's row for it is to be that."""
     if context.files.has("sentencepiece.bpe.model"):
         vocabulary, prefix, squeeze, characters = _from_model(context)
+        if mask is not None and mask < len(vocabulary):
+            vocabulary.set(mask, b"<mask>", TokenType.CONTROL, 0.0)
     elif context.files.has("tokenizer.json"):
         vocabulary, prefix, squeeze, characters = _from_json(context)
     else:

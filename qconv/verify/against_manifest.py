@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from qconv.conversion import ByteRange, Manifest, sha256
+from qconv.conversion import Manifest, sha256
 from qconv.gguf import File
-from qconv.storage import StoredFile
+from qconv.storage import ByteRange, StoredFile
 from qconv.types import shape_text
 from qconv.verify.report import Problem
 

@@ -167,7 +167,7 @@ def test_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--base is for an adapter, and this is a model"):
         qconv.convert(base, "f16", base=base)
     with pytest.raises(UsageError, match="--base and --adapter"):
-        qconv.convert(base, "f16", base=base, adapter=(str(adapter),))
+        qconv.convert(base, "f16", base=base, adapter=adapter)
     lone = packing.save(tmp_path / "lone" / "model.safetensors", {"a.weight": whole(2, 2)})
     with pytest.raises(QconvError, match="does not say what the adapter's tensors are called"):
         qconv.convert(adapter, "f16", base=lone)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from qconv import architectures
-from qconv.architectures.derivations.bert import labels
+from qconv.architectures.derivations.bert import labels, trained_positions_nomic
+from qconv.architectures.derivations.pooling import pooling_type
+from qconv.architectures.model import ModelContext
 from qconv.errors import PlanError
+from qconv.storage import LocalFolder
 from qconv.types import TensorInfo
 from tests.architectures.test_resolve import Headers, golden
 
@@ -63,3 +68,31 @@ def test_classes_have_numbers(classes: dict[str, str]) -> None:
     with pytest.raises(PlanError, match="'id2label' does not number classes"):
         labels({"id2label": classes})
     assert labels({"id2label": {"10": "c", "2": "b", "0": {}}}) == ["{}", "b", "c"]
+
+
+def test_a_distilled_classifiers_layers_have_places_of_their_own() -> None:
+    """Without names for its classes llama.cpp's converter gives both layers the same name, and fails."""
+    checkpoint = golden("distilbert-labels")
+    assert checkpoint.config is not None
+    del checkpoint.config["id2label"]
+    names = {output.name for output in architectures.resolve(checkpoint).tensors}
+    assert {"cls.weight", "cls.bias", "cls.output.weight", "cls.output.bias"} <= names
+
+
+@pytest.mark.parametrize(("promised", "trained"), [(8192, 2048), (2048, 512)])
+def test_nomics_positions_are_those_it_was_trained_for(promised: int, trained: int) -> None:
+    # llama.cpp's converter, NomicBertModel: versions 1 and 1.5 were trained for 2048 positions, version 2 for 512
+    assert trained_positions_nomic(ModelContext({"n_positions": promised})) == trained
+    assert trained_positions_nomic(ModelContext({"max_position_embeddings": trained})) == trained
+    with pytest.raises(PlanError, match="4096"):
+        trained_positions_nomic(ModelContext({"n_positions": 4096}))
+
+
+def test_pooling_of_embedding_config(tmp_path: Path) -> None:
+    model = ModelContext({}, folder=LocalFolder(tmp_path))
+    assert pooling_type(model) is None
+    (tmp_path / "embedding_config.json").write_text('{"pooling": "last_token"}')
+    assert pooling_type(model) == 3  # gguf's PoolingType.LAST
+    (tmp_path / "embedding_config.json").write_text('{"pooling": "weird"}')
+    with pytest.raises(PlanError, match="pools by 'weird'"):
+        pooling_type(model)

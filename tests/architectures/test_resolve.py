@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from qconv import architectures
 from qconv.architectures.config import complete, model_class
 from qconv.architectures.names import canonical, fits
-from qconv.architectures.table import table
+from qconv.architectures.table import common, table, table_of
 from qconv.errors import PlanError, QconvError, UnsupportedError
 from qconv.storage import LocalFolder
 from qconv.tensors import LazyTensor
@@ -68,6 +70,7 @@ class Headers:
 
     folder = LocalFolder(Path("somewhere"))
     metadata: Metadata | None = None
+    absent: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, config: dict[str, Any], tensors: dict[str, tuple[str, list[int]]]) -> None:
         self.config: dict[str, Any] | None = config
@@ -118,25 +121,126 @@ def test_a_missing_tensor_is_named(llama: Headers) -> None:
         outputs(llama.without("model.layers.1.self_attn.q_proj.weight"))
 
 
-def test_an_untied_model_needs_its_output(llama: Headers) -> None:
+def test_an_output_that_is_missing_is_the_embedding(llama: Headers) -> None:
     llama.config = {**(llama.config or {}), "tie_word_embeddings": False}
-    with pytest.raises(PlanError, match=r"lm_head\.weight"):
-        outputs(llama.without("lm_head.weight"))
+    resolved = architectures.resolve(llama.without("lm_head.weight"))
+    assert "output.weight" not in [output.name for output in resolved.tensors]
+    (said,) = resolved.notes
+    assert said.startswith("there is no lm_head.weight, though config.json says that it is not the embedding")
     llama.config["tie_word_embeddings"] = True
-    assert "output.weight" not in outputs(llama)
+    assert architectures.resolve(llama).notes == ()
+    del llama.config["tie_word_embeddings"]  # untied is what Llama's class assumes
+    assert len(architectures.resolve(llama).notes) == 1
+
+
+@pytest.mark.parametrize("by", ["class", "modules"])
+def test_an_embedding_model_without_an_output_is_nothing_to_tell(llama: Headers, tmp_path: Path, by: str) -> None:
+    config = {**(llama.config or {}), "tie_word_embeddings": False}
+    if by == "class":
+        config["architectures"] = ["MistralModel"]
+    else:
+        (tmp_path / "modules.json").write_text("[]")
+        llama.folder = LocalFolder(tmp_path)
+    llama.config = config
+    assert architectures.resolve(llama.without("lm_head.weight")).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "cls", "head"),
+    [
+        ("mistral-v1", "MistralModel", "lm_head.weight"),
+        ("phi3", "Phi3Model", "lm_head.weight"),
+        ("gemma2", "Gemma2Model", None),
+        ("gpt2", "GPT2Model", None),
+        ("mixtral", "MixtralModel", "lm_head.weight"),
+        ("stablelm", "StableLmModel", "lm_head.weight"),
+    ],
+)
+def test_classes_without_a_head(name: str, cls: str, head: str | None) -> None:
+    """As the class with the head, whose tensors llama.cpp's converter made the golden of, but for the output."""
+    whole = golden(name)
+    expected = [output.name for output in architectures.resolve(whole).tensors if output.name != "output.weight"]
+    checkpoint = golden(name).without(*([head] if head else [])).renamed("model.", "")
+    checkpoint.config = {**(checkpoint.config or {}), "architectures": [cls]}
+    resolved = architectures.resolve(checkpoint)
+    assert [output.name for output in resolved.tensors if output.name != "output.weight"] == expected
+    assert resolved.metadata == architectures.resolve(whole).metadata
+    assert resolved.notes == ()
+
+
+@pytest.mark.parametrize("cls", ["SurpriseModel", "ForCausalLM", "Model"])
+def test_other_classes_without_a_head_are_not_known(llama: Headers, cls: str) -> None:
+    llama.config = {**(llama.config or {}), "architectures": [cls]}
+    with pytest.raises(UnsupportedError, match=f"architecture {cls} is not known"):
+        architectures.resolve(llama)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "base_model.model.", "_orig_mod.", "model.", "module._orig_mod.", "student.", "_fsdp_wrapped_module."],
+)
+def test_wrappers_that_all_tensors_share(llama: Headers, prefix: str) -> None:
+    expected = outputs(llama)
+    llama.tensors = {prefix + n: TensorInfo(prefix + n, i.dtype, i.shape) for n, i in llama.tensors.items()}
+    assert outputs(llama) == expected
+
+
+def test_wrappers_inside_names(llama: Headers) -> None:
+    expected = outputs(llama)
+    changed = llama.renamed("self_attn.", "_fsdp_wrapped_module.self_attn._orig_mod.")
+    assert outputs(changed.renamed("mlp.", "mlp._checkpoint_wrapped_module.")) == expected
+
+
+def test_a_wrapper_that_some_tensors_lack_is_shown(llama: Headers) -> None:
+    with pytest.raises(
+        PlanError, match=r"; it has no use for model\.layers\.0\.wrapped\.self_attn\..*, .* and \d+ more"
+    ):
+        architectures.resolve(llama.renamed("self_attn", "wrapped.self_attn"))
+
+
+@pytest.mark.parametrize("prefix", ["", "base_model.model."])
+def test_adapters_that_are_not_merged_are_named(llama: Headers, prefix: str) -> None:
+    inside = {}
+    for name, info in llama.tensors.items():
+        if name.endswith("q_proj.weight"):
+            module = prefix + name.removesuffix(".weight")
+            inside |= {f"{module}.{part}.weight": info for part in ("base_layer", "lora_A.default", "lora_B.default")}
+        else:
+            inside[prefix + name] = info
+    llama.tensors = {name: TensorInfo(name, info.dtype, info.shape) for name, info in inside.items()}
+    with pytest.raises(PlanError, match=r"holds adapters that are not merged .* such as .*q_proj.*merge_and_unload"):
+        architectures.resolve(llama)
+
+
+@pytest.mark.parametrize(
+    "name", ["lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq", "model.vision_tower.x.weight"]
+)
+def test_what_the_index_alone_has_may_be_superfluous(name: str) -> None:
+    checkpoint = golden("llama32-tied")
+    checkpoint.absent = {name: "model-00002-of-00002.safetensors"}
+    resolved = architectures.resolve(checkpoint)
+    assert resolved.notes == (f"{name} is in the index alone, and not needed",)
+
+
+@pytest.mark.parametrize("name", ["lm_head.weight", "model.layers.0.self_attn.q_proj.bias", "model.surprise.weight"])
+def test_what_the_index_alone_has_may_be_needed(llama: Headers, name: str) -> None:
+    llama.config = {**(llama.config or {}), "tie_word_embeddings": False}
+    llama.absent = {name: "model-00002-of-00002.safetensors"}
+    with pytest.raises(PlanError, match=f"tensor '{name}': is not in 'model-00002-of-00002.safetensors', as the index"):
+        architectures.resolve(llama.without("lm_head.weight"))
 
 
 def test_a_tensor_of_no_use_is_named(llama: Headers) -> None:
     llama.tensors["model.layers.0.self_attn.gadget.weight"] = TensorInfo(
         "model.layers.0.self_attn.gadget.weight", "BF16", (4, 4)
     )
-    with pytest.raises(PlanError, match=r"llama has no use for layers\.0\.self_attn\.gadget\.weight"):
+    with pytest.raises(PlanError, match=r"llama has no use for model\.layers\.0\.self_attn\.gadget\.weight"):
         outputs(llama)
 
 
 def test_a_config_of_fewer_layers_is_told(llama: Headers) -> None:
     llama.config = {**(llama.config or {}), "num_hidden_layers": 1}
-    with pytest.raises(PlanError, match=r"no use for layers\.1\..*config\.json counts fewer layers or experts"):
+    with pytest.raises(PlanError, match=r"no use for model\.layers\.1\..*config\.json counts fewer layers or experts"):
         outputs(llama)
 
 
@@ -150,7 +254,7 @@ def test_an_operation_names_the_shape_it_does_not_fit(llama: Headers, shape: tup
 
 def test_a_misspelled_tensor_brings_the_nearest(llama: Headers) -> None:
     llama.renamed("layers.0.self_attn.q_proj", "layers.0.self_attn.q_porj")
-    with pytest.raises(PlanError, match=r"nearest there is: layers\.0\.self_attn\.q_porj\.weight"):
+    with pytest.raises(PlanError, match=r"nearest there is: model\.layers\.0\.self_attn\.q_porj\.weight"):
         outputs(llama)
 
 
@@ -207,6 +311,23 @@ def test_the_text_part_names_the_class() -> None:
     assert model_class(wrapped) == "Qwen3ForCausalLM"
     assert model_class({"architectures": ["A"], "llm_config": {"hidden_size": 1}}) == "A"
     assert model_class({"ssm_cfg": {"layer": "Mamba2"}}) == "Mamba2ForCausalLM"
+
+
+def test_an_unknown_class_is_what_its_text_part_is() -> None:
+    assert (
+        model_class({"architectures": ["SomethingNew"], "text_config": {"model_type": "qwen3"}}) == "Qwen3ForCausalLM"
+    )
+    own = {"architectures": ["SomethingNew"], "text_config": {"architectures": ["Its"], "model_type": "llama"}}
+    assert model_class(own) == "LlamaForCausalLM"
+    # a class that has a table stays what it is, and words without a meaning have none
+    known = {"architectures": ["LlavaForConditionalGeneration"], "text_config": {"model_type": "qwen2"}}
+    assert model_class(known) == "LlavaForConditionalGeneration"
+    assert model_class({"architectures": ["SomethingNew"], "text_config": {"model_type": "new"}}) == "SomethingNew"
+
+
+def test_every_text_model_has_a_table() -> None:
+    assert all(table_of(cls) for cls in common().text_models.values())
+    assert not any(table_of(cls) for cls in common().multimodal)
 
 
 def test_defaults_of_the_model_type() -> None:

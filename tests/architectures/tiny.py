@@ -18,7 +18,7 @@ import numpy as np
 VOCABULARY = 288
 """Tokens of every tiny model: a multiple of 32 but not of 256."""
 
-_VOCABULARY = {"model": {"vocab": {f"t{i}": i for i in range(VOCABULARY)}}, "added_tokens": []}
+_VOCABULARY = {"model": {"type": "WordPiece", "vocab": {f"t{i}": i for i in range(VOCABULARY)}}, "added_tokens": []}
 """As much of a tokenizer.json as some architectures count tokens in."""
 
 _WIDTHS = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4"}

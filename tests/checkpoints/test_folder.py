@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 
 from qconv import checkpoints
 from qconv.errors import FormatError, InputError, UnsupportedError
@@ -62,6 +63,93 @@ def test_a_missing_part_is_named(sharded: Path, with_index: bool) -> None:
     if not with_index:
         (sharded / "model.safetensors.index.json").unlink()
     with pytest.raises(FormatError, match=rf"is incomplete: '{SECOND}' is missing"):
+        checkpoints.open(sharded)
+
+
+OLD = {"z": A + 1, "a": B + 1, "b": A}
+WHOLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_two_models_in_one_folder_are_refused(sharded: Path, with_index: bool) -> None:
+    """transformers loads model.safetensors, llama.cpp's converter the shards: neither may be what is meant."""
+    p.save(sharded / WHOLE, OLD)
+    way = INDEX
+    if not with_index:
+        (sharded / INDEX).unlink()
+        way = FIRST
+    said = rf"holds two models, '{WHOLE}' and '{FIRST}' to '{SECOND}' \(give the one you mean, .*/{WHOLE} \(which trans"
+    with pytest.raises(InputError, match=said) as caught:
+        checkpoints.open(sharded)
+    assert f" or {sharded / way}, or move the other away" in str(caught.value)
+    with checkpoints.open(sharded / WHOLE) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B + 1)
+    with checkpoints.open(sharded / way) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B)
+
+
+@pytest.mark.parametrize("gone", [[FIRST], [FIRST, SECOND]])
+def test_an_index_whose_shards_are_gone_is_passed_over(sharded: Path, gone: list[str]) -> None:
+    p.save(sharded / WHOLE, OLD)
+    for name in gone:
+        (sharded / name).unlink()
+    with checkpoints.open(sharded) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B + 1)
+        (said,) = opened.notes
+    assert said.startswith(f"{INDEX} is passed over, since '{FIRST}'")
+    assert said.endswith(f"missing: {WHOLE} is the model")
+
+
+def test_shards_that_are_not_all_there_beside_a_whole_model(sharded: Path) -> None:
+    p.save(sharded / WHOLE, OLD)
+    (sharded / INDEX).unlink()
+    (sharded / SECOND).unlink()
+    with checkpoints.open(sharded) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B + 1)
+        assert opened.notes == (f"{FIRST} passed over, since '{SECOND}' is missing",)
+
+
+def test_two_sets_of_shards(sharded: Path) -> None:
+    others = [f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)]
+    for name, tensor in zip(others, OLD, strict=True):
+        p.save(sharded / name, {tensor: OLD[tensor]})
+    with checkpoints.open(sharded) as opened:  # the index says which
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B)
+        assert opened.notes == (f"{others[0]}, {others[1]} and 1 more left out: {INDEX} does not name them",)
+    (sharded / INDEX).unlink()
+    with pytest.raises(InputError, match=f"two models, '{FIRST}' to '{SECOND}' and '{others[0]}' to '{others[2]}'"):
+        checkpoints.open(sharded)
+    (sharded / others[1]).unlink()
+    with checkpoints.open(sharded) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B)
+        assert opened.notes == (f"{others[0]}, {others[2]} passed over, since '{others[1]}' is missing",)
+    (sharded / FIRST).unlink()
+    with pytest.raises(FormatError, match="is incomplete: '"):
+        checkpoints.open(sharded)
+
+
+def test_an_index_of_one_file_is_no_second_model(tmp_path: Path) -> None:
+    p.save(tmp_path / WHOLE, OLD)
+    p.index(tmp_path / INDEX, dict.fromkeys(OLD, WHOLE))
+    with checkpoints.open(tmp_path) as opened:
+        assert opened.notes == ()
+
+
+def test_model_files_that_make_one_model_together(tmp_path: Path) -> None:
+    p.save(tmp_path / WHOLE, {"a": A})
+    p.save(tmp_path / "model_mtp.safetensors", {"b": B})
+    with checkpoints.open(tmp_path) as opened:
+        assert (list(opened.tensors), opened.notes) == (["a", "b"], ())
+
+
+def test_a_tensor_in_the_index_alone_is_kept_in_mind(sharded: Path) -> None:
+    (sharded / "config.json").write_text("{}")
+    p.index(sharded / INDEX, {"z": FIRST, "lm_head.weight": FIRST, "a": SECOND, "b": SECOND})
+    with checkpoints.open(sharded) as opened:
+        assert opened.absent == {"lm_head.weight": FIRST}
+    (sharded / "config.json").unlink()
+    with pytest.raises(FormatError, match=f"tensor 'lm_head.weight': is not in '{FIRST}', as the index says"):
         checkpoints.open(sharded)
 
 
@@ -153,13 +241,15 @@ def test_links_that_lead_nowhere_are_told(tmp_path: Path) -> None:
         checkpoints.open(tmp_path)
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_nothing_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(InputError, match="is an empty directory"):
         checkpoints.open(tmp_path)
     (tmp_path / "README.md").write_text("hello")
     with pytest.raises(InputError, match="holds no weights"):
         checkpoints.open(tmp_path)
-    with pytest.raises(InputError, match=r"does not exist \(download it first: hf download me/model\)"):
+    with pytest.raises(InputError, match=r"hf://me/model: is not in the cache; no folder here has this name"):
         checkpoints.open("me/model")
     with pytest.raises(UnsupportedError, match=r"README.md: is of no kind qconv reads"):
         checkpoints.open(tmp_path / "README.md")

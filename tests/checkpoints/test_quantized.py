@@ -105,5 +105,3 @@ def test_every_method_is_read_or_refused() -> None:
     table = quantized.table()
     assert {name for name, method in table.items() if method.refused is None} == set(METHODS)
     assert all(table[name].source for name in METHODS)
-    named = [said for method in table.values() for said in method.methods]
-    assert len(named) == len(set(named))

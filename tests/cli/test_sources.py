@@ -116,3 +116,39 @@ def test_weights_too_large_for_f16_are_told(checkpoint: Path, qconv: Run, tmp_pa
     said = "tensor 'blk.1.ffn_up.weight': 2 weights are too large for F16 and became infinite (the greatest is 200000)"
     assert said in " ".join(made.stderr.split())
     assert any(said in warning for warning in json.loads(made.stdout)["warnings"])
+
+
+def test_of_two_models_none_is_taken(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "Noise", "--shards", "3")
+    shutil.copy(checkpoint / "model.safetensors", folder)
+    refused = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    said = " ".join(refused.stderr.split())
+    assert "holds two models, 'model.safetensors' and 'model-00001-of-00003.safetensors' to" in said
+    (folder / "model-00002-of-00003.safetensors").unlink()
+    made = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert made.returncode == 0, made.stderr
+    assert "warning: model.safetensors.index.json is passed over" in " ".join(made.stderr.split())
+
+
+def test_an_output_that_only_the_index_has_is_told(qconv: Run, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "Noise", "--shards", "2")
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index["weight_map"]["lm_head.weight"] = "model-00002-of-00002.safetensors"
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    made = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert made.returncode == 0, made.stderr
+    assert "warning: lm_head.weight is in the index alone, and not needed" in " ".join(made.stderr.split())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "base_model.model."])
+def test_names_with_a_prefix_give_the_same_file(checkpoint: Path, qconv: Run, tmp_path: Path, prefix: str) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / checkpoint.name))
+    tensors = packing.load(folder / "model.safetensors")
+    packing.save(folder / "model.safetensors", {prefix + name: tensors[name] for name in sorted(tensors)})
+    files = []
+    for number, source in enumerate((checkpoint, folder)):
+        files.append(tmp_path / f"{number}.gguf")
+        made = qconv("convert", source, "--type", "q8_0", "--output", files[-1])
+        assert made.returncode == 0, made.stderr
+    assert files[0].read_bytes() == files[1].read_bytes()

@@ -13,6 +13,8 @@ from qconv.storage import LARGEST_SMALL_FILE, FileIdentity, is_inside
 class MemoryFile:
     """A ``StoredFile`` of bytes; ``before`` is called before each positioned read of rows."""
 
+    sha256: None = None
+
     def __init__(self, name: str, data: bytes, before: Callable[[], None]) -> None:
         self.name = name
         self.location = f"memory:{name}"

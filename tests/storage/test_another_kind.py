@@ -8,7 +8,7 @@ import pytest
 
 import qconv
 from qconv import checkpoints, conversion, plan
-from qconv.errors import InputError, UsageError
+from qconv.errors import InputError
 from qconv.options import ConvertOptions, RunOptions
 from qconv.pipeline import sizing
 from tests.cli.commands import make_checkpoint
@@ -45,9 +45,11 @@ def test_a_conversion_from_memory_is_interrupted_and_resumed(tmp_path: Path, mon
     assert output.read_bytes() == whole.read_bytes()
 
 
-def test_a_conversion_from_memory_needs_a_place_for_its_output(tmp_path: Path) -> None:
+def test_what_comes_from_elsewhere_goes_to_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     source = make_checkpoint(tmp_path / "Noise", "--layers", "1")
     with checkpoints.open_from(MemoryFolder.of(source)) as checkpoint:
         assert checkpoint.directory is None
-        with pytest.raises(UsageError, match="no place for the output is named"):
-            plan.directory(checkpoint, ConvertOptions(types=("q8_0",)))
+        assert plan.directory(checkpoint, ConvertOptions(types=("q8_0",))) == tmp_path

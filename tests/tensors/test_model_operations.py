@@ -40,6 +40,22 @@ def test_permute_rope_in_heads_wants_whole_heads() -> None:
         apply("permute_rope_in_heads", 6)(tensor)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_unmix_rope_in_heads(kind: Any) -> None:
+    x = numbers(12, 3, kind=kind)
+    order = [0, 2, 1, 3, 4, 5, 6, 8, 7, 9, 10, 11]  # of each head of six rows four rotate
+    check(apply("unmix_rope_in_heads", 6, 4)(ArrayTensor("x", x)), x[order])
+    check(apply("unmix_rope_in_heads", 6, 4)(ArrayTensor("x", x[:, 0])), x[order, 0])
+    check(apply("unmix_rope_in_heads", 4, 4)(ArrayTensor("x", x)), x[[0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11]])
+    check(apply("unmix_rope_in_heads", 6, 0)(ArrayTensor("x", x)), x)
+
+
+@pytest.mark.parametrize("rotating", [3, 8])
+def test_unmix_rope_in_heads_wants_pairs(rotating: int) -> None:
+    with pytest.raises(PlanError, match=f"{rotating} of a head's 6 rows cannot rotate in pairs"):
+        apply("unmix_rope_in_heads", 6, rotating)(ArrayTensor("x", numbers(12, 3)))
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_negate_second_half(kind: Any) -> None:
     x = numbers(8, 3, kind=kind)

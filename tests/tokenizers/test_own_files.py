@@ -15,7 +15,7 @@ from qconv import tokenizers
 from qconv.errors import FormatError, TokenizerError
 from qconv.storage import LocalFolder
 from qconv.tokenizers import tiktoken
-from qconv.types import Metadata
+from qconv.types import Metadata, Value
 
 CASES = Path(__file__).parent / "cases"
 BYTES = {bytes([b]): b for b in range(256)}
@@ -39,6 +39,23 @@ def test_merges_are_those_of_the_lowest_ranks() -> None:
     ranks = {**BYTES, b"ab": 256, b"bc": 257, b"abc": 258, b"abcabc": 259, b"zzz": 260}
     # "abc" is "ab" and "c" as "ab" ranks before "bc"; nothing makes "zzz"
     assert tiktoken.merges(ranks) == [b"a b", b"b c", b"ab c", b"abc abc"]
+
+
+@pytest.mark.parametrize(("name", "own"), [("chat_template", "set"), ("chat_template_else", "file")])
+def test_an_architectures_chat_template(copy: Callable[[str], Path], name: str, own: str) -> None:
+    folder = copy("bpe-added")
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    options = {name: "set"}
+    key = "tokenizer.chat_template"
+    for template, wanted in ((None, "set"), ("file", own)):
+        config = {k: v for k, v in said.items() if k != "chat_template"} | (
+            {"chat_template": template} if template else {}
+        )
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        keys = tokenizers.metadata(LocalFolder(folder), {}, kind="gpt2", options=options, pre="gpt-2")
+        assert keys[key].data == wanted
+        # llama.cpp's converter sets the one before all else, where a file's replaces it, the other after all else
+        assert list(keys).index(key) == 0 or name == "chat_template"
 
 
 def test_merges_spell_bytes_as_letters() -> None:
@@ -125,3 +142,23 @@ def test_plamo_wants_a_class_it_knows(copy: Callable[[str], Path]) -> None:
 def test_xverse_has_a_token_for_every_row(copy: Callable[[str], Path]) -> None:
     with pytest.raises(TokenizerError, match="has 268 tokens for the model's 300 rows of embedding"):
         convert(copy("xverse"), vocab_size=300)
+
+
+def test_types_of_tokens_stand_behind_a_byte_level_vocabulary() -> None:
+    folder = LocalFolder(CASES / "bpe-roberta")
+    keys = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="roberta", pre="gpt-2")
+    assert list(keys.items())[-1] == ("tokenizer.ggml.token_type_count", Value.uint32(1))
+    jina = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="jina_bert", pre="gpt-2")
+    assert list(jina) == list(keys)
+    assert jina["tokenizer.ggml.token_type_count"] == Value.uint32(2)  # whatever the config says
+
+
+def test_jinas_vocabulary_of_words(copy: Callable[[str], Path]) -> None:
+    folder = copy("bpe-roberta")
+    file = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(file | {"pre_tokenizer": {"type": "Whitespace"}}))
+    keys = tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")
+    assert (keys["tokenizer.ggml.model"].data, keys["tokenizer.ggml.pre"].data) == ("whitespace", "whitespace")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
+    with pytest.raises(TokenizerError, match="names the tokenizer class 'T5Tokenizer', known here are BertTokenizer"):
+        tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation, rename
+from qconv.architectures.registry import condition, derivation, rename
 from qconv.errors import PlanError
 
 
@@ -38,6 +38,54 @@ def direct_classifier(name: str, config: Mapping[str, Any]) -> str:
     if name in ("classifier.weight", "classifier.bias") and labels(config):
         return name.replace("classifier.", "classifier.out_proj.")
     return name
+
+
+@rename
+def distilbert_spelling(name: str, config: Mapping[str, Any]) -> str:
+    """DistilBERT's layers under BERT's names, a classifier's two layers under theirs."""
+    match name.split("."):
+        case ["layer", number, *rest] if ".".join(rest[:-1]) in _DISTILBERT:
+            return f"encoder.layer.{number}.{_DISTILBERT['.'.join(rest[:-1])]}.{rest[-1]}"
+    return name
+
+
+_DISTILBERT = {
+    "attention.q_lin": "attention.self.query",
+    "attention.k_lin": "attention.self.key",
+    "attention.v_lin": "attention.self.value",
+    "attention.out_lin": "attention.output.dense",
+    "sa_layer_norm": "attention.output.LayerNorm",
+    "ffn.lin1": "intermediate.dense",
+    "ffn.lin2": "output.dense",
+    "output_layer_norm": "output.LayerNorm",
+}
+
+
+@derivation
+def feed_forward_neobert(model: ModelContext) -> int:
+    """Two thirds of ``intermediate_size``: the width of each half of SwiGLU."""
+    return 2 * model.count("intermediate_size") // 3
+
+
+@condition
+def has_experts_nomic(model: ModelContext) -> bool:
+    return bool(model.find("moe_every_n_layers"))
+
+
+@derivation
+def trained_positions_nomic(model: ModelContext) -> int:
+    """Positions Nomic's models were trained for, of which ``n_positions`` promises four times as many.
+
+    By llama.cpp: 2048 for versions 1 and 1.5, which say 8192, and 512 for version 2, which says 2048.  Newer configs
+    say what it was trained for under another name.
+    """
+    if not model.has("n_positions"):
+        return model.count("max_position_embeddings")
+    trained = model.count("max_trained_positions", default=2048)
+    promised = model.count("n_positions")
+    if trained != 2048 or promised not in (8192, 2048):
+        raise model.lacks(["n_positions"], promised, "8192 or 2048 for 2048 trained ones")
+    return promised // 4
 
 
 @derivation

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from qconv.architectures import evaluate
-from qconv.architectures.model import ModelContext
+from qconv.architectures.model import ModelContext, class_name
 from qconv.architectures.registry import condition, derivation
 from qconv.architectures.table import Argument, table
 
@@ -79,6 +79,15 @@ def copy(model: ModelContext, *of: str) -> Any:
 
 
 @derivation
+def length(model: ModelContext, key: str) -> int:
+    """How many a list of the config holds; none without it."""
+    listed = model.find(key)
+    if listed is not None and not isinstance(listed, list):
+        raise model.lacks([key], listed, "a list")
+    return len(listed or ())
+
+
+@derivation
 def truncated_product(model: ModelContext, *of: Argument) -> int:
     """All factors multiplied, cut to an integer, as for a part of the head that rotates."""
     return int(math.prod(_numbers(model, of)))
@@ -109,9 +118,7 @@ def _numbers(model: ModelContext, of: tuple[Argument, ...]) -> list[int | float]
 @condition
 def no_output_layer(model: ModelContext) -> bool:
     """The output is tied to the embedding, or the class is the model without its head."""
-    classes = model.find("architectures")
-    named = str(classes[0]) if isinstance(classes, list) and classes else ""
-    return named.endswith("Model") or tied_embeddings(model)
+    return class_name(model).endswith("Model") or tied_embeddings(model)
 
 
 @condition

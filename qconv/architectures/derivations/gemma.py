@@ -15,7 +15,9 @@ from qconv.architectures.derivations.rope import parameters
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation, maker
 from qconv.errors import FormatError, PlanError
+from qconv.files import read_json
 
+_GENERATION = "generation_config.json"
 _EMBEDDING = "embed_tokens.weight"
 
 
@@ -60,6 +62,18 @@ def gemma_sliding_window(model: ModelContext) -> int | None:
         return None
     window = model.integer("sliding_window")
     return window // 2 + 1 if model.find("use_bidirectional_attention") is True else window
+
+
+@derivation
+def suppressed_tokens(model: ModelContext) -> list[int] | None:
+    """Tokens that are never to be chosen, by ``generation_config.json``; none without that file."""
+    if model.folder is None or not model.folder.has(_GENERATION):
+        return None
+    generation = read_json(model.folder, _GENERATION)
+    listed = generation.get("suppress_tokens") if isinstance(generation, dict) else None
+    if listed is not None and not (isinstance(listed, list) and all(isinstance(n, int) for n in listed)):
+        raise FormatError("has no list of numbers for 'suppress_tokens'", file=model.folder.locate(_GENERATION))
+    return listed
 
 
 @derivation

@@ -15,6 +15,12 @@ def rope_dimensions_half(model: ModelContext) -> int:
 
 
 @derivation
+def rotating_neighbours(model: ModelContext) -> int:
+    """Rows of a head that rotate by neighbours, where positions in several dimensions want halves."""
+    return rope_dimensions_half(model) if model.has("rope_parameters.mrope_section") else 0
+
+
+@derivation
 def n_layer_nextn(model: ModelContext) -> int:
     """The model's layers and those it has for further tokens."""
     return n_layer(model) + model.count("num_nextn_predict_layers", default=0)

@@ -7,7 +7,7 @@ from qconv.architectures.registry import condition, derivation
 from qconv.errors import PlanError
 from qconv.files import read_json
 
-_HEADING = "# qwen3-reranker"
+_NAMES = ("qwen3-reranker", "qwen3-vl-reranker")
 _README = "README.md"
 _LARGEST_README = 16 << 20
 
@@ -20,9 +20,9 @@ def is_reranker(model: ModelContext) -> bool:
         names.append(model.folder.name)
         if model.folder.has(_README):
             readme = model.folder.read(_README, _LARGEST_README).decode("utf-8", "replace")
-            if _HEADING in readme.lower():
+            if any(f"# {name}" in readme.lower() for name in _NAMES):
                 return True
-    return any("qwen3-reranker" in name.lower() for name in names)
+    return any(known in name.lower() for known in _NAMES for name in names)
 
 
 @derivation

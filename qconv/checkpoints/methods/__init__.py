@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qconv.checkpoints.methods import compressed_tensors, fp8, modelopt, mxfp4
+from qconv.checkpoints.methods import awq, bitsandbytes, compressed_tensors, fp8, gptq, modelopt, mxfp4
 from qconv.checkpoints.methods.parts import Config, Tensors
 
 __all__ = ["METHODS", "Config", "Tensors"]
@@ -16,6 +16,9 @@ __all__ = ["METHODS", "Config", "Tensors"]
 METHODS: dict[str, Callable[[Tensors, Config], Tensors]] = {
     "fp8": fp8.undo,
     "compressed-tensors": compressed_tensors.undo,
+    "bitsandbytes": bitsandbytes.undo,
+    "gptq": gptq.undo,
+    "awq": awq.undo,
     "modelopt": modelopt.undo,
     "mxfp4": mxfp4.undo,
 }

@@ -1,0 +1,245 @@
+"""Models read from the Hub, as a server on this machine plays it: whole conversions, and each thing that can go wrong.
+
+What has to come out is what the same checkpoint in a folder gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import qconv
+from qconv import conversion
+from qconv.errors import InputError, QconvError, UsageError
+from qconv.storage import open_address, read_ahead
+from tests.storage.hub_server import SIGNATURE, TOKEN, HubServer, Request
+
+NAME = "acme/Noise"
+FAULTS = ("reset", "429", "503", "500", "short", "200", "expired")
+"""What passes when it is tried again."""
+CHANGES = ("etag", "size", "416")
+"""What means that the file is another one now."""
+
+
+STEP = 5
+"""Every such request of a conversion is where a lasting fault begins."""
+
+
+@pytest.fixture
+def whole(noise: Path, tmp_path: Path) -> bytes:
+    """The file made from the folder."""
+    (made,) = qconv.convert(noise, "q8_0", output=tmp_path / "whole.gguf")
+    return made.read_bytes()
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 256 KiB, so that a small model has many."""
+    monkeypatch.setattr(read_ahead, "_LARGEST", 1 << 18)
+
+
+def needed(noise: Path) -> int:
+    """Bytes of all tensors: a Llama's conversion reads each once."""
+    return sum(p.stat().st_size for p in noise.glob("*.safetensors"))
+
+
+def from_request(number: int, fault: str) -> Callable[[Request], str | None]:
+    """The fault at that request and all after it."""
+    return lambda request: fault if request.number >= number else None
+
+
+def test_a_conversion_from_the_hub_is_that_of_the_folder(
+    hub: HubServer, noise: Path, whole: bytes, tmp_path: Path, small_windows: None
+) -> None:
+    hub.add(NAME, noise)
+    (made,) = qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "hub.gguf")
+    assert made.read_bytes() == whole
+    assert hub.sent["store"] <= 1.02 * needed(noise)
+    assert not (tmp_path / "hf").exists()  # nothing is kept
+
+
+def test_several_types_are_made_from_one_reading(hub: HubServer, noise: Path, tmp_path: Path) -> None:
+    hub.add(NAME, noise)
+    made = qconv.convert(f"hf://{NAME}", ["q8_0", "q4_k_m"], output=tmp_path)
+    assert [file.name for file in made] == ["Noise-1.0M-Q8_0.gguf", "Noise-1.0M-Q4_K_M.gguf"]
+    assert hub.sent["store"] <= 1.02 * needed(noise)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_that_pass(
+    fault: str, hub: HubServer, noise: Path, whole: bytes, tmp_path: Path, small_windows: None
+) -> None:
+    """At every other request one fault: the file is the same, and what came is not paid for again."""
+    hub.add(NAME, noise)
+    seen: set[tuple[str, str]] = set()
+
+    def once(request: Request) -> str | None:
+        first = (request.path, request.headers.get("range", "")) not in seen
+        seen.add((request.path, request.headers.get("range", "")))
+        return fault if first and request.number % 2 else None
+
+    hub.fault = once
+    (made,) = qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "hub.gguf")
+    assert made.read_bytes() == whole
+    if fault not in ("200",):
+        assert hub.sent["store"] <= 1.02 * needed(noise)
+
+
+@pytest.mark.parametrize("fault", [*CHANGES, "reset"])
+def test_faults_that_stay(
+    fault: str, hub: HubServer, noise: Path, whole: bytes, tmp_path: Path, small_windows: None
+) -> None:
+    """From any one request on: the final name is not touched, and the next run completes the file."""
+    hub.add(NAME, noise)
+    output = tmp_path / "hub.gguf"
+    qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "first.gguf")
+    for number in range(0, len(hub.requests), STEP):
+        hub.fault = from_request(len(hub.requests) + number, fault)
+        with pytest.raises(InputError):
+            qconv.convert(f"hf://{NAME}", "q8_0", output=output)
+        assert not output.exists()
+        hub.fault = lambda _: None
+        qconv.convert(f"hf://{NAME}", "q8_0", output=output)
+        assert output.read_bytes() == whole
+        output.unlink()
+
+
+def test_what_was_done_before_is_not_read_again(
+    hub: HubServer, noise: Path, whole: bytes, tmp_path: Path, small_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qconv.pipeline import sizing
+
+    monkeypatch.setattr(sizing, "ROW_BLOCK", 1 << 14)
+    hub.add(NAME, noise)
+    output = tmp_path / "hub.gguf"
+    hub.fault = lambda _: "reset" if hub.sent["store"] > needed(noise) // 2 else None
+    with pytest.raises(InputError, match=r"hf://acme/Noise/model-0000.-of-00002\.safetensors.*the server cannot be"):
+        qconv.convert(f"hf://{NAME}", "q8_0", output=output, threads=1)
+    before = hub.sent["store"]
+    hub.fault = lambda _: None
+    qconv.convert(f"hf://{NAME}", "q8_0", output=output, threads=1)
+    assert output.read_bytes() == whole
+    assert hub.sent["store"] - before < 0.75 * needed(noise)
+
+
+def test_another_commit_starts_afresh(
+    hub: HubServer, noise: Path, whole: bytes, tmp_path: Path, small_windows: None
+) -> None:
+    repository = hub.add(NAME, noise)
+    output = tmp_path / "hub.gguf"
+    hub.fault = lambda _: "reset" if hub.sent["store"] > needed(noise) // 2 else None
+    with pytest.raises(InputError):
+        qconv.convert(f"hf://{NAME}", "q8_0", output=output, threads=1)
+    hub.fault, hub.sent["store"] = lambda _: None, 0
+    repository.commit = "d" * 40
+    qconv.convert(f"hf://{NAME}", "q8_0", output=output)
+    assert output.read_bytes() == whole
+    assert hub.sent["store"] >= needed(noise)
+
+
+def test_the_authorization_stays_with_the_hub(
+    hub: HubServer, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.add(NAME, noise, gated=True)
+    qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path, manifest=True)
+    for request in hub.requests:
+        expected = f"Bearer {TOKEN}" if request.host == "hub" else None
+        assert request.headers.get("authorization") == expected
+    for file in tmp_path.rglob("*"):
+        assert TOKEN.encode() not in file.read_bytes()
+        assert SIGNATURE.encode() not in file.read_bytes()
+
+
+def test_the_manifest_takes_hashes_from_the_hub(hub: HubServer, noise: Path, tmp_path: Path) -> None:
+    hub.add(NAME, noise)
+    (here,) = qconv.convert(noise, "q8_0", output=tmp_path / "here.gguf", manifest=True)
+    (there,) = qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "there.gguf", manifest=True)
+    sources = [conversion.read_manifest(conversion.manifest_path(file)).sources for file in (here, there)]
+    assert sources[0] == sources[1]
+    assert hub.sent["store"] <= 1.02 * needed(noise)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ({"gated": True}, r"is gated: .* \(accept its licence on http://[^ ]*/acme/Noise, then set HF_TOKEN or run"),
+        ({"private": True}, r"is not on the Hub, or private \(look at http://[^ ]*/acme/Noise"),
+    ],
+)
+def test_models_that_may_not_be_read(
+    kind: dict[str, bool], message: str, hub: HubServer, noise: Path, tmp_path: Path
+) -> None:
+    hub.add(NAME, noise, **kind)
+    with pytest.raises(InputError, match=message):
+        qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path)
+
+
+def test_addresses(hub: HubServer, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hub.add(NAME, noise)
+    hub.add("acme/Nested", noise.parent)
+    for address, count in [
+        (f"hf://{NAME}@main", 2),
+        (f"hf://{NAME}@{'c' * 40}", 2),
+        (NAME, 2),
+        ("hf://acme/Nested/Noise", 2),
+        (f"hf://{NAME}/model-00001-of-00002.safetensors", 2),
+        (f"{hub.url}/{NAME}/resolve/main/model.safetensors.index.json", 2),
+    ]:
+        with qconv.open(address) as checkpoint:
+            assert len(checkpoint.files) == count
+            assert checkpoint.folder.name == "Noise"
+            assert checkpoint.config is not None
+    with pytest.raises(InputError, match=r"hf://acme/Noise@other: has no such revision"):
+        qconv.open(f"hf://{NAME}@other")
+    with pytest.raises(InputError, match="is not on the Hub, or private"):
+        qconv.open("hf://acme/Nothing")
+    for wrong in ("hf://acme", "hf://acme/Noise/../x", "ftp://host/model.gguf", f"{hub.url}/"):
+        with pytest.raises(UsageError):
+            open_address(wrong)
+
+
+def test_headers_alone_are_read_to_plan(hub: HubServer, noise: Path) -> None:
+    from qconv import checkpoints, plan
+    from qconv.options import ConvertOptions
+
+    hub.add(NAME, noise)
+    with checkpoints.open(f"hf://{NAME}") as checkpoint:
+        plan.make(checkpoint, ConvertOptions(types=("q8_0",)))
+    assert hub.sent["store"] < 20_000
+
+
+def test_what_the_cache_holds_is_read_from_there(hub: HubServer, noise: Path, whole: bytes, tmp_path: Path) -> None:
+    hub.add(NAME, noise)
+    first = qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "1.gguf", keep_download=True)
+    hub.sent["store"] = 0
+    second = qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "2.gguf")
+    assert hub.sent["store"] == 0
+    assert first[0].read_bytes() == second[0].read_bytes() == whole
+
+
+def test_offline_the_cache_is_all_there_is(
+    hub: HubServer, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants, snapshot_download
+
+    hub.add(NAME, noise)
+    snapshot_download(NAME, endpoint=hub.url)
+    asked = len(hub.requests)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with qconv.open(f"hf://{NAME}") as checkpoint:
+        assert len(checkpoint.files) == 2
+        assert checkpoint.folder.name == "Noise"
+    with pytest.raises(InputError, match="is not in the cache"):
+        qconv.open("hf://acme/Other")
+    assert len(hub.requests) == asked
+
+
+def test_a_broken_line_says_so(hub: HubServer, noise: Path) -> None:
+    hub.add(NAME, noise)
+    hub.fault = lambda _: "reset"
+    with pytest.raises(QconvError, match=r"hf://acme/Noise: cannot be read: the Hub cannot be reached"):
+        qconv.open(f"hf://{NAME}")
