@@ -179,6 +179,13 @@ class ConvertOptions(_Options):
     pre: str | None = option(
         None, "text", MODEL, "The tokenizer's pre-tokenizer, when it is not known.", "--pre", metavar="NAME"
     )
+    sentence_transformers_dense_modules: bool = option(
+        False,
+        "flag",
+        MODEL,
+        "Write the Dense modules that modules.json names, as llama.cpp's converter does when asked.",
+        "--sentence-transformers-dense-modules",
+    )
     override_kv: tuple[str, ...] = option(
         (),
         "texts",

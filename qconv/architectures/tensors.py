@@ -19,6 +19,8 @@ from qconv.tensors import FLOATS, Constant, LazyTensor
 _SHOWN = 6
 _UNUSED = 3
 _OUTPUT = "output.weight"
+_OF_DENSE = re.compile(r"\d+_Dense[^.]*\.")
+"""What sentence-transformers calls the folders of its modules."""
 _OF_ADAPTER = re.compile(r"\.(?:lora_(?:A|B|embedding_[AB]|magnitude_vector)|base_layer|modules_to_save)\.")
 """What PEFT calls the parts of a module it has wrapped."""
 _NUMBER = re.compile(r"\d+")
@@ -255,6 +257,8 @@ class Matcher:
         return dropped
 
     def _why_unknown(self, unknown: Sequence[str]) -> str:
+        if all(map(_OF_DENSE.match, unknown)):
+            return "llama.cpp has no place for them in this architecture: convert without the Dense modules"
         known = {_NUMBER.sub("0", name) for name in self.claimed}
         if all(_NUMBER.sub("0", name) in known for name in unknown):
             return "config.json counts fewer layers or experts than there are: take it from the same model"

@@ -89,16 +89,18 @@ def read_model(
 def open_source(
     source: str | os.PathLike[str], options: ConvertOptions, *, keep_download: bool = False
 ) -> checkpoints.Checkpoint:
-    """The checkpoint at ``source``, with the adapters merged in that ``options`` name.
+    """The checkpoint at ``source``, with the adapters merged in that ``options`` name, and Dense modules if asked for.
 
     ``keep_download``: what is read of the Hugging Face Hub is kept in its cache.
 
-    Raises as ``checkpoints.open`` and ``adapters.merge``.
+    Raises as ``checkpoints.open``, ``adapters.merge`` and ``checkpoints.add_dense``.
     """
     checkpoint = checkpoints.open(source, keep_download=keep_download)
     try:
         if options.adapters:
             adapters.merge(checkpoint, options.adapters)
+        if options.sentence_transformers_dense_modules:
+            checkpoints.add_dense(checkpoint)
     except BaseException:
         checkpoint.close()
         raise
@@ -189,13 +191,16 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
 def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceModel:
     assert checkpoint.config is not None
     resolved = architectures.resolve(checkpoint)
+    notes = [*checkpoint.notes, *resolved.notes]
     vocabulary = tokenizers.metadata(
         checkpoint.folder,
         resolved.config,
         kind=resolved.tokenizer,
         options=resolved.tokenizer_options,
         pre=pre,
+        note=notes.append,
     )
+    notes += _modules_left_out(checkpoint, resolved)
     outputs = tuple(resolved.tensors)
     doubts = consistency.check(checkpoint.folder, resolved)
     _check_vocabulary(checkpoint.folder, outputs, vocabulary)
@@ -216,8 +221,23 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*checkpoint.notes, *resolved.notes, *doubts, *general.notes),
+        warnings=(*notes, *doubts, *general.notes),
     )
+
+
+def _modules_left_out(checkpoint: checkpoints.Checkpoint, resolved: architectures.Resolved) -> list[str]:
+    """What to tell of modules behind an embedding model that the file will not have."""
+    made = {source for output in resolved.tensors for source in output.tensor.sources}
+    left = [
+        (k, path) for k, path in checkpoints.further_modules(checkpoint.folder) if f"{path}.linear.weight" not in made
+    ]
+    if not left:
+        return []
+    named = ", ".join(path or kind for kind, path in left)
+    known = resolved.table is not None and "dense_2.weight" in architectures.load_table(resolved.table).tensors
+    possible = known and all(kind == "Dense" for kind, _ in left)
+    way = "--sentence-transformers-dense-modules writes them" if possible else "llama.cpp has no place for them here"
+    return [f"sentence-transformers' modules are left out, so embeddings will be others: {named} ({way})"]
 
 
 def _float_type(checkpoint: checkpoints.Checkpoint) -> str:

@@ -42,6 +42,7 @@ def base_vocabulary(context: Context, model: SentencePieceModel, *, cut: bool = 
         raise too_large(len(model) - 1, size, model.location)
     vocabulary = Vocabulary(size, PADDING_SCORE)
     vocabulary.fill(model.pieces[:size], model.types[:size], model.scores[:size])
+    context.cut_pieces.update((size + i, piece.decode()) for i, piece in enumerate(model.pieces[size:]))
     for text, index in context.files.added_tokens_json.items():
         if 0 <= index < size:
             vocabulary.set(index, text, TokenType.USER_DEFINED, ADDED_SCORE)
@@ -49,7 +50,7 @@ def base_vocabulary(context: Context, model: SentencePieceModel, *, cut: bool = 
 
 
 def add_from_config(context: Context, vocabulary: Vocabulary) -> None:
-    """The added tokens of ``tokenizer_config.json``; ids beyond the vocabulary are passed over."""
+    """The added tokens of ``tokenizer_config.json``, but for those beyond the vocabulary."""
     for index, token in (context.files.config_added_tokens or {}).items():
         if not 0 <= index < len(vocabulary):
             continue
