@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+from qconv import storage
 from qconv.errors import FormatError, UsageError, known_words
 
 if TYPE_CHECKING:
