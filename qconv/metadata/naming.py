@@ -15,11 +15,11 @@ _LONGEST = 200
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 
 
-def file_name(metadata: Metadata, encoding: str, stem: str = "model") -> str:
+def file_name(metadata: Metadata, encoding: str, stem: str = "model", *, bits: float | None = None) -> str:
     """The name of the output, without a directory.
 
     ``metadata``: the output's.  ``encoding``: the mix's name.  ``stem``: what to call it when the metadata says
-    nothing.
+    nothing.  ``bits``: per weight, of a file whose types were chosen for a size.
     """
 
     def text(key: str) -> str | None:
@@ -31,7 +31,8 @@ def file_name(metadata: Metadata, encoding: str, stem: str = "model") -> str:
         parts = [stem]
     name = "-".join(map(_fit, filter(None, parts)))
     kind = "-LoRA" if text("type") == "adapter" else ""
-    return f"{_cut(name)}-{encoding.upper()}{kind}.gguf"
+    size = "" if bits is None else f"-{bits:.2f}bpw"
+    return f"{_cut(name)}{size}-{encoding.upper()}{kind}.gguf"
 
 
 def stem_of(file: str, encodings: Iterable[str]) -> str:
