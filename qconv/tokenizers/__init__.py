@@ -116,6 +116,10 @@ def metadata(
         tokens = keys.get("tokenizer.ggml.tokens")
         if tokens is not None and (text := past_embedding.tell(context, len(tokens.data))) is not None:
             note(text)
+        for text in context.notes:
+            note(text)
+        for name, encoding in files.marks.items():
+            note(f"{name} begins with a byte-order mark ({encoding}): it is read, but transformers may refuse it")
         sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
         return keys | _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
     raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)
