@@ -152,3 +152,33 @@ def test_names_with_a_prefix_give_the_same_file(checkpoint: Path, qconv: Run, tm
         made = qconv("convert", source, "--type", "q8_0", "--output", files[-1])
         assert made.returncode == 0, made.stderr
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "hint"), [("U16", np.uint16, "BF16 that a tool without that type"), ("I8", np.int8, "base_model")]
+)
+def test_weights_of_integers_are_refused(
+    checkpoint: Path, qconv: Run, tmp_path: Path, dtype: str, kind: type, hint: str
+) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "Noise"))
+    tensors = {name: rows.astype(kind) for name, rows in packing.load(folder / "model.safetensors").items()}
+    packing.save(folder / "model.safetensors", tensors, dict.fromkeys(tensors, dtype))
+    for source in (folder, folder / "model.safetensors"):
+        refused = qconv("convert", source, "--type", "q8_0")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        said = " ".join(refused.stderr.split())
+        assert "tensor 'model.embed_tokens.weight': is " + dtype in said
+        assert hint in said
+    (folder / "config.json").unlink()
+    assert qconv("convert", folder / "model.safetensors", "--type", "q8_0").returncode == 1
+
+
+def test_a_file_saved_without_gathering_is_told(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "Noise"))
+    tensors = packing.load(folder / "model.safetensors")
+    packing.save(folder / "model.safetensors", {name: rows.reshape(-1)[:0] for name, rows in tensors.items()})
+    refused = qconv("convert", folder, "--type", "q8_0")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "is empty: the file was saved while its weights were spread over processes" in " ".join(
+        refused.stderr.split()
+    )
