@@ -182,3 +182,54 @@ def test_a_file_saved_without_gathering_is_told(checkpoint: Path, qconv: Run, tm
     assert "is empty: the file was saved while its weights were spread over processes" in " ".join(
         refused.stderr.split()
     )
+
+
+def hub_cache(checkpoint: Path, folder: Path) -> Path:
+    """The checkpoint as huggingface_hub keeps it: a snapshot of links to blobs named by their hashes."""
+    repository = folder / "models--acme--Nice-Model-1B"
+    snapshot = repository / "snapshots" / "4d3fb3a79c1f0aa7e6a1c2b3"
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    for number, file in enumerate(sorted(checkpoint.iterdir())):
+        shutil.copy(file, repository / "blobs" / f"{number:040x}")
+        (snapshot / file.name).symlink_to(f"../../blobs/{number:040x}")
+    return snapshot
+
+
+@pytest.mark.parametrize("given", [".", "model.safetensors", "../.."])
+def test_a_hub_cache_names_the_file_after_the_repository(
+    checkpoint: Path, qconv: Run, tmp_path: Path, given: str
+) -> None:
+    snapshot = hub_cache(checkpoint, tmp_path)
+    made = qconv("convert", snapshot / given, "--type", "q8_0", "--output", tmp_path)
+    if given == "../..":  # the repository's own folder holds no weights, but says where they are
+        assert made.returncode == 1
+        assert f"give the folder: {tmp_path}" in " ".join(made.stderr.split())
+    else:
+        assert made.returncode == 0, made.stderr
+        assert Path(made.stdout.strip()).name.startswith("Nice-Model-")
+
+
+@pytest.mark.parametrize("linked", ["weights", "all", "folder", "chain"])
+def test_a_users_own_links_are_followed(checkpoint: Path, qconv: Run, tmp_path: Path, linked: str) -> None:
+    disk, folder = tmp_path / "disk", tmp_path / "Mine"
+    shutil.copytree(checkpoint, disk)
+    if linked == "folder":
+        folder.symlink_to(disk, target_is_directory=True)
+    else:
+        folder.mkdir()
+        for file in disk.iterdir():
+            if linked == "all" or file.suffix == ".safetensors":
+                (folder / file.name).symlink_to(file)
+            else:
+                shutil.copy(file, folder)
+    if linked == "chain":
+        (folder / "model.safetensors").unlink()
+        (tmp_path / "between").symlink_to(disk / "model.safetensors")
+        (folder / "model.safetensors").symlink_to("../between")
+    made = qconv("convert", folder, "--type", "q8_0", "--output", tmp_path)
+    assert made.returncode == 0, made.stderr
+    expected = qconv("convert", disk, "--type", "q8_0", "--output", tmp_path / "expected.gguf")
+    assert expected.returncode == 0, expected.stderr
+    compared = qconv("compare", made.stdout.strip(), tmp_path / "expected.gguf", "--json")
+    assert all(tensor["equal"] for tensor in json.loads(compared.stdout)["tensors"])
