@@ -6,6 +6,7 @@ One file per kind of tokenizer:
 |---|---|---|
 | ``gpt2`` | byte-level BPE, ``tokenizer.json`` (or ``vocab.json`` and ``merges.txt``) | ``_set_vocab_gpt2`` |
 | ``sentencepiece`` | ``tokenizer.model`` | ``_set_vocab_sentencepiece`` |
+| ``sentencepiece_json`` | the same from ``tokenizer.json`` alone | (it needs the file) |
 | ``llama_hf`` | SentencePiece BPE inside ``tokenizer.json`` | ``_set_vocab_llama_hf`` |
 | ``gemma4`` | the same, with merges | ``Gemma4Model.set_vocab`` |
 | ``phi3`` | ``tokenizer.model`` and the added tokens of every file | ``Phi3MiniModel.set_vocab`` |
@@ -54,6 +55,7 @@ __all__ = ["KINDS", "check_pre", "metadata"]
 KINDS = (
     "gpt2",
     "sentencepiece",
+    "sentencepiece_json",
     "llama_hf",
     "gemma4",
     "phi3",
