@@ -72,38 +72,50 @@ def open(path: str | os.PathLike[str]) -> Checkpoint:
 
 def convert(
     source: str | os.PathLike[str],
-    type: str | Sequence[str] = "q4_k_m",
+    type: str | Sequence[str] | None = None,
     *,
+    size: str | Sequence[str] = (),
     output: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Path]:
-    """Converts a checkpoint to GGUF files, one for each ``type``; returns their paths.
+    """Converts a checkpoint to GGUF files, one for each ``type`` and each ``size``; returns their paths.
+
+    ``type``: ``"q4_k_m"`` when neither is given.  ``size``: such as ``"4.5GB"``, ``"4.5bpw"`` or ``"q4_k_m"``: the best
+    file of at most that size, by what ``calibrate`` measured, which is given as ``imatrix``.
 
     ``source``: a path, or an address such as ``hf://ORG/NAME``.
 
     ``output``: a directory that exists, or for a single type the file.  ``options``: the other fields of
     ``qconv.options.ConvertOptions`` and ``RunOptions``, named as on the command line (``tensor_types=(("ffn_down",
-    "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``, ``force=True``, ...); sizes
-    are in bytes.  ``progress`` is told how it goes on.
+    "q6_k"),)``, ``adapter="my-lora"``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``,
+    ``force=True``, ...); sizes are in bytes.  ``progress`` is told how it goes on.
 
     Raises UsageError for an option or a value that does not exist before any file is touched, and every
     ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
     """
-    from qconv import conversion, plan
+    from qconv import allocation, conversion, plan
     from qconv.options import ConvertOptions, RunOptions, split
 
     given = dict(options)
     if output is not None:
         given["output"] = os.fspath(output)
-    if given.get("mix") is None:
+    given["sizes"] = (size,) if isinstance(size, str) else tuple(size)
+    if type is None and given.get("mix") is None and not given["sizes"]:
+        type = "q4_k_m"
+    if type is not None:
         given["types"] = (type,) if isinstance(type, str) else tuple(type)
+    if given.get("base") is not None:
+        given["base"] = os.fspath(given["base"])
+    if "adapter" in given:
+        one = isinstance(given["adapter"], str | os.PathLike)
+        given["adapter"] = tuple(map(os.fspath, [given["adapter"]] if one else given["adapter"]))
     if given.get("imatrix") is not None:
         given.setdefault("imatrix_name", os.fspath(given["imatrix"]))
     what, how = split(given)
     wanted, run = ConvertOptions.of(what), RunOptions.of(how)
     with plan.open_source(source, wanted, keep_download=run.keep_download) as checkpoint:
-        plans = plan.make(checkpoint, wanted)
+        plans, _ = allocation.make(checkpoint, wanted, run)
         directories = [plan.directory(checkpoint, wanted)] * len(plans)
         results = conversion.run(plans, checkpoint.files, directories, run, progress, record=wanted.record())
         return [file for result in results for file in result.files]

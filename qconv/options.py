@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from qconv import storage
 from qconv.errors import FormatError, UsageError, known_words
+from qconv.sizes import Size
 
 if TYPE_CHECKING:
     from qconv.policy import TypeOverrides
@@ -55,7 +56,7 @@ SEARCHES = ("reference", "thorough")
 """How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
 
-class _Options:
+class Options:
     """What both kinds of options can do."""
 
     @classmethod
@@ -81,15 +82,16 @@ def names(options: type) -> list[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertOptions(_Options):
+class ConvertOptions(Options):
     """What a conversion makes.
 
-    ``types``: mix names, each one output; ``mix``: the user's own mix file instead.  ``tensor_types``: (regular
+    ``types``: mix names, each one output; ``mix``: the user's own mix file instead.  ``sizes``: each an output too, as
+    good as can be of that size (see ``qconv.sizes.Size``), of ``block_types``.  ``tensor_types``: (regular
     expression, block type), the first match wins.  ``output``: a file (only with one type) or a directory, which it
     must be with a slash at its end; ``None`` names the file and puts it beside the source.  ``override_kv``:
-    ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``imatrix_name``: how the output names that
-    file, where otherwise than by ``imatrix``.  ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that
-    would fall back to another type is an error.
+    ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``base``: the model that the source, an
+    adapter, is for.  ``imatrix_name``: how the output names that file, where otherwise than by ``imatrix``.
+    ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that would fall back to another type is an error.
 
     Raises UsageError.
     """
@@ -104,6 +106,25 @@ class ConvertOptions(_Options):
         "-t",
         metavar="TYPE",
         recorded=False,
+    )
+    sizes: tuple[str, ...] = option(
+        (),
+        "types",
+        TYPES,
+        "Instead of a type: the best file of at most this size, which is bytes (4.5GB), bits per weight (4.5bpw) or"
+        " that of a type (q4_k_m). Needs what 'qconv calibrate' measured, in --imatrix, to be good. Several are made"
+        " from one reading.",
+        "--size",
+        metavar="SIZE",
+        recorded=False,
+    )
+    block_types: tuple[str, ...] = option(
+        (),
+        "types",
+        TYPES,
+        "Block types that --size chooses from. By default those that runtimes are fast with.",
+        "--block-types",
+        metavar="TYPE,...",
     )
     mix: Path | None = option(
         None, "file", TYPES, "A mix of your own, as the tables in formats/mixes/.", "--mix", metavar="FILE"
@@ -180,6 +201,13 @@ class ConvertOptions(_Options):
     pre: str | None = option(
         None, "text", MODEL, "The tokenizer's pre-tokenizer, when it is not known.", "--pre", metavar="NAME"
     )
+    sentence_transformers_dense_modules: bool = option(
+        False,
+        "flag",
+        MODEL,
+        "Write the Dense modules that modules.json names, as llama.cpp's converter does when asked.",
+        "--sentence-transformers-dense-modules",
+    )
     override_kv: tuple[str, ...] = option(
         (),
         "texts",
@@ -195,6 +223,14 @@ class ConvertOptions(_Options):
         "Merge a LoRA adapter, PEFT's or MLX's, into the model; WEIGHT times as strong. Repeatable.",
         "--adapter",
         metavar="DIR[=WEIGHT]",
+    )
+    base: str | None = option(
+        None,
+        "text",
+        ADAPTERS,
+        "The model that SOURCE, an adapter, is for: makes a file of the adapter alone, for --lora of llama.cpp.",
+        "--base",
+        metavar="DIR",
     )
     output: str | None = option(
         None,
@@ -218,10 +254,19 @@ class ConvertOptions(_Options):
     def __post_init__(self) -> None:
         from qconv import policy, tokenizers
 
-        if self.mix is not None and self.types:
-            raise UsageError("--mix and --type cannot be used together", hint="the mix file takes the type's place")
-        if self.mix is None and not self.types:
+        if self.mix is not None and (self.types or self.sizes):
+            other = "--type" if self.types else "--size"
+            raise UsageError(f"--mix and {other} cannot be used together", hint="the mix file takes the type's place")
+        if self.block_types and not self.sizes:
+            raise UsageError("--block-types is for --size", hint="--tensor-type REGEX=TYPE gives tensors a type")
+        if self.sizes and self.pure:
+            raise UsageError("--pure and --size cannot be used together", hint="--size chooses a type for each tensor")
+        if self.mix is None and not self.types and not self.sizes:
             raise UsageError("no type is named", hint="--type q4_k_m is the usual choice, --type q8_0 the safe one")
+        if self.base is not None and self.adapter:
+            raise UsageError(
+                "--base and --adapter cannot be used together", hint="merge, or make a file of one adapter"
+            )
         if self.search not in SEARCHES:
             hint = f"one of {', '.join(SEARCHES)}"
             raise UsageError(f"unknown search '{self.search}'", hint=hint)
@@ -233,7 +278,9 @@ class ConvertOptions(_Options):
             tokenizers.check_pre(self.pre)
         for name in self.types:
             policy.find_mix(name)
-        _ = self.type_overrides, self.metadata_overrides, self.adapters  # which refuse what is malformed
+        for name in self.block_types:
+            policy.block_type(name)
+        _ = self.wanted_sizes, self.type_overrides, self.metadata_overrides, self.adapters  # refuse what is malformed
         if self.output is not None:
             self._check_output(Path(self.output), self.output.endswith(("/", os.sep)))
 
@@ -242,16 +289,21 @@ class ConvertOptions(_Options):
 
         if output.is_dir():
             return
-        several = len({policy.find_mix(name).name for name in self.types}) > 1
+        several = len({policy.find_mix(name).name for name in self.types}) + len(self.wanted_sizes) > 1
         hint = "make the directory first, with mkdir -p"
         if is_directory or (several and output.suffix.lower() != ".gguf"):
             raise UsageError("--output: is not a directory", file=output, hint=hint)
         if several:
-            message = f"--output names one file, but {len(self.types)} are to be made"
+            message = f"--output names one file, but {len(self.types) + len(self.sizes)} are to be made"
             raise UsageError(message, file=output, hint="name a directory")
         if output.suffix.lower() != ".gguf":
             message = "--output: is neither a directory nor the name of a .gguf file"
             raise UsageError(message, file=output, hint=f"{hint}, or end the file's name in .gguf")
+
+    @cached_property
+    def wanted_sizes(self) -> tuple[Size, ...]:
+        """``sizes``, each once."""
+        return tuple(dict.fromkeys(Size.parse(text) for text in self.sizes))
 
     @cached_property
     def type_overrides(self) -> TypeOverrides:
@@ -290,7 +342,9 @@ class ConvertOptions(_Options):
             if field.metadata.get("recorded", True) and value != field.default:
                 given[field.name] = str(value.absolute()) if isinstance(value, Path) else value
         if self.adapter:
-            given["adapter"] = tuple(str(adapter.absolute()) for adapter in self.adapters)
+            given["adapter"] = tuple(str(AdapterOption(_absolute(a.path), a.weight)) for a in self.adapters)
+        if self.base is not None:
+            given["base"] = _absolute(self.base)
         if self.imatrix is not None:
             given["imatrix_name"] = self.imatrix_name or str(self.imatrix)  # the output holds it
         return given
@@ -302,13 +356,135 @@ class ConvertOptions(_Options):
         Raises FormatError for an option that is none, or a value that is none of its type.
         """
         unrecorded = {f.name for f in dataclasses.fields(cls) if not f.metadata.get("recorded", True)}
+        unrecorded.remove("sizes")  # which a manifest has of its own file alone
         wrong = next((name for name in options if name in unrecorded), None)
         if wrong is not None:
             raise FormatError(f"records an option '{wrong}', which manifests do not", file=file)
         try:
-            return cls.of({**({} if "mix" in options else {"types": (mix,)}), **options})
+            typed = {} if "mix" in options or "sizes" in options else {"types": (mix,)}
+            return cls.of({**typed, **options})
         except UsageError as e:
             raise FormatError(f"records an option that cannot be: {e}", file=file) from e
+
+
+MEASURING = "Measuring"
+
+BASES = ("f32", "f16", "bf16", "q8_0")
+"""Types a model may be run in while it is measured."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(Options):
+    """What a calibration measures.
+
+    ``text``: files, one after the other.  ``tokens``: of it to take, None for 8 for each column of the widest input.
+    ``context``: tokens in a chunk.  ``sensitivities``: measure them, with ``sensitivity_tokens`` each.  ``base``: the
+    type the model is run in, None for its own.  ``parse_special``, ``process_output``: as llama-imatrix's.
+    ``output``: a file or a directory; None: ``NAME-calibration.gguf`` beside the model.
+
+    Raises UsageError.
+    """
+
+    text: tuple[str, ...] = option(
+        (),
+        "texts",
+        MEASURING,
+        "A text of the kind the model is for; several files are taken one after the other.",
+        "--text",
+        metavar="FILE",
+    )
+    tokens: int | None = option(
+        None,
+        "count",
+        MEASURING,
+        "Take so many tokens of it. By default 8 for each column of the widest input, if there are as many.",
+        "--tokens",
+        metavar="N",
+    )
+    context: int = option(512, "count", MEASURING, "Tokens in a chunk. By default 512.", "--context", metavar="N")
+    sensitivities: bool = option(True, "negated", MEASURING, "Make the importance matrix alone.", "--no-sensitivities")
+    sensitivity_tokens: int = option(
+        512,
+        "count",
+        MEASURING,
+        "Tokens each tensor's sensitivity is measured with. By default 512.",
+        "--sensitivity-tokens",
+        metavar="N",
+    )
+    base: str | None = option(
+        None,
+        "text",
+        MEASURING,
+        "The type the model is run in: f32, f16, bf16 or, to save memory, q8_0. By default its own.",
+        "--base",
+        metavar="TYPE",
+    )
+    parse_special: bool = option(
+        False, "flag", MEASURING, "Take what spells a special token in the text for one.", "--parse-special"
+    )
+    process_output: bool = option(
+        False, "flag", MEASURING, "Measure the output matrix's importance too.", "--process-output"
+    )
+    output: str | None = option(
+        None,
+        "place",
+        OUTPUT,
+        "Where to write. By default NAME-calibration.gguf beside the model.",
+        "--output",
+        "-o",
+        metavar="FILE|DIR",
+    )
+
+    def __post_init__(self) -> None:
+        if not self.text:
+            raise UsageError("no text is named", hint="--text FILE; the README says what to take, and how much")
+        _check_measuring(self.context, self.base)
+        if self.tokens is not None and self.tokens < self.context:
+            raise UsageError(f"{self.tokens} tokens do not fill a context of {self.context}")
+        if self.sensitivity_tokens < 64:
+            raise UsageError(f"{self.sensitivity_tokens} tokens tell nothing of a tensor", hint="512 are enough")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(Options):
+    """How files are evaluated.
+
+    ``text``: files, one after the other; ``tokens``: of it to take, None for all.  ``context``: tokens in a chunk.
+    ``base``: the type the unquantized model is run in, None for its own.  ``parse_special``: as llama-perplexity's.
+
+    Raises UsageError.
+    """
+
+    text: tuple[str, ...] = option(
+        (), "texts", MEASURING, "A text the files were not calibrated on.", "--text", metavar="FILE"
+    )
+    tokens: int | None = option(None, "count", MEASURING, "Take so many tokens of it.", "--tokens", metavar="N")
+    context: int = option(512, "count", MEASURING, "Tokens in a chunk. By default 512.", "--context", metavar="N")
+    base: str | None = option(
+        None,
+        "text",
+        MEASURING,
+        "The type the unquantized model is run in: f32, f16, bf16 or, to save memory, q8_0. By default its own.",
+        "--base",
+        metavar="TYPE",
+    )
+    parse_special: bool = option(
+        False, "flag", MEASURING, "Take what spells a special token in the text for one.", "--parse-special"
+    )
+
+    def __post_init__(self) -> None:
+        if not self.text:
+            raise UsageError("no text is named", hint="--text FILE, one that was not calibrated on")
+        _check_measuring(self.context, self.base)
+        if self.tokens is not None and self.tokens < self.context:
+            raise UsageError(f"{self.tokens} tokens do not fill a context of {self.context}")
+
+
+def _check_measuring(context: int, base: str | None) -> None:
+    if not 16 <= context <= 1 << 20:
+        raise UsageError(f"a context of {context} tokens cannot be measured in", hint="512 is usual")
+    if base is not None and base.lower() not in BASES:
+        raise UsageError(f"a model cannot be measured in '{base}'", hint=f"one of {', '.join(BASES)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,12 +509,6 @@ class AdapterOption:
         if not text:
             raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")
         return cls(text)
-
-    def absolute(self) -> AdapterOption:
-        """The same with its whole path; an address without secrets."""
-        if storage.is_address(self.path):
-            return AdapterOption(storage.shown(self.path), self.weight)
-        return AdapterOption(str(Path(self.path).absolute()), self.weight)
 
     def __str__(self) -> str:
         return f"{self.path}={self.weight!r}"
@@ -365,7 +535,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(_Options):
+class RunOptions(Options):
     """How a conversion is run: none of these changes a byte of what is made.
 
     ``threads``: None for the cores this process may use.  ``memory``: bytes the process stays under, None for 400e6.
@@ -418,6 +588,13 @@ def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     if unknown is not None:
         raise UsageError(f"there is no option '{unknown}'", hint=known_words(unknown, [*what, *how]))
     return {k: v for k, v in values.items() if k in what}, {k: v for k, v in values.items() if k in how}
+
+
+def _absolute(place: str) -> str:
+    """The whole path of what is on this machine, an address without secrets, a name of the Hub as it is."""
+    if storage.is_address(place):
+        return storage.shown(place)
+    return os.path.abspath(place) if os.path.exists(place) else place
 
 
 def _decoded(kind: type, value: object) -> Any:

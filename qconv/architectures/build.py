@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from qconv.architectures import evaluate, registry
 from qconv.architectures.model import ModelContext
@@ -29,16 +29,27 @@ def lazy_tensor(
 
 def _applied(model: ModelContext, step: object, state: list[LazyTensor]) -> list[LazyTensor]:
     """One operation on each tensor, or on all together; PlanError when their shapes are not what it is for."""
-    name, arguments = _step(model, step)
+    name, arguments = step_of(model, step)
+    if registry.is_known("combination", name):
+        return [applied(name, registry.lookup("combination", name), state, arguments)]
+    function = registry.lookup("operation", name)
+    return [applied(name, function, part, arguments) for part in state]
+
+
+def applied(
+    name: str,
+    function: Callable[..., LazyTensor],
+    to: LazyTensor | Sequence[LazyTensor],
+    arguments: Sequence[object],
+) -> LazyTensor:
+    """An operation on a tensor, or a combination of several; PlanError when their shapes are not what it is for."""
+    first = to[0] if isinstance(to, Sequence) else to
     try:
-        if registry.is_known("combination", name):
-            return [registry.lookup("combination", name)(state, *arguments)]
-        function = registry.lookup("operation", name)
-        return [function(part, *arguments) for part in state]
+        return function(to, *arguments)
     except IndexError as e:
-        raise refuse(name, state[0], "it has too few dimensions") from e
+        raise refuse(name, first, "it has too few dimensions") from e
     except (ArithmeticError, LookupError, TypeError, ValueError) as e:
-        raise refuse(name, state[0], str(e)) from e
+        raise refuse(name, first, str(e)) from e
 
 
 def stacked(entry: Entry) -> bool:
@@ -47,7 +58,8 @@ def stacked(entry: Entry) -> bool:
     return any("{expert}" in source for source in sources)
 
 
-def _step(model: ModelContext, step: object) -> tuple[str, tuple[object, ...]]:
+def step_of(model: ModelContext, step: object) -> tuple[str, tuple[object, ...]]:
+    """The name of a table's operation, and its arguments for this model."""
     if isinstance(step, str):
         return step, ()
     if not isinstance(step, dict) or len(step) != 1:

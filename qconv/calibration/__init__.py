@@ -1,5 +1,18 @@
-"""What was measured of a model on text, and is used when it is quantized: importance matrices."""
+"""What was measured of a model on text, and is used when it is quantized: importance matrices, sensitivities."""
 
+from qconv.calibration.fingerprint import fingerprint
 from qconv.calibration.imatrix import Imatrix, read_imatrix
+from qconv.calibration.measurements import Measurements, Sensitivity, read_measurements
+from qconv.calibration.sums import TensorSums, read_sums, write_calibration
 
-__all__ = ["Imatrix", "read_imatrix"]
+__all__ = [
+    "Imatrix",
+    "Measurements",
+    "Sensitivity",
+    "TensorSums",
+    "fingerprint",
+    "read_imatrix",
+    "read_measurements",
+    "read_sums",
+    "write_calibration",
+]

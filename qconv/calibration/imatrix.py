@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import gguf
+from qconv.calibration.floats import COUNTS, SQUARES, read_floats
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.types import Metadata, Value, ValueType
 
@@ -26,7 +27,6 @@ Floats = NDArray[np.float32]
 
 _LONGEST_STRING = 127
 """Bytes llama-quantize keeps of a string it writes itself."""
-_SUMS, _COUNTS = ".in_sum2", ".counts"
 _KINDS = "an importance matrix is a GGUF, or a .dat that llama-imatrix wrote"
 _KEYS = ("imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size")
 
@@ -91,9 +91,9 @@ def _read_gguf(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
     if missing:
         raise FormatError(f"is no importance matrix: {missing[0]} is missing", file=path)
     entries: dict[str, Floats] = {}
-    names = {name[: -len(end)] for name in file.tensors for end in (_SUMS, _COUNTS) if name.endswith(end)}
+    names = {name[: -len(end)] for name in file.tensors for end in (SQUARES, COUNTS) if name.endswith(end)}
     for name in sorted(names):
-        sums, counts = (_floats(path, f, file, name + end) for end in (_SUMS, _COUNTS))
+        sums, counts = (read_floats(f, file, name + end) for end in (SQUARES, COUNTS))
         if not counts.size or sums.size % counts.size:
             raise FormatError(f"{sums.size} sums do not go with {counts.size} counts", file=path, tensor=name)
         if not np.isfinite(counts).all():
@@ -111,20 +111,6 @@ def _read_gguf(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
         first = first.decode("utf-8", "surrogateescape") if isinstance(first, bytes) else str(first)
     chunks = file.metadata[_KEYS[1]].data
     return Imatrix(os.fspath(path), entries, first, chunks if isinstance(chunks, int) and 0 < chunks < 1 << 31 else 0)
-
-
-def _floats(path: str | os.PathLike[str], f: BinaryIO, file: gguf.File, name: str) -> Floats:
-    """All values of an F32 tensor."""
-    tensor = file.tensors.get(name)
-    if tensor is None:
-        raise FormatError("is missing beside its sums or counts", file=path, tensor=name)
-    if tensor.info.dtype != "F32":
-        raise FormatError(f"is {tensor.info.dtype} instead of F32", file=path, tensor=name)
-    f.seek(tensor.offset)
-    data = f.read(tensor.size)
-    if len(data) != tensor.size:
-        raise FormatError("is cut short", file=path, tensor=name)
-    return np.frombuffer(data, "<f4" if file.byte_order == "little" else ">f4").astype(np.float32)
 
 
 def _read_dat(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:

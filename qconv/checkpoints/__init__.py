@@ -15,12 +15,13 @@ from typing import Any
 
 from qconv.checkpoints import gguf, mlx, quantized, safetensors
 from qconv.checkpoints.checkpoint import Checkpoint
+from qconv.checkpoints.dense_modules import add_dense, further_modules
 from qconv.checkpoints.folder import ADAPTER_CONFIG, ADAPTERS, adapter_weights
 from qconv.checkpoints.sniff import explain, refuse_lookalike, refuse_pickle
 from qconv.errors import InputError, UsageError
 from qconv.storage import Folder, LocalFolder, StoredFile, is_address, open_address
 
-__all__ = ["KINDS", "Checkpoint", "open", "open_adapter", "open_from", "prefetch"]
+__all__ = ["KINDS", "Checkpoint", "add_dense", "further_modules", "open", "open_adapter", "open_from", "prefetch"]
 
 KINDS: tuple[Any, ...] = (gguf, safetensors)
 """The modules of all kinds of input, the first that recognizes one wins."""

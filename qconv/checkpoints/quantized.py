@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,6 +34,7 @@ class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     methods: tuple[str, ...]
     source: str = ""
     marks: tuple[dict[str, tuple[str, ...]], ...] = ()
+    packed: Literal["inputs", "outputs"] | None = None
     refused: str | None = None
     advice: str = _BASE
 
@@ -107,29 +108,33 @@ def _named(settings: Mapping[str, Any], method: str | None) -> Config:
 def _method(checkpoint: Checkpoint, config: Config) -> str | None:
     """The method of the checkpoint's tensors by the table's name; None when they are plain."""
     said, tensors = config.get("quant_method"), checkpoint.lazy
-    named = next((name for name, method in table().items() if said in method.methods), None)
-    if named is not None and (has_marks(tensors, table()[named]) or _only_named(tensors, table()[named])):
-        return named
-    marked = next((name for name, method in table().items() if has_marks(tensors, method)), None)
-    if marked is not None:
+    plain = _all_floats(tensors)
+    meant = [name for name, method in table().items() if said in method.methods]
+    marked = [name for name, method in table().items() if has_marks(tensors, method)]
+    exact = [name for name in marked if table()[name].packed]
+    sure = next((name for name in meant if name in marked or not (table()[name].marks or plain)), None)
+    if sure is not None:
+        return sure
+    partly = None if exact else next((name for name in meant if _has_parts(tensors, table()[name])), None)
+    if partly is None and marked:
         if said is not None:
-            checkpoint.notes += (f"the config says '{said}', but the weights are quantized by '{marked}'",)
-        return marked
-    if said is not None and _all_floats(tensors):
+            checkpoint.notes += (f"the config says '{said}', but the weights are quantized by '{marked[0]}'",)
+        return marked[0]
+    if said is None or partly is not None:
+        return partly
+    if plain:
         checkpoint.notes += (
             f"the config says '{said}', but the weights are not quantized: they are taken as they are",
         )
         return None
-    if said is not None and named is None:
+    if not meant:
         known = ", ".join(METHODS)
         raise UnsupportedError(f"is quantized by '{said}'; qconv reads {known}", hint=_BASE)
-    return named
+    return meant[0]
 
 
-def _only_named(tensors: Tensors, method: Method) -> bool:
-    """Whether a method has no marks to be seen by, or has only some of a weight's tensors, whose lack it will name."""
-    if not method.marks:
-        return not _all_floats(tensors)
+def _has_parts(tensors: Tensors, method: Method) -> bool:
+    """Whether some of a weight's tensors are there, so that the method will name what is missing."""
     ends = tuple(end for mark in method.marks for end in mark if end not in ("", ".weight"))
     return any(name.endswith(ends) for name in tensors)
 
@@ -143,9 +148,20 @@ def has_marks(tensors: Tensors, method: Method) -> bool:
                 continue
             stem = name.removesuffix(first[0])
             there = ((tensors.get(stem + end), types) for end, types in others)
-            if all(part is not None and (not types or part.dtype in types) for part, types in there):
+            whole = all(part is not None and (not types or part.dtype in types) for part, types in there)
+            if whole and (method.packed is None or _is_packed_so(tensors, stem, method.packed)):
                 return True
     return False
+
+
+def _is_packed_so(tensors: Tensors, stem: str, packed: str) -> bool:
+    """Whether 4-bit numbers of ``.qweight`` are packed along the inputs, or along the outputs."""
+    weight, scale = tensors[f"{stem}.qweight"], tensors[f"{stem}.scales"]
+    if len(weight.shape) != 2 or len(scale.shape) != 2:
+        return False
+    if packed == "inputs":
+        return weight.shape[1] == scale.shape[1]
+    return 8 * weight.shape[1] == scale.shape[1] or weight.shape[0] == scale.shape[0]
 
 
 def _all_floats(tensors: Tensors) -> bool:

@@ -41,8 +41,10 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
         frameworks: set[str | None] = set()
         for shard in chosen.names:
             files.append(folder.open(shard))
-            header = read_header(files[-1])
-            _add(stored, files[-1], header.tensors)
+            files[-1].prefetch(1)  # over a line, headers are on their way together
+        for file in files:
+            header = read_header(file)
+            _add(stored, file, header.tensors)
             frameworks.add(header.framework)
         is_adapter = _is_adapter(chosen.names, stored)
         config = read_adapter_config(folder) if is_adapter else read_config(folder)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qconv import __version__
-from qconv.cli import architectures, compare, convert, info, verify
+from qconv.cli import architectures, calibrate, compare, convert, evaluate, info, verify
 from qconv.cli.help import Command, Group
 
 EXAMPLES = """
@@ -48,6 +48,8 @@ def options(
 
 
 app.command("convert", cls=Command, short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
+app.command("calibrate", cls=Command, short_help=calibrate.SHORT, epilog=calibrate.EXAMPLES)(calibrate.calibrate)
+app.command("evaluate", cls=Command, short_help=evaluate.SHORT, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("info", cls=Command, short_help=info.SHORT, epilog=info.EXAMPLES)(info.info)
 app.command("verify", cls=Command, short_help=verify.SHORT, epilog=verify.EXAMPLES)(verify.verify)
 app.command("compare", cls=Command, short_help=compare.SHORT, epilog=compare.EXAMPLES)(compare.compare)

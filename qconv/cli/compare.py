@@ -54,11 +54,12 @@ def compare(
     """
     from contextlib import closing
 
-    from qconv.compare import check_plot, draw, open_side
+    from qconv import plots
     from qconv.compare import compare as run
+    from qconv.compare import draw, open_side
 
     if plot is not None:
-        check_plot(plot)
+        plots.check(plot)
     with closing(open_side(reference)) as a, closing(open_side(other)) as b:
         found = run(a, b, threads=threads)
     if plot is not None:

@@ -10,7 +10,7 @@ import typer
 from qconv.cli.from_options import options_of, with_options
 from qconv.cli.options import Debug, Json
 from qconv.cli.progress import Style
-from qconv.options import OUTPUT, PARTS, RUN
+from qconv.options import OUTPUT, PARTS, RUN, TYPES, ConvertOptions, RunOptions
 
 EXAMPLES = """
 Examples:
@@ -21,6 +21,7 @@ Examples:
   qconv convert model/ -t q4_k_m --dry-run | less             # what it would do
   qconv convert hf://Qwen/Qwen3-0.6B -t q4_k_m                # no download
   qconv convert model/ -t iq4_xs --imatrix imatrix.gguf
+  qconv convert model/ --size 4.5GB --imatrix model-calibration.gguf
   qconv convert model/ -t q4_k_m --tensor-type 'ffn_down=q6_k'
   qconv convert model/ -t q8_0 --split-max-size 4GB
 
@@ -76,6 +77,29 @@ def _convert(
             "--finish", rich_help_panel=PARTS, help="When all parts are done: check that, and give the file its name."
         ),
     ] = False,
+    mix_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--mix-out", metavar="FILE.toml", rich_help_panel=TYPES, help="Save what --size chose as a table for --mix."
+        ),
+    ] = None,
+    tensor_types_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--tensor-types-out",
+            metavar="FILE",
+            rich_help_panel=TYPES,
+            help="Save what --size chose for llama-quantize's --tensor-type-file.",
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            rich_help_panel=TYPES,
+            help="Draw the sizes' predicted KL divergence, and llama.cpp's mixes beside. Needs matplotlib.",
+        ),
+    ] = None,
     progress: Annotated[
         Style,
         typer.Option(
@@ -99,17 +123,21 @@ def _convert(
     """
     from qconv.cli.convert_job import ConvertJob, run_job
     from qconv.cli.errors import ErrorOutput
+    from qconv.cli.saved_choice import SavedChoice
     from qconv.errors import UsageError
 
     if given["part"] is not None and finish:
         raise UsageError("--part and --finish do not go together", hint="--finish comes when every part is done")
-    what, how = options_of(given)
+    what = options_of(ConvertOptions, given, imatrix_name=given["imatrix"])
+    how = options_of(RunOptions, given)
+    saved = SavedChoice(mix_out, tensor_types_out, plot)
+    saved.check(len(what.wanted_sizes))
     if what.output is not None and len(sources) > 1 and not Path(what.output).is_dir():
-        files = len(sources) * max(1, len(what.types))
+        files = len(sources) * max(1, len(what.types) + len(what.sizes))
         message = f"--output names one file, but {files} are to be made"
         raise UsageError(message, file=what.output, hint="name a directory that exists")
-    job = ConvertJob(what, how, dry_run, finish, skip_existing, progress, quiet, ErrorOutput(as_json, debug))
+    job = ConvertJob(what, how, dry_run, finish, skip_existing, progress, quiet, ErrorOutput(as_json, debug), saved)
     return run_job(sources, job)
 
 
-convert = with_options(_convert, {"types": complete_type})
+convert = with_options(_convert, {ConvertOptions: None, RunOptions: None}, {"types": complete_type})

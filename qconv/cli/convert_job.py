@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qconv import checkpoints, conversion, plan
-from qconv.cli import overwrite, plan_table, screen
+from qconv import allocation, checkpoints, conversion, plan
+from qconv.allocation import Allocator
+from qconv.cli import overwrite, plan_table, saved_choice, screen
 from qconv.cli.errors import ErrorOutput, each
 from qconv.cli.progress import Style, progress
+from qconv.cli.saved_choice import SavedChoice
 from qconv.conversion import Result
 from qconv.options import ConvertOptions, RunOptions
 from qconv.plan import Plan
@@ -33,6 +35,7 @@ class ConvertJob:
     progress: Style
     quiet: bool
     errors: ErrorOutput
+    saved: SavedChoice
 
 
 def run_job(sources: Sequence[str], job: ConvertJob) -> int:
@@ -49,9 +52,16 @@ def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
         reads = not job.dry_run and not job.finish and job.run.part is None
         if reads and not job.skip_existing:
             checkpoints.prefetch(checkpoint.files)
-        plans = plan.make(checkpoint, job.options)
+        plans, allocator = allocation.make(
+            checkpoint,
+            job.options,
+            job.run,
+            lambda: closing(progress(job.progress, job.quiet, "rounding errors")),
+        )
+        if allocator is not None:
+            saved_choice.save(allocator, plans, job.saved)
         if job.dry_run:
-            _show(plans, job)
+            _show(plans, allocator, job)
             return
         directories = [plan.directory(checkpoint, job.options)] * len(plans)
         overwrite.take(source, plans, directories[0], taken)
@@ -76,8 +86,12 @@ def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
             _report(source, made, result, time.monotonic() - began, job)
 
 
-def _show(plans: Sequence[Plan], job: ConvertJob) -> None:
+def _show(plans: Sequence[Plan], allocator: Allocator | None, job: ConvertJob) -> None:
     """A dry run: what would be made."""
+    sized = [made for made in plans if made.sized is not None]
+    if allocator is not None and len(sized) > 1 and not job.errors.as_json:
+        plan_table.show_curve(sized, allocator.points())
+        screen.lines("")
     for number, made in enumerate(plans):
         if job.errors.as_json:
             screen.result(json.dumps(plan_table.plan_object(made)))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from qconv.cli.sizes import parse_size
 from qconv.errors import UsageError
-from qconv.options import About, ConvertOptions, Part, RunOptions
+from qconv.options import About, Options, Part
+from qconv.sizes import parse_bytes
+
+T = TypeVar("T", bound=Options)
 
 _ANNOTATIONS: dict[str, Any] = {
     "flag": bool,
@@ -28,16 +30,26 @@ _ANNOTATIONS: dict[str, Any] = {
 }
 
 
+Kinds = Mapping[type[Options], Collection[str] | None]
+"""Kinds of options a command has, with the names of those it has of each; None for all."""
+
+
 def with_options(
-    function: Callable[..., int], complete: Mapping[str, Callable[[str], list[str]]]
+    function: Callable[..., int], kinds: Kinds, complete: Mapping[str, Callable[[str], list[str]]] | None = None
 ) -> Callable[..., int]:
-    """``function`` as Typer sees it, with a parameter for every option in the place of its ``**given``.
+    """``function`` as Typer sees it, with a parameter for every option of ``kinds`` in the place of its ``**given``.
 
     ``complete``: shell completion of an option's values, by its name.
     """
+    complete = complete or {}
     own = inspect.signature(function, eval_str=True)
     first, *others = (p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD)
-    options = [_parameter(name, about, default, complete.get(name)) for name, about, default in _options()]
+    options = [
+        _parameter(name, about, default, complete.get(name))
+        for kind, names in kinds.items()
+        for name, about, default in _described(kind)
+        if names is None or name in names
+    ]
     parameters = [first, *options, *others]
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [p.replace(kind=keyword) for p in parameters]
@@ -51,20 +63,17 @@ def with_options(
     return command
 
 
-def options_of(given: Mapping[str, Any]) -> tuple[ConvertOptions, RunOptions]:
-    """The options that a command line's values mean; raises UsageError."""
-    values = {name: _value(about, given[name], default) for name, about, default in _options()}
-    what = {f.name: values[f.name] for f in dataclasses.fields(ConvertOptions) if f.name in values}
-    how = {f.name: values[f.name] for f in dataclasses.fields(RunOptions) if f.name in values}
-    return ConvertOptions.of({**what, "imatrix_name": given["imatrix"]}), RunOptions.of(how)
+def options_of(kind: type[T], given: Mapping[str, Any], **others: Any) -> T:
+    """The options of a kind that a command line's values mean, and ``others``; raises UsageError."""
+    values = {name: _value(about, given[name], default) for name, about, default in _described(kind) if name in given}
+    return kind.of({**values, **others})
 
 
-def _options() -> Iterator[tuple[str, About, Any]]:
-    """Name, description and default of every option the command line has."""
-    for options in (ConvertOptions, RunOptions):
-        for field in dataclasses.fields(options):
-            if "about" in field.metadata:
-                yield field.name, field.metadata["about"], field.default
+def _described(kind: type[Options]) -> Iterator[tuple[str, About, Any]]:
+    """Name, description and default of every option of a kind that the command line has."""
+    for field in dataclasses.fields(kind):  # type: ignore[arg-type]  # all kinds are dataclasses
+        if "about" in field.metadata:
+            yield field.name, field.metadata["about"], field.default
 
 
 def _parameter(name: str, about: About, default: Any, complete: Any) -> inspect.Parameter:
@@ -98,7 +107,7 @@ def _value(about: About, text: Any, default: Any) -> Any:
     if about.kind == "texts":
         return tuple(text)
     if about.kind == "size":
-        return parse_size(text, about.flags[0])
+        return parse_bytes(text, about.flags[0])
     return Part.parse(text) if about.kind == "part" else text
 
 

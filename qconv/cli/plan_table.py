@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from qconv.allocation import Point
 from qconv.cli import screen
 from qconv.cli.sizes import count, size
 from qconv.plan import Plan, TensorPlan
@@ -12,10 +14,14 @@ from qconv.types import shape_text
 
 _NAMED = 8
 """Tensors named in a line; the rest are counted."""
+_ROUGH = 0.05
+"""Nats a token from which on KL divergence no longer adds up over tensors."""
 
 
 def show_plan(plan: Plan) -> None:
     """The table of ``--dry-run`` on standard output."""
+    predicted = plan.sized is not None and plan.sized.predicted is not None
+    total = sum(t.loss or 0.0 for t in plan.tensors)
     screen.table(
         [
             screen.Column("tensor"),
@@ -24,8 +30,15 @@ def show_plan(plan: Plan) -> None:
             screen.Column("to"),
             screen.Column("why", cut=True),
             screen.Column("bytes", right=True),
+            *([screen.Column("KL", right=True), screen.Column("share", right=True)] if predicted else []),
         ],
-        [(t.name, shape_text(t.shape), t.source_type, t.block_type, t.reason, f"{t.size:,}") for t in plan.tensors],
+        [
+            (
+                *(t.name, shape_text(t.shape), t.source_type, t.block_type, t.reason, f"{t.size:,}"),
+                *((f"{t.loss or 0:.2e}", f"{(t.loss or 0) / (total or 1):.1%}") if predicted else ()),
+            )
+            for t in plan.tensors
+        ],
     )
     screen.lines("", totals(plan), *left_out(plan, _NAMED))
     held = max((_held(t) for t in plan.tensors), default=0)
@@ -33,6 +46,31 @@ def show_plan(plan: Plan) -> None:
         screen.lines(f"held in memory at once, for a tensor that is needed whole: {size(held)}")
     for file in plan.files:
         screen.lines(f"{file.name}: {file.size:,} bytes ({size(file.size)})")
+
+
+def show_curve(plans: Sequence[Plan], points: Sequence[Point]) -> None:
+    """Sizes against what they are predicted to cost, llama.cpp's mixes between them; standard output."""
+    rows = [
+        (made.size, "--size " + made.sized.size, made.bits_per_weight, made.sized.predicted)
+        for made in plans
+        if made.sized is not None
+    ]
+    measured = any(predicted is not None for *_, predicted in rows)
+    weights = max(1, plans[0].weights)
+    rows += [(p.size, f"{p.mix} (llama.cpp)", p.size * 8 / weights, p.predicted if measured else None) for p in points]
+    screen.table(
+        [
+            screen.Column("bytes", right=True),
+            screen.Column("size", right=True),
+            screen.Column("bits", right=True),
+            screen.Column("predicted KL", right=True),
+            screen.Column("file"),
+        ],
+        [
+            (f"{bytes_:,}", size(bytes_), f"{bits:.2f}", "unknown" if kl is None else f"{kl:.3g}", what)
+            for bytes_, what, bits, kl in sorted(rows, key=lambda row: row[0])
+        ],
+    )
 
 
 def _held(planned: TensorPlan) -> int:
@@ -55,7 +93,11 @@ def left_out(plan: Plan, named: int) -> list[str]:
 
 def totals(plan: Plan) -> str:
     weights = f"{len(plan.tensors):,} tensors, {count(plan.weights)} weights"
-    return f"{plan.mix}: {weights}, {plan.bits_per_weight:.2f} bits per weight, {size(plan.size)}"
+    told = f"{plan.mix}: {weights}, {plan.bits_per_weight:.2f} bits per weight, {size(plan.size)}"
+    if plan.sized is None or plan.sized.predicted is None:
+        return told
+    rough = " (rough, as it is large)" if plan.sized.predicted > _ROUGH else ""
+    return f"{told}, predicted KL divergence {plan.sized.predicted:.3g}{rough}"
 
 
 def summary_lines(plan: Plan) -> list[str]:
@@ -82,6 +124,7 @@ def plan_object(plan: Plan) -> dict[str, Any]:
         "bytes": plan.size,
         "weights": plan.weights,
         "bits_per_weight": plan.bits_per_weight,
+        **({} if plan.sized is None else {"size": plan.sized.size, "predicted_kl_divergence": plan.sized.predicted}),
         "warnings": plan.warnings,
         "dropped": [{"name": name, "why": why} for name, why in plan.dropped],
         "tensors": [_tensor_object(t) for t in plan.tensors],
@@ -97,4 +140,5 @@ def _tensor_object(tensor: TensorPlan) -> dict[str, Any]:
         "wanted": tensor.wanted,
         "why": tensor.reason,
         "bytes": tensor.size,
+        **({} if tensor.loss is None else {"predicted_kl_divergence": tensor.loss}),
     }

@@ -9,10 +9,11 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from qconv.cli.screen import note
-from qconv.cli.sizes import size
+from qconv.cli.sizes import count, size
 from qconv.errors import printable
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ _BAR = "{percentage:3.0f}% |{bar:10}| {amount}  {desc}"
 class Shown:
     """What the ways to show progress share; a ``qconv.convert.Progress``, called from worker threads.
 
-    ``name``: of what is being made.
+    ``name``: of what is being made.  ``amount``: how much of it, in words; bytes unless it says otherwise.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, amount: Callable[[int], str] | None = None) -> None:
         self.name = name
+        self.compiles = amount is None
+        self.amount = amount or size
         self.total = self.done = self.resumed = 0
         self.tensor = ""
         self.began = time.monotonic()
@@ -47,9 +50,10 @@ class Shown:
         self.began = time.monotonic()
         self._guarded(self._open)
         self._silence.cancel()
-        self._silence = threading.Timer(SECONDS_OF_SILENCE, self.note, [_COMPILING])
-        self._silence.daemon = True
-        self._silence.start()
+        if self.compiles:
+            self._silence = threading.Timer(SECONDS_OF_SILENCE, self.note, [_COMPILING])
+            self._silence.daemon = True
+            self._silence.start()
 
     def advance(self, tensor: str, size: int) -> None:
         self._silence.cancel()
@@ -79,6 +83,10 @@ class Shown:
     def left(self) -> float:
         """Seconds."""
         return (self.total - self.done) / max(self.rate, 1e-9)
+
+    def _pace(self, rate: float, left: float) -> str:
+        """What is done a second and seconds left, to go on with a line."""
+        return f", {self.amount(int(rate))}/s, {left:.0f} s left"
 
     def _guarded(self, show: Any, *arguments: object) -> None:
         if not self._gone:
@@ -119,8 +127,8 @@ class Bar(Shown):
             def format_dict(bar) -> dict[str, Any]:
                 known = super().format_dict
                 done, total, rate = known["n"], known["total"], known["rate"] or self.rate
-                pace = _pace(rate, (total - done) / rate) if rate else ""
-                return {**known, "amount": f"{size(done)} of {size(total)}{pace}"}
+                pace = self._pace(rate, (total - done) / rate) if rate else ""
+                return {**known, "amount": f"{self.amount(done)} of {self.amount(total)}{pace}"}
 
         self._bar = OurUnits(
             total=self.total,
@@ -152,11 +160,6 @@ class Bar(Shown):
             self._bar.disable = True  # or it writes once more when it is collected
 
 
-def _pace(rate: float, left: float) -> str:
-    """Bytes a second and seconds left, to go on with a line."""
-    return f", {size(int(rate))}/s, {left:.0f} s left"
-
-
 class _Timed(Shown):
     """Says something every ``seconds``."""
 
@@ -182,9 +185,9 @@ class Lines(_Timed):
     seconds = SECONDS_BETWEEN_LINES
 
     def _say(self) -> None:
-        share = f"{self.done / max(1, self.total):.0%} of {size(self.total)}"
+        share = f"{self.done / max(1, self.total):.0%} of {self.amount(self.total)}"
         known = (self.done - self.resumed) * 100 > self.total  # or the guess is worth nothing yet
-        note(f"{self.name}: {share}{_pace(self.rate, self.left) if known else ''}, at {self.tensor}")
+        note(f"{self.name}: {share}{self._pace(self.rate, self.left) if known else ''}, at {self.tensor}")
 
 
 class Objects(_Timed):
@@ -206,10 +209,15 @@ class Objects(_Timed):
         print(json.dumps(value), file=sys.stderr, flush=True)
 
 
-def progress(style: Style, quiet: bool, name: str) -> Shown:
+def progress(style: Style, quiet: bool, name: str, amount: Callable[[int], str] | None = None) -> Shown:
     """What to show while ``name`` is being made."""
     if style == "json":
-        return Objects(name)
+        return Objects(name, amount)
     if style == "none" or quiet:
-        return Quiet(name)
-    return Bar(name) if sys.stderr.isatty() else Lines(name)
+        return Quiet(name, amount)
+    return Bar(name, amount) if sys.stderr.isatty() else Lines(name, amount)
+
+
+def tokens(number: int) -> str:
+    """An amount of text, in words."""
+    return f"{count(number)} tokens"

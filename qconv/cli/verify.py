@@ -58,10 +58,10 @@ def verify(
     """
     from qconv.cli.errors import ErrorOutput, each
     from qconv.cli.paths import whole_models
-    from qconv.cli.sizes import parse_size
     from qconv.options import RunOptions
+    from qconv.sizes import parse_bytes
 
-    options = RunOptions(threads=threads, memory=None if memory is None else parse_size(memory, "--memory"))
+    options = RunOptions(threads=threads, memory=None if memory is None else parse_bytes(memory, "--memory"))
 
     def check(file: Path) -> int:
         report = _verify(file, against, options, progress, quiet)
@@ -76,7 +76,7 @@ def verify(
 def _verify(file: Path, against: str | None, run: RunOptions, style: Style, quiet: bool) -> Report:
     from contextlib import closing
 
-    from qconv import plan, verify
+    from qconv import allocation, plan, verify
     from qconv.cli.progress import progress
 
     with closing(progress(style, quiet, file.name)) as shown:
@@ -84,7 +84,7 @@ def _verify(file: Path, against: str | None, run: RunOptions, style: Style, quie
             return verify.check(file, run, shown)
         options = options_for(file)
         with plan.open_source(against, options) as source:
-            (made,) = plan.make(source, options)
+            (made,), _ = allocation.make(source, options, run)
             return verify.against(file, made, run, shown)
 
 

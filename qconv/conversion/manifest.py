@@ -91,7 +91,7 @@ def make(
         qconv=__version__,
         type=plan.mix,
         search=plan.search,
-        options=dict(options),
+        options=_options_of(plan, options),
         sources=tuple(SourceEntry(r.file.name, r.size, r.file.sha256 or hashes[r]) for r in inputs),
         files=tuple(FileEntry(f.name, f.size, len(f.header), hashlib.sha256(f.header).hexdigest()) for f in plan.files),
         tensors=tuple(
@@ -112,6 +112,13 @@ def make(
         ),
         dropped=plan.dropped,
     )
+
+
+def _options_of(plan: Plan, options: Mapping[str, object]) -> dict[str, Any]:
+    """The options that made this output, of those that made all of a run's."""
+    if plan.sized is not None:
+        return {**options, "sizes": (plan.sized.size,)}
+    return {name: value for name, value in options.items() if name != "block_types"}
 
 
 def write(disk: Disk, path: Path, manifest: Manifest) -> None:

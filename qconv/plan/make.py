@@ -2,39 +2,171 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from qconv import checkpoints, gguf, metadata, policy
 from qconv.calibration import Imatrix, read_imatrix
 from qconv.errors import OutputError, PlanError, UsageError
 from qconv.options import ConvertOptions
-from qconv.plan.source_model import SourceModel, read_model
-from qconv.plan.types import OutputFile, Plan, TensorPlan
+from qconv.plan.source_model import read_model
+from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
 from qconv.tensors import Dequantized, LazyTensor, is_blocks
-from qconv.types import Metadata, TensorInfo, shape_text, without_leading_ones
+from qconv.types import Metadata, TensorInfo, Value, ValueType, shape_text, without_leading_ones
 
 
 def make(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> tuple[Plan, ...]:
-    """A plan for every output that ``options`` ask of an open checkpoint; reads no weight.
+    """A plan for every type that ``options`` ask of an open checkpoint; reads no weight.
 
     Raises UsageError, InputError (and its kin) and PlanError.
     """
-    if options.mix is not None:
-        mixes = [policy.load_mix(options.mix)]
-    else:
-        mixes = list({mix.name: mix for mix in map(policy.find_mix, options.types)}.values())
-    importance = None
-    if options.imatrix is not None:
-        importance = read_imatrix(options.imatrix, options.include_weights, options.exclude_weights)
-        importance = replace(importance, file=options.imatrix_name or importance.file)
-    model = read_model(checkpoint, arch=options.arch, pre=options.pre)
-    model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
-    _check_dimensions(checkpoint.location, model.infos(model.float_type))
-    plans = tuple(_plan(checkpoint, model, mix, options, importance) for mix in mixes)
-    _refuse_same_names(plans)
+    planner = Planner(checkpoint, options)
+    plans = tuple(planner.plan(mix) for mix in planner.mixes())
+    refuse_same_names(plans)
     return plans
+
+
+class Planner:
+    """Plans of one checkpoint with one set of options, which differ in the mix alone.
+
+    Raises UsageError, InputError (and its kin) and PlanError.
+    """
+
+    def __init__(self, checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> None:
+        self.options = options
+        self.importance: Imatrix | None = None
+        if options.imatrix is not None:
+            read = read_imatrix(options.imatrix, options.include_weights, options.exclude_weights)
+            self.importance = replace(read, file=options.imatrix_name or read.file)
+        model = read_model(checkpoint, arch=options.arch, pre=options.pre, base=options.base)
+        self.model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
+        self._location = checkpoint.location
+        self._sources = tuple(file.identity() for file in checkpoint.files)
+        _check_dimensions(checkpoint.location, self.model.infos(self.model.float_type))
+
+    def mixes(self) -> list[policy.Mix]:
+        """Those the options name."""
+        if self.options.mix is not None:
+            return [policy.load_mix(self.options.mix)]
+        return list({mix.name: mix for mix in map(policy.find_mix, self.options.types)}.values())
+
+    def choice(self, mix: policy.Mix) -> policy.Choice:
+        """Types in llama.cpp's two stages; a float file of a checkpoint takes the first alone."""
+        model, overrides = self.model, self.options.type_overrides
+        if self._by_converter(mix):
+            return policy.converter.choose(model.infos(mix.type), model.fixed, mix, overrides)
+        return policy.quantizer.choose(
+            model.infos(model.float_type),
+            policy.hparams_from_metadata(model.architecture, model.metadata),
+            mix,
+            overrides,
+            carry_blocks=not model.is_gguf,
+            imatrix=None if self.importance is None else self.importance.entries,
+        )
+
+    def _by_converter(self, mix: policy.Mix) -> bool:
+        return mix.is_float and not self.model.is_gguf
+
+    def tensors(self) -> dict[str, LazyTensor]:
+        """The model's tensors by their names in the output."""
+        return {output.name: output.tensor for output in self.model.outputs}
+
+    def importances(self, decisions: Sequence[policy.Decision]) -> Mapping[str, NDArray[np.float32]]:
+        """Importance ``(matrices, columns)`` of the tensors that become blocks and have one."""
+        return {} if self.importance is None else policy.select_importance(self.importance, decisions)
+
+    def plan(
+        self,
+        mix: policy.Mix,
+        choice: policy.Choice | None = None,
+        *,
+        sized: Sized | None = None,
+        losses: Mapping[str, float] | None = None,
+    ) -> Plan:
+        """The plan of ``mix``; ``choice``: other types than the mix's.
+
+        ``sized``: how they were chosen.  ``losses``: predicted KL divergence by tensor.
+        """
+        options, model = self.options, self.model
+        if model.is_adapter and not mix.is_float:
+            raise UsageError("an adapter's file is made in f16, bf16 or f32", file=self._location, hint="--type f16")
+        choice = choice or self.choice(mix)
+        if options.strict and choice.fallbacks:
+            _refuse_fallbacks(choice.fallbacks)
+        importances = self.importances(choice.decisions)
+        by_converter = self._by_converter(mix)
+        keys = self._metadata(choice, by_converter, sized)
+        shapes = {
+            d.name: d.shape if by_converter or not d.shape else without_leading_ones(d.shape) for d in choice.decisions
+        }
+        infos = [TensorInfo(d.name, d.type, shapes[d.name]) for d in choice.decisions]
+        files, places = _lay_out(keys, infos, self._name(mix, keys, infos, sized), options.split_max_size)
+        sources = self.tensors()
+        tensors = tuple(
+            TensorPlan(
+                name=d.name,
+                shape=shapes[d.name],
+                tensor=dequantized(sources[d.name], d.type),
+                intermediate_type=d.intermediate_type,
+                block_type=d.type,
+                reason=d.reason if d.wanted is None else f"{d.reason}; rows of {d.shape[-1]} do not fit {d.wanted}",
+                wanted=d.wanted,
+                file=places[d.name][0],
+                offset=places[d.name][1].offset,
+                size=places[d.name][1].size,
+                importance=importances.get(d.name),
+                loss=None if losses is None else losses.get(d.name),
+            )
+            for d in choice.decisions
+        )
+        return Plan(
+            mix=mix.name,
+            search=options.search,
+            files=files,
+            tensors=tensors,
+            sources=self._sources,
+            warnings=(*model.warnings, *choice.notes),
+            dropped=model.dropped,
+            non_finite="refuse" if not mix.is_float else "keep" if options.allow_non_finite else "ask",
+            sized=sized,
+        )
+
+    def _metadata(self, choice: policy.Choice, by_converter: bool, sized: Sized | None) -> Metadata:
+        overrides = self.options.metadata_overrides
+        if by_converter:
+            return metadata.overridden(self.model.with_file_type(choice.file_type), overrides)
+        keys = metadata.quantized(
+            self.model.metadata,
+            file_type=choice.file_type,
+            overrides=overrides,
+            imatrix=None if self.importance is None else self.importance.metadata(),
+        )
+        return keys if sized is None or sized.by_mix else {**keys, **_sized_keys(sized)}
+
+    def _name(self, mix: policy.Mix, keys: Metadata, infos: Sequence[TensorInfo], sized: Sized | None) -> str:
+        """The output's file name, the whole one's when it is split."""
+        if self.options.output is not None and not Path(self.options.output).is_dir():
+            return Path(self.options.output).name
+        bits = None
+        if sized is not None:
+            bits = sum(map(gguf.tensor_bytes, infos)) * 8 / max(1, sum(info.weights for info in infos))
+        return metadata.file_name({} if self.model.lone else keys, mix.name, self.model.stem, bits=bits)
+
+
+def _sized_keys(sized: Sized) -> Metadata:
+    """What the file says of how its types were chosen; as long for every choice."""
+    keys = {
+        "qconv.size.limit": Value(ValueType.UINT64, sized.limit),
+        "qconv.size.method": Value.string(sized.method),
+    }
+    if sized.predicted is not None:
+        keys["qconv.size.calibration"] = Value.string(sized.calibration)
+        keys["qconv.size.predicted_kl_divergence"] = Value.float32(sized.predicted)
+    return keys
 
 
 def directory(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> Path:
@@ -51,77 +183,7 @@ def directory(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> Pa
     return chosen
 
 
-def _plan(
-    checkpoint: checkpoints.Checkpoint,
-    model: SourceModel,
-    mix: policy.Mix,
-    options: ConvertOptions,
-    importance: Imatrix | None,
-) -> Plan:
-    by_converter = mix.is_float and not model.is_gguf
-    choice = _choice(model, mix, options, importance)
-    if options.strict and choice.fallbacks:
-        _refuse_fallbacks(choice.fallbacks)
-    selected = {} if importance is None else policy.select_importance(importance, choice.decisions)
-    if by_converter:
-        keys = metadata.overridden(model.with_file_type(choice.file_type), options.metadata_overrides)
-    else:
-        keys = metadata.quantized(
-            model.metadata,
-            file_type=choice.file_type,
-            overrides=options.metadata_overrides,
-            imatrix=None if importance is None else importance.metadata(),
-        )
-    name = _name(model, mix, keys, options)
-    shapes = {
-        d.name: d.shape if by_converter or not d.shape else without_leading_ones(d.shape) for d in choice.decisions
-    }
-    infos = [TensorInfo(d.name, d.type, shapes[d.name]) for d in choice.decisions]
-    files, places = _lay_out(keys, infos, name, options.split_max_size)
-    sources = {o.name: o.tensor for o in model.outputs}
-    tensors = tuple(
-        TensorPlan(
-            name=d.name,
-            shape=shapes[d.name],
-            tensor=_dequantized(sources[d.name], d.type),
-            intermediate_type=d.intermediate_type,
-            block_type=d.type,
-            reason=d.reason if d.wanted is None else f"{d.reason}; rows of {d.shape[-1]} do not fit {d.wanted}",
-            wanted=d.wanted,
-            file=places[d.name][0],
-            offset=places[d.name][1].offset,
-            size=places[d.name][1].size,
-            importance=selected.get(d.name),
-        )
-        for d in choice.decisions
-    )
-    return Plan(
-        mix=mix.name,
-        search=options.search,
-        files=files,
-        tensors=tensors,
-        sources=tuple(file.identity() for file in checkpoint.files),
-        warnings=(*model.warnings, *choice.notes),
-        dropped=model.dropped,
-        non_finite="refuse" if not mix.is_float else "keep" if options.allow_non_finite else "ask",
-    )
-
-
-def _choice(model: SourceModel, mix: policy.Mix, options: ConvertOptions, importance: Imatrix | None) -> policy.Choice:
-    """Types in llama.cpp's two stages; a float file of a checkpoint takes the first alone."""
-    if mix.is_float and not model.is_gguf:
-        return policy.converter.choose(model.infos(mix.type), model.fixed, mix, options.type_overrides)
-    return policy.quantizer.choose(
-        model.infos(model.float_type),
-        policy.hparams_from_metadata(model.architecture, model.metadata),
-        mix,
-        options.type_overrides,
-        carry_blocks=not model.is_gguf,
-        imatrix=None if importance is None else importance.entries,
-    )
-
-
-def _dequantized(tensor: LazyTensor, block_type: str) -> LazyTensor:
+def dequantized(tensor: LazyTensor, block_type: str) -> LazyTensor:
     """``tensor``, its blocks decoded where they are to become another type."""
     return Dequantized(tensor) if is_blocks(tensor.dtype) and tensor.dtype != block_type else tensor
 
@@ -168,14 +230,8 @@ def _lay_out(
     return files, places
 
 
-def _name(model: SourceModel, mix: policy.Mix, keys: Metadata, options: ConvertOptions) -> str:
-    """The output's file name, the whole one's when it is split."""
-    if options.output is None or Path(options.output).is_dir():
-        return metadata.file_name({} if model.lone else keys, mix.name, model.stem)
-    return Path(options.output).name
-
-
-def _refuse_same_names(plans: Sequence[Plan]) -> None:
+def refuse_same_names(plans: Sequence[Plan]) -> None:
+    """Raises UsageError where two outputs would have one name."""
     seen: set[str] = set()
     for file in (file for plan in plans for file in plan.files):
         if file.name in seen:

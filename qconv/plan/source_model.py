@@ -25,6 +25,7 @@ class SourceModel:
     ``metadata``: for a GGUF its own keys; otherwise what the converter would write with ``float_type``.
     ``float_type``: the type llama.cpp's converter would give the matrices before they are quantized.
     ``is_gguf``: the tensors' types are the file's own, not the converter's.  ``lone``: weights without a config.
+    ``is_adapter``: an adapter alone.
     """
 
     architecture: str
@@ -34,6 +35,7 @@ class SourceModel:
     is_gguf: bool
     stem: str
     lone: bool = False
+    is_adapter: bool = False
     dropped: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
@@ -59,16 +61,22 @@ class SourceModel:
         return {**self.metadata, metadata.FILE_TYPE: Value.uint32(number)}
 
 
-def read_model(checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None) -> SourceModel:
+def read_model(
+    checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None, base: str | None = None
+) -> SourceModel:
     """The model in an open checkpoint.
 
     ``arch``: ``general.architecture`` for safetensors without a config, which a directory or several files must have.
-    ``pre``: the pre-tokenizer's name.
+    ``pre``: the pre-tokenizer's name.  ``base``: the model that an adapter is for.
 
     Raises InputError, UnsupportedError, TokenizerError, PlanError, FormatError as the rooms it asks do.
     """
     if checkpoint.kind == "adapter":
-        raise _lone_adapter(checkpoint)
+        if base is None:
+            raise _lone_adapter(checkpoint)
+        return _from_adapter(checkpoint, base)
+    if base is not None:
+        raise UsageError("--base is for an adapter, and this is a model", file=checkpoint.location)
     if checkpoint.metadata is not None:
         return _from_gguf(checkpoint, arch, pre)
     if checkpoint.config is None:
@@ -81,16 +89,18 @@ def read_model(checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, p
 def open_source(
     source: str | os.PathLike[str], options: ConvertOptions, *, keep_download: bool = False
 ) -> checkpoints.Checkpoint:
-    """The checkpoint at ``source``, with the adapters merged in that ``options`` name.
+    """The checkpoint at ``source``, with the adapters merged in that ``options`` name, and Dense modules if asked for.
 
     ``keep_download``: what is read of the Hugging Face Hub is kept in its cache.
 
-    Raises as ``checkpoints.open`` and ``adapters.merge``.
+    Raises as ``checkpoints.open``, ``adapters.merge`` and ``checkpoints.add_dense``.
     """
     checkpoint = checkpoints.open(source, keep_download=keep_download)
     try:
         if options.adapters:
             adapters.merge(checkpoint, options.adapters)
+        if options.sentence_transformers_dense_modules:
+            checkpoints.add_dense(checkpoint)
     except BaseException:
         checkpoint.close()
         raise
@@ -103,7 +113,32 @@ def _lone_adapter(checkpoint: checkpoints.Checkpoint) -> UnsupportedError:
     return UnsupportedError(
         f"holds a LoRA adapter, not a model: what changes in one{of}",
         file=checkpoint.location,
-        hint=f"merge it: qconv convert BASE --adapter {checkpoint.folder.location}",
+        hint=f"merge it: qconv convert BASE --adapter {checkpoint.folder.location}; or make a file of it for --lora: "
+        f"qconv convert {checkpoint.folder.location} --base BASE",
+    )
+
+
+def _from_adapter(checkpoint: checkpoints.Checkpoint, base: str) -> SourceModel:
+    with checkpoints.open(base) as opened:
+        model = adapters.export(checkpoint, opened)
+    general = metadata.gather(checkpoint.folder, metadata.Weights(total=-model.weights))
+    keys = metadata.assemble(
+        model.architecture,
+        {"adapter.type": Value.string("lora"), **general.metadata()},
+        model.keys,
+        {},
+        file_type=0,
+        model_type="adapter",
+    )
+    return SourceModel(
+        architecture=model.architecture,
+        outputs=model.outputs,
+        metadata=keys,
+        float_type=_float_type(checkpoint),
+        is_gguf=False,
+        stem=checkpoint.folder.name,
+        is_adapter=True,
+        warnings=tuple(general.notes),
     )
 
 
@@ -156,13 +191,16 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
 def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceModel:
     assert checkpoint.config is not None
     resolved = architectures.resolve(checkpoint)
+    notes = [*checkpoint.notes, *resolved.notes]
     vocabulary = tokenizers.metadata(
         checkpoint.folder,
         resolved.config,
         kind=resolved.tokenizer,
         options=resolved.tokenizer_options,
         pre=pre,
+        note=notes.append,
     )
+    notes += _modules_left_out(checkpoint, resolved)
     outputs = tuple(resolved.tensors)
     doubts = consistency.check(checkpoint.folder, resolved)
     _check_vocabulary(checkpoint.folder, outputs, vocabulary)
@@ -183,8 +221,23 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*checkpoint.notes, *resolved.notes, *doubts, *general.notes),
+        warnings=(*notes, *doubts, *general.notes),
     )
+
+
+def _modules_left_out(checkpoint: checkpoints.Checkpoint, resolved: architectures.Resolved) -> list[str]:
+    """What to tell of modules behind an embedding model that the file will not have."""
+    made = {source for output in resolved.tensors for source in output.tensor.sources}
+    left = [
+        (k, path) for k, path in checkpoints.further_modules(checkpoint.folder) if f"{path}.linear.weight" not in made
+    ]
+    if not left:
+        return []
+    named = ", ".join(path or kind for kind, path in left)
+    known = resolved.table is not None and "dense_2.weight" in architectures.load_table(resolved.table).tensors
+    possible = known and all(kind == "Dense" for kind, _ in left)
+    way = "--sentence-transformers-dense-modules writes them" if possible else "llama.cpp has no place for them here"
+    return [f"sentence-transformers' modules are left out, so embeddings will be others: {named} ({way})"]
 
 
 def _float_type(checkpoint: checkpoints.Checkpoint) -> str:

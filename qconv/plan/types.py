@@ -44,6 +44,8 @@ class TensorPlan:
     offset: int
     size: int
     importance: NDArray[np.float32] | None = None
+    loss: float | None = None
+    """KL divergence the tensor is predicted to cost, in nats a token, where that is known."""
 
     @property
     def source_type(self) -> str:
@@ -73,6 +75,27 @@ class OutputFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Sized:
+    """How a plan's types were chosen, when for a size.
+
+    ``size``: as it was asked for.  ``limit``: bytes its files may have.  ``predicted``: KL divergence from the
+    unquantized model, in nats a token; None where nothing was measured of the model.  ``calibration``: what
+    ``Measurements.job`` says, empty for none.  ``by_mix``: no choice was better than a mix's, so that the file is the
+    mix's own.
+    """
+
+    size: str
+    limit: int
+    predicted: float | None
+    calibration: str
+    by_mix: bool = False
+
+    @property
+    def method(self) -> str:
+        return "measured sensitivities" if self.calibration else "typical sensitivities"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """One output of one source; several files when it is split."""
 
@@ -85,6 +108,7 @@ class Plan:
     dropped: tuple[tuple[str, str], ...] = ()
     """Source tensors left out, each with the rule's reason."""
     non_finite: NonFinite = "refuse"
+    sized: Sized | None = None
 
     @property
     def size(self) -> int:

@@ -1,9 +1,9 @@
 """Which block type each tensor gets, in llama.cpp's two stages: what its converter writes, what its quantizer chooses.
 
-Mixes say what differs between types, the user's overrides come on top.
+Mixes say what differs between types, the user's overrides come on top.  ``budget`` chooses for a size instead.
 """
 
-from qconv.policy import converter, quantizer
+from qconv.policy import budget, converter, quantizer
 from qconv.policy.decision import Choice, Decision
 from qconv.policy.hparams import HParams, hparams_from_metadata
 from qconv.policy.importance import select_importance
@@ -20,6 +20,7 @@ __all__ = [
     "TensorType",
     "TypeOverrides",
     "block_type",
+    "budget",
     "converter",
     "find_mix",
     "hparams_from_metadata",

@@ -11,7 +11,7 @@ class Decision:
     """A tensor's block type.
 
     ``intermediate_type``: the type it has when quantizing begins.  ``wanted``: the type its rows did not fit, ``None``
-    when they fit.
+    when they fit.  ``free``: the mix alone decided it, so that a budget may decide otherwise.
     """
 
     name: str
@@ -20,6 +20,7 @@ class Decision:
     type: str
     reason: str
     wanted: str | None = None
+    free: bool = False
 
     @property
     def weights(self) -> int:

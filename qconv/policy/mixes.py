@@ -42,6 +42,7 @@ class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``file_type`` goes into ``general.file_type``; a built-in mix's follows from its name.  ``bits`` are bits per
     weight of Llama 3 8B.  Types in ``needs_imatrix`` are refused without an importance matrix.  With ``extends``, a
     mix's rules come before those of the built-in mix it names, and what it leaves out is taken from there.
+    ``tensors``: block types of tensors by their whole names, before any rule.
     """
 
     file_type: int | None = None
@@ -51,6 +52,7 @@ class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     aliases: tuple[str, ...] = ()
     needs_imatrix: tuple[str, ...] = ()
     rules: tuple[Rule, ...] = ()
+    tensors: dict[str, str] = {}
     extends: str = ""
     name: str = ""
 
@@ -133,6 +135,8 @@ def _checked(mix: Mix, path: Path, types: Iterable[str]) -> Mix:
     check("type", mix.type, types)
     for at, needing in enumerate(mix.needs_imatrix):
         check(f"needs_imatrix[{at}]", needing, types)
+    for tensor, use in mix.tensors.items():
+        check(f"tensors.{tensor!r}", use, types)
     for at, rule in enumerate(mix.rules):
         for word in words(rule.role):
             check(f"rules[{at}].role", word, members())

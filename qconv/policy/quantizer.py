@@ -77,9 +77,10 @@ class _Quantizer:
         if kept is not None:
             return Decision(tensor.name, tensor.shape, tensor.dtype, tensor.dtype, kept)
         self.asked.append(tensor.name)
-        wanted, reason = self._wanted(tensor, roles.role(tensor.name))
+        wanted, reason, free = self._wanted(tensor, roles.role(tensor.name))
         used = fitting(tensor, wanted)
-        return Decision(tensor.name, tensor.shape, tensor.dtype, used, reason, None if used == wanted else wanted)
+        fallen = None if used == wanted else wanted
+        return Decision(tensor.name, tensor.shape, tensor.dtype, used, reason, fallen, free)
 
     def _kept(self, tensor: TensorInfo) -> str | None:
         """Why the tensor keeps the type it has."""
@@ -92,30 +93,32 @@ class _Quantizer:
             return "output tensor left as it is"
         return roles.why_kept(tensor.name, tensor.shape, self.hparams.architecture)
 
-    def _wanted(self, tensor: TensorInfo, role: str) -> tuple[str, str]:
-        """The type before the row length is looked at, and the reason."""
+    def _wanted(self, tensor: TensorInfo, role: str) -> tuple[str, str, bool]:
+        """The type before the row length is looked at, the reason, and whether it is the mix's alone."""
         if given := self.overrides.of_role(tensor):
-            return given
+            return *given, False
         if self.mix.is_float:
-            return self.mix.type, "default"
+            return self.mix.type, "default", False
         if manual := self.overrides.tensor_type(tensor.name):
-            return manual.type, "tensor type given"
+            return manual.type, "tensor type given", False
+        if tensor.name in self.mix.tensors:
+            return self.mix.tensors[tensor.name], "named by the mix", False
         if self.overrides.pure:
-            return self.mix.type, "pure"
+            return self.mix.type, "pure", False
         return self._by_mix(tensor, role)
 
-    def _by_mix(self, tensor: TensorInfo, role: str) -> tuple[str, str]:
+    def _by_mix(self, tensor: TensorInfo, role: str) -> tuple[str, str, bool]:
         for floor in roles.table().floors:
             if floor.architecture == self.hparams.architecture and floor.match(tensor.name):
-                return floor.type, f"at least {floor.type}"
+                return floor.type, f"at least {floor.type}", False
         is_output = role == "output" or (self.tied and role == "token_embd")
         situation = self._situation(tensor, role)
         if is_output and self.overrides.output_tensor_type:
-            return self.overrides.output_tensor_type, "output tensor type given"
+            return self.overrides.output_tensor_type, "output tensor type given", False
         for rule in self.mix.rules:
             if ("output" if is_output else role) in rule.roles and _applies(rule.when, rule.unless, situation):
-                return rule.use, f"{rule.reason} (tied)" if is_output and role != "output" else rule.reason
-        return self.mix.type, "default"
+                return rule.use, f"{rule.reason} (tied)" if is_output and role != "output" else rule.reason, True
+        return self.mix.type, "default", True
 
     def _situation(self, tensor: TensorInfo, role: str) -> Situation:
         """The tensor's place among its kind; counts it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NoReturn
@@ -35,6 +35,9 @@ REDIRECTS = 5
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 _FEW = 2
 """Attempts more, where the answer is hardly a passing one."""
+_BEGINNING, _LEAST_BEGINNING = 128 << 10, 4 << 10
+"""Bytes at a file's beginning that are fetched together: headers of 4 GB are about as long."""
+_PREFETCHING = threading.Semaphore(8)
 _CHANGED = "has changed since it was opened"
 _RUN_AGAIN = "run the same command again"
 
@@ -112,6 +115,15 @@ def session() -> Client:
     return get_session()
 
 
+@dataclass(slots=True)
+class _Beginning:
+    """The first ``size`` bytes of a file, fetched once: reading a header takes several reads."""
+
+    size: int
+    data: bytes | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class HttpFile:
     """A ``RangedFile``.  ``url``: where it is asked for, perhaps with secrets; ``location``: what messages call it.
 
@@ -144,6 +156,7 @@ class HttpFile:
         self._etags = dict(etags or {})
         self._etag = etag
         self._open = True
+        self._beginning = _Beginning(min(_BEGINNING, max(_LEAST_BEGINNING, size // 128), size))
 
     def identity(self) -> FileIdentity:
         return FileIdentity(self.location, self.size, self._version)
@@ -156,14 +169,34 @@ class HttpFile:
     def read_into(self, view: memoryview, offset: int) -> None:
         if offset + len(view) > self.size:
             raise FormatError("ends too early", file=self.location, offset=offset, hint="fetch or make it again")
-        ahead = self.ahead
-        if ahead is None:
+        if self.ahead is not None:
+            self.ahead.read_into(self, view, offset)
+            return
+        if offset < self._beginning.size:
+            first = self._first_bytes()[offset : offset + len(view)]
+            view[: len(first)] = first
+            view, offset = view[len(first) :], offset + len(first)
+        if view:
             self.fetch(view, offset, lambda _: None)
-        else:
-            ahead.read_into(self, view, offset)
 
     def prefetch(self, size: int) -> None:
-        """What is told in order is read ahead; this is only a guess."""
+        """Fetches the beginning, where headers are; what follows is read ahead once the order is known."""
+
+        def fetch() -> None:
+            with _PREFETCHING, suppress(Exception):  # whoever reads meets the error
+                self._first_bytes()
+
+        if self._beginning.data is None:
+            threading.Thread(target=fetch, daemon=True, name="qconv-fetch").start()
+
+    def _first_bytes(self) -> bytes:
+        beginning = self._beginning
+        with beginning.lock:
+            if beginning.data is None:
+                data = bytearray(beginning.size)
+                self.fetch(memoryview(data), 0, lambda _: None)
+                beginning.data = bytes(data)
+            return beginning.data
 
     def close(self) -> None:
         self._open = False

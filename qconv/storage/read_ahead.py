@@ -7,6 +7,7 @@ way while others are used.  What is not told is fetched when it is asked for.
 
 from __future__ import annotations
 
+import mmap
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,8 @@ _SMALLEST, _LARGEST = 1 << 20, 64 << 20
 """Bytes of a window."""
 _AHEAD = 4
 """Windows' worth of what was told that is looked through for a read that comes early."""
+_TOLD = 1 << 20
+"""Bytes of a window after which those who wait are told."""
 _LOOK = 0.2
 """Seconds between two looks at whether to stop."""
 
@@ -69,7 +72,7 @@ class _Window:
     file: RangedFile
     start: int
     stop: int
-    data: bytearray | None = None
+    data: mmap.mmap | None = None
     done: int = 0
     error: BaseException | None = None
     users: int = 0
@@ -108,6 +111,11 @@ class ReadAhead:
         self._upcoming: deque[_Window] = deque()
         self._live: list[_Window] = []
         self._closed = False
+
+    @property
+    def taken(self) -> int:
+        """Bytes that windows take now."""
+        return sum(w.size for w in self._live)
 
     def follow(self, ranges: Iterator[ByteRange]) -> None:
         """Begins to fetch ``ranges``, which are going to be read in about this order."""
@@ -207,7 +215,7 @@ class ReadAhead:
         ``needed``: a read waits for it, so that others go too once nothing else is on its way.
         """
         idle = [w for w in self._live if not w.users and not w.on_its_way]
-        taken = sum(w.size for w in self._live)
+        taken = self.taken
         stuck = needed and not any(w.on_its_way for w in self._live)
         for window in [*(w for w in idle if w.used_up), *(w for w in idle if stuck and not w.used_up)]:
             if taken + size <= self.memory:
@@ -217,17 +225,18 @@ class ReadAhead:
         return taken + size <= self.memory
 
     def _start(self, window: _Window) -> None:
-        window.data = bytearray(window.size)
+        window.data = mmap.mmap(-1, window.size)  # which goes back to the system as soon as nobody holds it
         self._live.append(window)
         threading.Thread(target=self._fetch, args=(window, window.data), daemon=True, name="qconv-fetch").start()
 
-    def _fetch(self, window: _Window, data: bytearray) -> None:
+    def _fetch(self, window: _Window, data: mmap.mmap) -> None:
         def arrived(done: int) -> None:
             if self._closed:
                 raise _Closed
-            with self._changed:
-                window.done = done
-                self._changed.notify_all()
+            if done - window.done >= _TOLD or done == window.size:
+                with self._changed:
+                    window.done = done
+                    self._changed.notify_all()
 
         try:
             window.file.fetch(memoryview(data), window.start, arrived)

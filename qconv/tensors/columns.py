@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import LazyTensor, Unary, buffer
+from qconv.tensors.base import LazyTensor, Unary, buffer, refuse
 from qconv.tensors.registry import operation
 from qconv.tensors.rows import View, whole
 from qconv.types import Rows
@@ -50,3 +50,12 @@ def swap_column_groups(tensor: LazyTensor, outer: int, inner: int) -> LazyTensor
     rest = whole("swap_column_groups", tensor, tensor.shape[-1], outer * inner)
     view = View((outer, inner, rest), ((0, outer, 1), (0, inner, 1), (0, rest, 1)), (1, 0, 2))
     return PickColumns(tensor, "swap_column_groups", view)
+
+
+@operation
+def first_columns(tensor: LazyTensor, count: int) -> LazyTensor:
+    """The first ``count`` columns, as where groups are padded."""
+    width = tensor.shape[-1]
+    if not 0 < count <= width:
+        raise refuse("first_columns", tensor, f"it has no {count} columns")
+    return PickColumns(tensor, "first columns of", View((width,), ((0, count, 1),), (0,)))

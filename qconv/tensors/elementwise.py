@@ -52,7 +52,7 @@ def widen(tensor: LazyTensor) -> LazyTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Sum(Elementwise):
+class Shifted(Elementwise):
     """``x + number``."""
 
     number: float
@@ -61,9 +61,9 @@ class Sum(Elementwise):
 @operation
 def add(tensor: LazyTensor, number: float) -> LazyTensor:
     """``x + number``: norms stored as their difference from one.  What was taken away before comes back unrounded."""
-    if isinstance(tensor, Sum) and tensor.number == -number:
+    if isinstance(tensor, Shifted) and tensor.number == -number:
         return widen(tensor.inner)
-    return Sum(tensor, f"add {number}", lambda x, out: np.add(x, np.float32(number), out=out), number)
+    return Shifted(tensor, f"add {number}", lambda x, out: np.add(x, np.float32(number), out=out), number)
 
 
 @operation

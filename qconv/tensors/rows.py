@@ -73,12 +73,11 @@ class Gather(Unary):
         if stop == start:
             return target
         rows = self.view.rows(start, stop)
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
         low, high = int(rows.min()), int(rows.max()) + 1
-        if len(rows) < _SHORT_RUN * (len(breaks) + 1) and high - low <= _SPREAD * len(rows):
+        if _is_dense(rows, low, high):
             np.take(self.inner.read(low, high), rows - low, axis=0, out=target)
             return target
-        edges = [0, *breaks.tolist(), len(rows)]
+        edges = [0, *_breaks(rows), len(rows)]
         for a, b in pairwise(edges):
             first = int(rows[a])
             read_into(self.inner, first, first + b - a, target[a:b])
@@ -88,14 +87,30 @@ class Gather(Unary):
         if len(self.inner.shape) == 1:
             yield RowRange(self.inner, 0, 1)
             return
-        rows = np.sort(self.view.rows(start, stop))
-        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-        for a, b in pairwise([0, *breaks.tolist(), len(rows)]):
-            if b > a:
-                yield RowRange(self.inner, int(rows[a]), int(rows[b - 1]) + 1)
+        if stop == start:
+            return
+        rows = self.view.rows(start, stop)
+        low, high = int(rows.min()), int(rows.max()) + 1
+        if _is_dense(rows, low, high):
+            yield RowRange(self.inner, low, high)
+            return
+        edges = [0, *_breaks(rows), len(rows)]
+        for a, b in pairwise(edges):
+            yield RowRange(self.inner, int(rows[a]), int(rows[a]) + b - a)
 
     def describe(self) -> str:
         return f"{self.label}{list(self.view.grid)}({self.inner.describe()})"
+
+
+def _breaks(rows: NDArray[np.intp]) -> list[int]:
+    """Where row numbers do not follow the one before."""
+    breaks: list[int] = (np.flatnonzero(np.diff(rows) != 1) + 1).tolist()
+    return breaks
+
+
+def _is_dense(rows: NDArray[np.intp], low: int, high: int) -> bool:
+    """Whether all of ``[low, high)`` is better read than runs of rows."""
+    return len(rows) < _SHORT_RUN * (len(_breaks(rows)) + 1) and high - low <= _SPREAD * len(rows)
 
 
 def gather(

@@ -6,6 +6,7 @@ One file per kind of tokenizer:
 |---|---|---|
 | ``gpt2`` | byte-level BPE, ``tokenizer.json`` (or ``vocab.json`` and ``merges.txt``) | ``_set_vocab_gpt2`` |
 | ``sentencepiece`` | ``tokenizer.model`` | ``_set_vocab_sentencepiece`` |
+| ``sentencepiece_json`` | the same from ``tokenizer.json`` alone | (it needs the file) |
 | ``llama_hf`` | SentencePiece BPE inside ``tokenizer.json`` | ``_set_vocab_llama_hf`` |
 | ``gemma4`` | the same, with merges | ``Gemma4Model.set_vocab`` |
 | ``phi3`` | ``tokenizer.model`` and the added tokens of every file | ``Phi3MiniModel.set_vocab`` |
@@ -37,11 +38,12 @@ and, in ``formats/tokenizers.toml``, presets: named sequences of kinds with opti
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from qconv.errors import TableError, TokenizerError
 from qconv.storage import Folder
+from qconv.tokenizers import past_embedding
 from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.files import TokenizerFiles
 from qconv.tokenizers.huggingface import HfTokenizer
@@ -55,6 +57,7 @@ __all__ = ["KINDS", "check_pre", "metadata"]
 KINDS = (
     "gpt2",
     "sentencepiece",
+    "sentencepiece_json",
     "llama_hf",
     "gemma4",
     "phi3",
@@ -91,12 +94,14 @@ def metadata(
     kind: str | Sequence[str],
     options: Mapping[str, Any] | None = None,
     pre: str | None = None,
+    note: Callable[[str], object] = lambda text: None,
 ) -> Metadata:
     """The ``tokenizer.*`` keys for the tokenizer files in ``folder``, in the order llama.cpp writes them.
 
     ``config``: the model's config completed with defaults, a multimodal one's text part at the top; ``vocab_size`` is
     taken from it.  ``kind``: a kind, a preset, or several that are tried until one finds its files.  ``options``: as
     ``tables.Options``, on top of a preset's own.  ``pre``: the pre-tokenizer's name, when the user gives it.
+    ``note`` is called with what the user should know of the outcome.
 
     Raises ``TokenizerError`` (files missing, vocabulary larger than the embedding, unknown pre-tokenizer) and
     ``FormatError``.
@@ -112,6 +117,9 @@ def metadata(
             # the last kind tried is the common one; its traceback would keep this frame, and so all that was read
             missed = e.with_traceback(None)
             continue
+        tokens = keys.get("tokenizer.ggml.tokens")
+        if tokens is not None and (text := past_embedding.tell(context, len(tokens.data))) is not None:
+            note(text)
         sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
         return keys | _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
     raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)
@@ -162,5 +170,6 @@ def _last(context: Context) -> Metadata:
             if (index := tokenizer.id_of(text)) is not None:
                 keys[f"tokenizer.ggml.{name}"] = Value.uint32(index)
     if context.options.template_file and context.files.has(TEMPLATE_FILE):
-        keys[_TEMPLATE] = Value.string(template_text(context.files, TEMPLATE_FILE))
+        text = template_text(context.files, TEMPLATE_FILE)
+        keys |= {_TEMPLATE: Value.string(text)} if text else {}
     return keys

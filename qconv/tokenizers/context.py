@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qconv.errors import TokenizerError
@@ -20,12 +20,16 @@ class NotThisTokenizer(TokenizerError):
 
 @dataclass(frozen=True)
 class Context:
-    """A checkpoint's files, the model's completed config, options, and the pre-tokenizer name the user gave, if any."""
+    """A checkpoint's files, the model's completed config, options, and the pre-tokenizer name the user gave, if any.
+
+    ``cut_pieces``: pieces of a SentencePiece model that were left out, by id: the embedding has no row for them.
+    """
 
     files: TokenizerFiles
     config: Mapping[str, Any]
     options: Options
     pre: str | None = None
+    cut_pieces: dict[int, str] = field(default_factory=dict)
 
     @property
     def vocab_size(self) -> int | None:

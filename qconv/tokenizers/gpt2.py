@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from qconv.errors import TokenizerError
 from qconv.tokenizers.context import Context
 from qconv.tokenizers.huggingface import HfTokenizer
-from qconv.tokenizers.pre_tokenizer import name_of
+from qconv.tokenizers.pre_tokenizer import is_known, name_of
+from qconv.tokenizers.sentencepiece_json import is_sentencepiece
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, looks_special, too_large
 from qconv.types import Metadata
@@ -12,6 +14,12 @@ from qconv.types import Metadata
 
 def make(context: Context) -> Metadata:
     tokenizer = HfTokenizer(context.files, context.config.get("model_type"))
+    if is_sentencepiece(context) and not is_known(tokenizer):
+        raise TokenizerError(
+            "holds SentencePiece's BPE, which is converted from tokenizer.model here",
+            file=context.files.locate("tokenizer.json"),
+            hint="copy tokenizer.model from the base model ('base_model' on the model card) beside the weights",
+        )
     pre = name_of(tokenizer, context.pre)
     vocabulary = base_vocabulary(context, tokenizer)
     return vocabulary.metadata("gpt2", pre) | special_metadata(context, id_of=tokenizer.id_of, merges=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.files import AddedToken
 from qconv.tokenizers.sentencepiece_model import SentencePieceModel
@@ -42,6 +44,7 @@ def base_vocabulary(context: Context, model: SentencePieceModel, *, cut: bool = 
         raise too_large(len(model) - 1, size, model.location)
     vocabulary = Vocabulary(size, PADDING_SCORE)
     vocabulary.fill(model.pieces[:size], model.types[:size], model.scores[:size])
+    context.cut_pieces.update((size + i, piece.decode()) for i, piece in enumerate(model.pieces[size:]))
     for text, index in context.files.added_tokens_json.items():
         if 0 <= index < size:
             vocabulary.set(index, text, TokenType.USER_DEFINED, ADDED_SCORE)
@@ -49,8 +52,13 @@ def base_vocabulary(context: Context, model: SentencePieceModel, *, cut: bool = 
 
 
 def add_from_config(context: Context, vocabulary: Vocabulary) -> None:
-    """The added tokens of ``tokenizer_config.json``; ids beyond the vocabulary are passed over."""
-    for index, token in (context.files.config_added_tokens or {}).items():
+    """The added tokens of ``tokenizer_config.json``, but for those beyond the vocabulary."""
+    add_tokens(context.files.config_added_tokens or {}, vocabulary)
+
+
+def add_tokens(added: Mapping[int, AddedToken], vocabulary: Vocabulary) -> None:
+    """Added tokens by id, but for those beyond the vocabulary."""
+    for index, token in added.items():
         if not 0 <= index < len(vocabulary):
             continue
         if token.special or looks_special(token.content):

@@ -123,6 +123,7 @@ class Plamo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     check_text: str
     other_names: tuple[str, ...]
+    names_of_words: tuple[str, ...]
     fingerprints: dict[str, str]
     structures: tuple[Structure, ...]
     classes: dict[str, HfClass]
@@ -135,8 +136,9 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def names(self) -> list[str]:
-        """Every pre-tokenizer name there is."""
-        return sorted({*self.other_names, *self.fingerprints.values(), *(s.name for s in self.structures)})
+        """Every pre-tokenizer name that the runtime's BPE knows."""
+        known = {*self.other_names, *self.fingerprints.values(), *(s.name for s in self.structures)}
+        return sorted(known - set(self.names_of_words))
 
 
 @functools.cache

@@ -19,14 +19,14 @@ def chat_templates(files: TokenizerFiles) -> Metadata:
     """``tokenizer.chat_template`` and, for named ones, ``tokenizer.chat_template.NAME`` and their list.
 
     ``tokenizer_config.json`` comes first, then ``chat_template.jinja`` with ``additional_chat_templates/*.jinja``, then
-    ``chat_template.json``.  Without a ``tokenizer_config.json`` there is none.
+    ``chat_template.json``.  Without a ``tokenizer_config.json`` there is none, and an empty one is none either.
     """
     config = files.tokenizer_config
     if not config:
         return {}
     found = config["chat_template"] if "chat_template" in config else _from_files(files)
     if isinstance(found, str):
-        return {"tokenizer.chat_template": Value.string(found)}
+        return {"tokenizer.chat_template": Value.string(found)} if found else {}
     return _named(found) if isinstance(found, list) else {}
 
 
@@ -56,12 +56,13 @@ def _named(choices: list[Any]) -> Metadata:
         if name == "default":
             default = choice["template"]
         elif name:
-            keys[f"tokenizer.chat_template.{name}"] = Value.string(choice["template"])
+            if choice["template"]:
+                keys[f"tokenizer.chat_template.{name}"] = Value.string(choice["template"])
             if name not in names:
                 names.append(name)
     if names:
         keys["tokenizer.chat_templates"] = Value.array(ValueType.STRING, names)
-    if default is not None:
+    if default:
         keys["tokenizer.chat_template"] = Value.string(default)
     return keys
 

@@ -192,7 +192,6 @@ OTHER = {name.replace("q_proj", "z_proj"): tensor for name, tensor in Q.items()}
         ({"base_model.model.q_proj.trainable_tokens_delta": whole(1, 4)}, {}, "does not say which tokens"),
         ({}, {}, "holds no tensor"),
     ],
-    ids=str,
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, tensors: Any, config: Any, message: str) -> None:
     packing.save(tmp_path / "model.safetensors", {"q_proj.weight": whole(6, 4)})

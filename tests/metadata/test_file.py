@@ -165,3 +165,8 @@ def test_names_hold_nothing_that_cannot_be_seen() -> None:
 )
 def test_stems(file: str, stem: str) -> None:
     assert stem_of(file, ["F16", "Q8_0"]) == stem
+
+
+def test_a_file_made_for_a_size_names_its_bits_before_its_type() -> None:
+    name = file_name({"general.name": Value.string("Tiny")}, "Q4_K_M", bits=4.4951)
+    assert name == "Tiny-4.50bpw-Q4_K_M.gguf"  # programs take the last part for the type

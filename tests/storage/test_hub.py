@@ -5,15 +5,20 @@ What has to come out is what the same checkpoint in a folder gives.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import qconv
-from qconv import conversion
+from qconv import checkpoints, conversion, plan
 from qconv.errors import InputError, QconvError, UsageError
+from qconv.options import ConvertOptions, RunOptions
 from qconv.storage import open_address, read_ahead
+from tests.cli.commands import make_checkpoint
 from tests.storage.hub_server import SIGNATURE, TOKEN, HubServer, Request
 
 NAME = "acme/Noise"
@@ -203,9 +208,6 @@ def test_addresses(hub: HubServer, noise: Path, tmp_path: Path, monkeypatch: pyt
 
 
 def test_headers_alone_are_read_to_plan(hub: HubServer, noise: Path) -> None:
-    from qconv import checkpoints, plan
-    from qconv.options import ConvertOptions
-
     hub.add(NAME, noise)
     with checkpoints.open(f"hf://{NAME}") as checkpoint:
         plan.make(checkpoint, ConvertOptions(types=("q8_0",)))
@@ -243,3 +245,52 @@ def test_a_broken_line_says_so(hub: HubServer, noise: Path) -> None:
     hub.fault = lambda _: "reset"
     with pytest.raises(QconvError, match=r"hf://acme/Noise: cannot be read: the Hub cannot be reached"):
         qconv.open(f"hf://{NAME}")
+
+
+def test_reading_and_encoding_overlap(
+    hub: HubServer, noise: Path, tmp_path: Path, small_windows: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where either takes a second, both together take little more, not two."""
+    from qconv.pipeline import encoding, sizing
+
+    seconds = 1.0
+    size, encode = needed(noise), encoding.encode
+
+    def slowly(rows: Any, *others: Any) -> encoding.Overflow:
+        time.sleep(seconds * rows.nbytes / size)
+        return encode(rows, *others)
+
+    hub.add(NAME, noise)
+    qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "compiled.gguf")
+    monkeypatch.setattr(sizing, "ROW_BLOCK", 1 << 14)
+    monkeypatch.setattr(encoding, "encode", slowly)
+    with checkpoints.open(f"hf://{NAME}") as checkpoint:
+        options = ConvertOptions(types=("q8_0",), output=str(tmp_path))
+        plans = plan.make(checkpoint, options)
+        hub.rate = size / seconds
+        began = time.monotonic()
+        conversion.run(plans, checkpoint.files, [tmp_path], RunOptions(threads=1))
+        assert seconds < time.monotonic() - began < 1.6 * seconds
+
+
+def test_headers_of_many_shards_are_read_together(hub: HubServer, tmp_path: Path) -> None:
+    """Two requests a shard, to the Hub and to the store, several on their way at a time."""
+    model = make_checkpoint(tmp_path / "Many", "--layers", "4", "--shards", "16")
+    hub.add(NAME, model)
+    at_once = most = 0
+    lock = threading.Lock()
+
+    def late(request: Request) -> None:
+        nonlocal at_once, most
+        if request.host == "store":
+            with lock:
+                at_once += 1
+                most = max(most, at_once)
+            time.sleep(0.05)
+            with lock:
+                at_once -= 1
+
+    hub.fault = late
+    with checkpoints.open(f"hf://{NAME}") as checkpoint:
+        assert len([r for r in hub.requests if r.host == "store"]) == len(checkpoint.files) > 10
+    assert most > 4

@@ -137,6 +137,47 @@ def test_xverse_has_a_token_for_every_row(copy: Callable[[str], Path]) -> None:
         convert(copy("xverse"), vocab_size=300)
 
 
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("", {}),
+        (None, {}),
+        ([], {}),
+        ([{"name": "default", "template": ""}], {}),
+        ([{"name": "default", "template": "x"}], {"": "x"}),
+        # the converter lists the name of an empty one, and writes no key for it
+        (
+            [{"name": "default", "template": ""}, {"name": "tool_use", "template": "t"}],
+            {"s": ["tool_use"], ".tool_use": "t"},
+        ),
+        ([{"name": "rag", "template": ""}, {"name": "default", "template": "x"}], {"s": ["rag"], "": "x"}),
+        (" ", {"": " "}),
+    ],
+)
+def test_empty_chat_templates_are_none(
+    copy: Callable[[str], Path], template: object, expected: dict[str, object]
+) -> None:
+    """As gguf-py's ``add_string``, which writes no empty text."""
+    folder = copy("bpe-added")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": template}))
+    said = {key: value.data for key, value in convert(folder).items() if key.startswith("tokenizer.chat_template")}
+    assert said == {f"tokenizer.chat_template{end}": value for end, value in expected.items()}
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "chat_template.json"])
+def test_empty_files_of_chat_templates_are_none(copy: Callable[[str], Path], name: str) -> None:
+    folder = copy("bpe-added")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / name).write_text('{"chat_template": ""}' if name.endswith(".json") else "")
+    assert not any(key.startswith("tokenizer.chat_template") for key in convert(folder))
+    folder = copy("minimax-template")
+    (folder / "chat_template.jinja").write_text("")
+    assert convert(folder).get("tokenizer.chat_template", Value.string("none")).data
+
+
 def test_types_of_tokens_stand_behind_a_byte_level_vocabulary() -> None:
     folder = LocalFolder(CASES / "bpe-roberta")
     keys = tokenizers.metadata(folder, {"type_vocab_size": 1}, kind="roberta", pre="gpt-2")

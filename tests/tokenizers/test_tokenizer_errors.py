@@ -91,6 +91,53 @@ def test_tokens_assumed_for_a_missing_config_are_told(copy: Callable[[str], Path
         convert(folder, vocab_size=200)
 
 
+def notes_of(folder: Path, **changes: Any) -> list[str]:
+    case, config = (json.loads((folder / name).read_text()) for name in ("case.json", "config.json"))
+    notes: list[str] = []
+    tokenizers.metadata(LocalFolder(folder), {**config, **changes}, kind=case["kind"], note=notes.append)
+    return notes
+
+
+def test_tokens_past_the_embedding_are_told(copy: Callable[[str], Path]) -> None:
+    (said,) = notes_of(copy("spm-added"))
+    assert said.startswith("the embedding has 272 rows, so these tokens are left out: '<far>' (306), '<far>' (326); in")
+    (said,) = notes_of(copy("spm-cut"))
+    assert said.startswith("the embedding has 264 rows, so these tokens are left out: ")
+    assert "(264)" in said
+    assert notes_of(copy("codellama")) == []
+
+
+def test_tokens_past_the_embedding_in_every_file(copy: Callable[[str], Path]) -> None:
+    folder = copy("spm-added")
+    added = json.loads((folder / "added_tokens.json").read_text())
+    (folder / "added_tokens.json").write_text(json.dumps({**added, "<a>": 300}))
+    token = {"id": 301, "content": "<b>", "special": False}
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {}}, "added_tokens": [token]}))
+    (said,) = notes_of(folder)
+    assert "'<a>' (300), '<b>' (301), '<far>' (306)" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("tokenizer_config.json", {"eos_token": "<far>"}, "eos_token is '<far>', token 306"),
+        ("tokenizer_config.json", {"pad_token": {"content": "<far>"}}, "pad_token is '<far>', token 306"),
+        ("special_tokens_map.json", {"bos_token": "<far>"}, "bos_token is '<far>', token 306"),
+        ("config.json", {"eos_token_id": 306}, "eos_token_id is '<far>', token 306"),
+        ("config.json", {"text_config": {"pad_token_id": 306}}, "pad_token_id is '<far>', token 306"),
+    ],
+)
+def test_a_special_token_past_the_embedding_is_an_error(
+    copy: Callable[[str], Path], name: str, change: dict[str, Any], said: str
+) -> None:
+    folder = copy("spm-added")
+    if not (folder / name).exists():
+        (folder / name).write_text("{}")
+    edit(folder, name, operator.methodcaller("update", change))
+    with pytest.raises(TokenizerError, match=f"{said}, but the embedding has 272 rows .*resize_token_embeddings"):
+        convert(folder)
+
+
 @pytest.mark.parametrize("size", [-1, 0, 1 << 40, "12", True, 1.5])
 def test_impossible_vocabulary_sizes(copy: Callable[[str], Path], size: object) -> None:
     with pytest.raises(TokenizerError, match="vocab_size"):

@@ -38,6 +38,17 @@ def pooling_type(model: ModelContext) -> int | None:
     raise PlanError("pools neither by mean, by CLS nor by last token", file=folder.locate(name))
 
 
+@derivation
+def dense_features(model: ModelContext, module: str, axis: int) -> int | None:
+    """How many values a Dense module makes (axis 0) or takes (1); none without it."""
+    weight = model.tensors.get(f"{module}.linear.weight")
+    if weight is None:
+        return None
+    if len(weight.shape) != 2:
+        raise PlanError("is no matrix", file=model.location, tensor=weight.name)
+    return weight.shape[axis]
+
+
 def _path(folder: Folder) -> str | None:
     """The folder of the first pooling among the modules."""
     modules = read_json(folder, _MODULES)

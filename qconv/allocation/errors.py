@@ -1,0 +1,131 @@
+"""Rounding errors: a sample of each tensor's rows is encoded as every type it may get, and decoded again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv import blocks, pipeline
+from qconv.formats import block_types
+from qconv.pipeline import Block, Encoding, Progress, TensorWork
+from qconv.plan import dequantized
+from qconv.policy import Decision
+from qconv.tensors import LazyTensor, as_float32, columns, n_rows
+from qconv.types import Rows
+
+Floats = NDArray[np.float32]
+
+_SHARE = 16
+"""One row in so many is looked at."""
+_FEWEST = 64
+_PLACES = 8
+"""Places a sample is taken from."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTable:
+    """``errors``: by tensor and block type Σ importance[c] · (w[r, c] - rounded w[r, c])² over the tensor, estimated
+    from a sample of its rows.  ``energies``: Σ importance[c] · w[r, c]², likewise."""
+
+    errors: Mapping[tuple[str, str], float]
+    energies: Mapping[str, float]
+
+
+def rounding_errors(
+    decisions: Sequence[Decision],
+    menus: Mapping[str, Sequence[str]],
+    tensors: Mapping[str, LazyTensor],
+    importances: Mapping[str, Floats],
+    *,
+    search: str = "reference",
+    threads: int | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> ErrorTable:
+    """The errors of the tensors in ``menus`` as each of the types there.
+
+    ``importances``: float32 ``(matrices, columns)``; a tensor without one counts all columns alike.
+    """
+    sink = _Errors(importances)
+    segments = []
+    for d in decisions:
+        types = [t for t in menus.get(d.name, ()) if block_types()[t].weights > 1]
+        if not types:
+            continue
+        tensor = dequantized(tensors[d.name], types[0])
+        encodings = tuple(
+            Encoding(
+                d.intermediate_type, t, search, importances.get(d.name), block_types()[t].row_bytes(columns(tensor))
+            )
+            for t in types
+        )
+        work = TensorWork(d.name, tensor, encodings)
+        segments += list(pipeline.segments([(work, start, stop) for start, stop in samples(n_rows(tensor))]))
+    pipeline.run(segments, sink, threads=threads, memory_limit=memory, progress=progress)
+    return sink.table()
+
+
+def samples(rows: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that stand for all, spread evenly."""
+    count = min(rows, max(_FEWEST, rows // _SHARE))
+    places = min(_PLACES, count)
+    for place in range(places):
+        length = count * (place + 1) // places - count * place // places
+        start = rows * place // places
+        yield start, start + length
+
+
+class _Errors:
+    """The sink that decodes what was encoded."""
+
+    def __init__(self, importances: Mapping[str, Floats]) -> None:
+        self._importances = importances
+        self._lock = threading.Lock()
+        self._sums: dict[tuple[str, str], dict[int, float]] = {}
+        self._energies: dict[str, dict[int, float]] = {}
+        self._rows: dict[str, dict[int, int]] = {}
+        self._totals: dict[str, int] = {}
+
+    def take(self, block: Block, encoding: Encoding, rows: Rows, encoded: NDArray[np.uint8]) -> None:
+        name = block.work.name
+        weights = as_float32(rows, block.work.tensor.dtype)
+        weigh = self._weights(name, block)
+        first = encoding is block.encodings[0]
+        energy = _weighted(weights, weigh) if first else 0.0
+        error = _weighted(weights - blocks.decode(encoding.block_type, encoded), weigh)
+        with self._lock:
+            self._sums.setdefault((name, encoding.block_type), {})[block.start] = error
+            if first:
+                self._energies.setdefault(name, {})[block.start] = energy
+                self._rows.setdefault(name, {})[block.start] = block.stop - block.start
+                self._totals[name] = block.work.rows
+
+    def _weights(self, name: str, block: Block) -> Floats | None:
+        importance = self._importances.get(name)
+        return None if importance is None else importance[block.start * len(importance) // block.work.rows]
+
+    def memory(self, work: TensorWork, rows: int) -> int:
+        """Rows widened, decoded, and their difference."""
+        return 16 * rows * work.columns
+
+    def table(self) -> ErrorTable:
+        grown = {name: total / max(1, sum(self._rows[name].values())) for name, total in self._totals.items()}
+        return ErrorTable(
+            {key: grown[key[0]] * _summed(parts) for key, parts in self._sums.items()},
+            {name: grown[name] * _summed(parts) for name, parts in self._energies.items()},
+        )
+
+
+def _weighted(values: Floats, weigh: Floats | None) -> float:
+    """Σ weigh[c] · values[r, c]²."""
+    by_column = np.einsum("ij,ij->j", values, values, dtype=np.float64, casting="same_kind")
+    return float(by_column.sum() if weigh is None else by_column @ weigh.astype(np.float64))
+
+
+def _summed(parts: Mapping[int, float]) -> float:
+    """In the order of rows, whatever order they were measured in."""
+    return sum(value for _, value in sorted(parts.items()))

@@ -1,0 +1,102 @@
+"""Runs files beside the model they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv import checkpoints
+from qconv.errors import InputError, Interrupted
+from qconv.evaluation import outputs
+from qconv.evaluation.results import Evaluation
+from qconv.measurement import Text, base_model, cache_directory, first_of_each, read_text
+from qconv.options import EvaluateOptions, RunOptions
+from qconv.pipeline import Progress, Silent
+from qconv.runtime import Reference, Session
+
+Tokens = NDArray[np.int32]
+
+
+def evaluate(
+    files: Sequence[str | os.PathLike[str]],
+    against: str | os.PathLike[str],
+    options: EvaluateOptions,
+    run: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Evaluation]:
+    """Each file's evaluation, as soon as it is done.
+
+    ``against``: the unquantized model, a checkpoint or a GGUF file; its outputs are computed once for a text, and kept.
+    ``progress`` counts tokens.  Raises LlamaCppError, InputError and its kin, Interrupted.
+    """
+    run, told = run or RunOptions(), progress or Silent()
+    paths = [Path(file) for file in files]
+    for path in paths:
+        checkpoints.open(path).close()
+    text = read_text(options.text)
+    with Session(paths[0], context=options.context, threads=run.threads) as session:
+        tokens = _tokens(text, session, options)
+    told.begin(len(tokens) * (1 + len(paths)), 1 + len(paths), 0)
+    try:
+        reference = _reference(Path(against), text, tokens, options, run, told)
+        for path in paths:
+            yield _evaluated(path, reference, options, run, told)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped", hint="the unquantized model's outputs are kept, if they were done") from None
+
+
+def _reference(
+    against: Path, text: Text, tokens: Tokens, options: EvaluateOptions, run: RunOptions, told: Progress
+) -> Reference:
+    """The unquantized model's outputs, from the cache where they are."""
+    with checkpoints.open(against) as checkpoint:
+        identities = [(i.location, i.size, i.version) for i in (file.identity() for file in checkpoint.files)]
+    asked = (identities, text.sha256, options.context, len(tokens), options.base, options.parse_special)
+    key = hashlib.sha256(repr(asked).encode()).hexdigest()[:32]
+    path = cache_directory() / "outputs" / f"{key}.gguf"
+    kept = outputs.load(path, tokens, len(tokens) // options.context)
+    if kept is not None:
+        told.advance(against.name, len(tokens))
+        told.finish_tensor(against.name)
+        return kept
+    with (
+        base_model(against, options.base, run) as base,
+        Session(base.path, context=options.context, threads=run.threads) as session,
+    ):
+        if not np.array_equal(_tokens(text, session, options), tokens):
+            raise InputError(
+                "takes the text for other tokens than the files do",
+                file=against,
+                hint="name the model that they were made from",
+            )
+        return outputs.keep(session, tokens, path, _advance(told, against.name))
+
+
+def _tokens(text: Text, session: Session, options: EvaluateOptions) -> Tokens:
+    parts = text.tokens(session, special=options.parse_special)
+    most = sum(map(len, parts)) if options.tokens is None else options.tokens
+    return first_of_each(parts, most, options.context)
+
+
+def _advance(told: Progress, name: str) -> Callable[[int], None]:
+    return lambda count: told.advance(name, count)
+
+
+def _evaluated(
+    path: Path, reference: Reference, options: EvaluateOptions, run: RunOptions, told: Progress
+) -> Evaluation:
+    with checkpoints.open(path) as checkpoint:
+        size = sum(file.size for file in checkpoint.files)
+        stored = checkpoint.stored.values()
+        bits = sum(t.size for t in stored) * 8 / max(1, sum(info.weights for info in checkpoint.tensors.values()))
+        value = (checkpoint.metadata or {}).get("qconv.size.predicted_kl_divergence")
+        predicted = float(value.data) if value is not None and isinstance(value.data, float) else None
+    with Session(path, context=options.context, threads=run.threads) as session:
+        divergence = session.kl_divergence(reference, progress=_advance(told, path.name))
+    told.finish_tensor(path.name)
+    return Evaluation(path, size, bits, predicted, divergence)

@@ -1,0 +1,120 @@
+"""The unquantized model's outputs on a text, computed once and kept in the user's cache for the next evaluation.
+
+They are its final hidden states in 16 bits with its output matrix, or logits where a model makes them in another way.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv import gguf, platform
+from qconv.errors import FormatError, InputError, OutputError, UsageError
+from qconv.formats import block_types
+from qconv.runtime import Head, Reference, Session
+from qconv.types import TensorInfo, Value
+
+_HEAD, _OUTPUTS = "head", "outputs"
+_KINDS = {"F16": "<f2", "F32": "<f4"}
+_KEPT_DAYS = 30
+_LARGEST = 8 << 30
+"""Bytes of outputs that are kept."""
+
+
+def keep(
+    session: Session, tokens: NDArray[np.int32], path: Path, progress: Callable[[int], None] | None = None
+) -> Reference:
+    """Computes the outputs and keeps them at ``path``, unless there is no room."""
+    head: Head | None = None
+    chunks: list[NDArray[Any]]
+    try:
+        with np.errstate(over="raise"):  # hidden states beyond 16 bits
+            chunks = [states.astype(np.float16) for states in session.hidden(tokens, progress=progress)]
+        head = session.head()
+    except (UsageError, FloatingPointError):
+        chunks = list(session.logits(tokens, progress=progress))
+    reference = Reference(tokens, chunks, head)
+    if sum(chunk.nbytes for chunk in chunks) <= _LARGEST:
+        with suppress(OSError, OutputError):
+            _write(path, chunks, head)
+    return reference
+
+
+def load(path: Path, tokens: NDArray[np.int32], chunks: int) -> Reference | None:
+    """What ``keep`` kept, None when it is not there or not whole."""
+    try:
+        file = gguf.read(path)
+        outputs = file.tensors.get(_OUTPUTS)
+        if outputs is None or outputs.info.dtype not in _KINDS or len(outputs.info.shape) != 2:
+            return None
+        rows, columns = outputs.info.shape
+        if chunks < 1 or rows % chunks:
+            return None
+        with path.open("rb") as f:
+            head = None
+            if (tensor := file.tensors.get(_HEAD)) is not None:
+                f.seek(tensor.offset)
+                data = np.frombuffer(f.read(tensor.size), np.uint8)
+                shape = tensor.info.shape
+                if len(shape) != 2 or len(data) != tensor.size:
+                    return None
+                head = Head(tensor.info.dtype, (shape[0], shape[1]), data)
+        with suppress(OSError):
+            os.utime(path)
+        dtype = _KINDS[outputs.info.dtype]
+        return Reference(tokens, _Chunks(path, outputs.offset, (chunks, rows // chunks, columns), dtype), head)
+    except (OSError, InputError, FormatError):
+        return None
+
+
+class _Chunks:
+    """Kept outputs, read one chunk at a time, as often as one likes."""
+
+    def __init__(self, path: Path, offset: int, shape: tuple[int, int, int], dtype: str) -> None:
+        self._path, self._offset, self._dtype = path, offset, np.dtype(dtype)
+        self._chunks, self._rows, self._columns = shape
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        size = self._rows * self._columns * self._dtype.itemsize
+        with self._path.open("rb") as f:
+            f.seek(self._offset)
+            for _ in range(self._chunks):
+                data = f.read(size)
+                if len(data) != size:
+                    raise InputError("is cut short", file=self._path, hint="remove it")
+                yield np.frombuffer(data, self._dtype).reshape(self._rows, self._columns)
+
+
+def _write(path: Path, chunks: list[NDArray[Any]], head: Head | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in path.parent.iterdir():
+        if time.time() - old.stat().st_mtime > _KEPT_DAYS * 86400:
+            old.unlink(missing_ok=True)
+    dtype = "F16" if chunks[0].dtype == np.float16 else "F32"
+    rows = sum(len(chunk) for chunk in chunks)
+    infos = [TensorInfo(_OUTPUTS, dtype, (rows, chunks[0].shape[1]))]
+    if head is not None and head.type in block_types():
+        infos.append(TensorInfo(_HEAD, head.type, head.shape))
+    layout = gguf.header({"general.type": Value.string("outputs")}, infos)
+    if layout.size > platform.free_bytes(path.parent) // 2:
+        return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as f:
+            f.write(layout.header)
+            for chunk in chunks:
+                f.write(np.ascontiguousarray(chunk, _KINDS[dtype]).tobytes())
+            if head is not None and _HEAD in layout.tensors:
+                f.seek(layout.tensors[_HEAD].offset)
+                f.write(head.data.tobytes())
+            f.truncate(layout.size)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

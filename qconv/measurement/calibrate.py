@@ -1,0 +1,302 @@
+"""Calibration, from a model and a text to a file; what is done of it is kept when it is interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv import __version__
+from qconv.calibration import (
+    Measurements,
+    Sensitivity,
+    TensorSums,
+    read_measurements,
+    read_sums,
+    write_calibration,
+)
+from qconv.errors import InputError, Interrupted, OutputError, QconvError, UnsupportedError
+from qconv.measurement.base import BaseModel, base_model
+from qconv.measurement.probe import FILES, Probe, probe, reference_of
+from qconv.measurement.sensitivities import measurable, sensitivities
+from qconv.measurement.text import Text, first_of_each, read_text
+from qconv.options import CalibrateOptions, RunOptions
+from qconv.pipeline import Progress, Silent
+from qconv.policy import Decision, find_mix
+from qconv.runtime import Importance, Reference, Session, Sums
+
+Tokens = NDArray[np.int32]
+
+_TOKENS_PER_COLUMN = 8
+_PROBE_CHUNKS = 8
+_SENSITIVITY_CONTEXT = 256
+_SENSITIVITY_FIRST = 32
+"""Positions of a chunk that are not looked at: predictions from next to nothing are unlike others."""
+_SAVED_EVERY = 30.0
+"""Seconds."""
+_BATCHES = 4
+"""Of llama-imatrix's size, between two looks at the clock; sums stay bit for bit the same only for whole ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What came of it: the file, what was measured, and what a person should know."""
+
+    path: Path
+    measurements: Measurements
+    notes: tuple[str, ...] = ()
+
+
+def calibrate(
+    source: str | os.PathLike[str],
+    options: CalibrateOptions,
+    run: RunOptions | None = None,
+    progress: Progress | None = None,
+) -> Calibrated:
+    """Measures the model at ``source`` on a text; the outcome is a file for ``ConvertOptions.imatrix``.
+
+    ``progress`` counts tokens.  An interrupted run leaves ``NAME.part`` beside the output, from which the next run with
+    the same options goes on.
+
+    Raises LlamaCppError, InputError and its kin, OutputError when the output exists, Interrupted.
+    """
+    run, path = run or RunOptions(), Path(source)
+    text = read_text(options.text)
+    output = _output(path, options.output)
+    if not run.force and output.exists():
+        raise OutputError("exists already", file=output, hint="--force replaces it, --output names another")
+    told = progress or Silent()
+    try:
+        with base_model(path, options.base, run) as base:
+            job = _Job(path, base, text, options, run, output, told)
+            return job.run()
+    except KeyboardInterrupt:
+        raise Interrupted("stopped", hint="what is done is kept; the same command goes on with it") from None
+
+
+def _output(source: Path, wanted: str | None) -> Path:
+    stem = source.resolve().name.removesuffix(".gguf").removesuffix(".safetensors")
+    name = f"{stem or 'model'}-calibration.gguf"
+    if wanted is None:
+        return (source if source.is_dir() else source.parent) / name
+    chosen = Path(wanted)
+    output = chosen / name if chosen.is_dir() else chosen
+    if not output.parent.is_dir():
+        raise OutputError("is not a directory", file=output.parent, hint="make it first, with mkdir -p")
+    return output
+
+
+class _Job:
+    """One calibration."""
+
+    def __init__(
+        self,
+        source: Path,
+        base: BaseModel,
+        text: Text,
+        options: CalibrateOptions,
+        run: RunOptions,
+        output: Path,
+        progress: Progress,
+    ) -> None:
+        self._source, self._base, self._text = source, base, text
+        self._options, self._run, self._output, self._progress = options, run, output, progress
+        self._part = output.with_name(output.name + ".part")
+        self._sums: dict[str, TensorSums] = {}
+        self._sensitivities: dict[str, Sensitivity] = {}
+        self._done = 0
+        self._wanted: int | None = None
+        self._saved = time.monotonic()
+        self._notes: list[str] = []
+
+    def run(self) -> Calibrated:
+        self._resume()
+        tokens, decisions, reference = self._importance()
+        self._save(force=True)
+        importances = self._importances(decisions)
+        if self._options.sensitivities:
+            self._measure(tokens, decisions, importances)
+            self._save(force=True)
+        measured = self._measurements()
+        if self._sensitivities and reference is not None:
+            found = self._probe(reference, measured)
+            measured = replace(measured, scale=found.scale, floor=found.floor)
+        write_calibration(self._part, self._pooled(), measured, [self._text.names[0]])
+        try:
+            os.replace(self._part, self._output)
+        except OSError as e:
+            raise OutputError(f"cannot be written: {e.strerror}", file=self._output) from e
+        return Calibrated(self._output, measured, tuple(self._notes))
+
+    # what an earlier run left
+
+    def _job(self) -> str:
+        o = self._options
+        asked = (self._base.fingerprint, self._text.sha256, self._base.type, o.context, o.tokens, o.sensitivity_tokens)
+        more = (o.parse_special, o.process_output, o.sensitivities, __version__)
+        return hashlib.sha256(repr((*asked, *more)).encode()).hexdigest()[:32]
+
+    def _resume(self) -> None:
+        if not self._part.exists():
+            return
+        left = None
+        if self._run.resume:
+            try:
+                left = read_measurements(self._part)
+                sums = read_sums(self._part)
+            except InputError:
+                left = None
+        if left is None or left.job != self._job():
+            self._progress.note(f"{self._part.name} is of another calibration, and is replaced")
+            return
+        self._sums, self._done, self._sensitivities = sums, left.tokens, dict(left.sensitivities)
+
+    def _save(self, force: bool = False) -> None:
+        if not force and time.monotonic() - self._saved < _SAVED_EVERY:
+            return
+        write_calibration(self._part, self._sums, self._measurements(), [self._text.names[0]])
+        self._saved = time.monotonic()
+
+    def _measurements(self) -> Measurements:
+        return Measurements(
+            model=self._base.fingerprint,
+            text=self._text.sha256,
+            tokens=self._done,
+            context=self._options.context,
+            base=self._base.type,
+            job=self._job(),
+            sensitivity_tokens=self._options.sensitivity_tokens if self._sensitivities else 0,
+            sensitivities=self._sensitivities,
+        )
+
+    # the importance matrix
+
+    def _importance(self) -> tuple[Tokens, list[Decision], Reference | None]:
+        """Sums squares over the text; returns all of its tokens, the tensors to measure, and what files are compared
+        with."""
+        o = self._options
+        with Session(self._base.path, context=o.context, threads=self._run.threads) as session:
+            widest = max((i.columns for i in session.inputs()), default=0)
+            wanted = o.tokens or _TOKENS_PER_COLUMN * widest
+            parts = self._text.tokens(session, special=o.parse_special)
+            tokens = first_of_each(parts, max(wanted, o.context), o.context)
+            decisions = measurable(self._decisions(), session) if o.sensitivities else []
+            self._begin(tokens, decisions)
+            start = None
+            if self._sums:
+                sums = {name: Sums(s.squares, s.sums, s.counts) for name, s in self._sums.items()}
+                start = Importance(sums, np.zeros(session.info.vocabulary, np.int64))
+            with session.collect(output=o.process_output, start=start) as collection:
+                step = _BATCHES * max(session.batch, o.context)
+                for at in range(self._done, len(tokens), step):
+                    collection.run(tokens[at : at + step], progress=lambda n: self._progress.advance("importance", n))
+                    self._done = min(len(tokens), at + step)
+                    if time.monotonic() - self._saved >= _SAVED_EVERY or self._done == len(tokens):
+                        found = collection.importance().sums
+                        self._sums = {n: TensorSums(s.squares, s.sums, s.counts) for n, s in found.items()}
+                        self._save()
+            self._progress.finish_tensor("importance")
+            reference = None
+            if decisions:
+                picked = _spread(np.concatenate(parts), o.context, _PROBE_CHUNKS)
+                reference = reference_of(session, picked)
+                self._progress.advance("outputs", picked.size)
+        return np.concatenate(parts), decisions, reference
+
+    def _decisions(self) -> Sequence[Decision]:
+        if self._base.type not in ("F32", "F16", "BF16", "Q8_0"):
+            raise UnsupportedError(
+                f"sensitivities cannot be measured of weights that are {self._base.type} already",
+                file=self._source,
+                hint="calibrate the unquantized model, or add --no-sensitivities",
+            )
+        return self._base.planner.choice(find_mix("Q4_K_M")).decisions
+
+    def _begin(self, tokens: Tokens, decisions: Sequence[Decision]) -> None:
+        each = min(self._options.sensitivity_tokens, len(tokens))
+        probes = min(_PROBE_CHUNKS * self._options.context, len(tokens)) * (1 + len(FILES)) if decisions else 0
+        total = len(tokens) + each * len(decisions) + probes
+        done = self._done + each * sum(d.name in self._sensitivities for d in decisions)
+        self._progress.begin(total, len(decisions), done)
+        unseen = [d.name for d in decisions if d.name not in self._sensitivities]
+        self._progress.note(
+            f"{len(tokens):,} tokens for the importance matrix, then {each} for each of {len(unseen)} tensors"
+            if decisions
+            else f"{len(tokens):,} tokens for the importance matrix"
+        )
+
+    def _importances(self, decisions: Sequence[Decision]) -> Mapping[str, NDArray[np.float32]]:
+        pooled = self._pooled()
+        return {
+            d.name: (s.squares / np.maximum(s.counts, 1).reshape(-1, 1)).astype(np.float32)
+            for d in decisions
+            if (s := pooled.get(d.name)) is not None and s.squares.shape[1] == d.shape[-1]
+        }
+
+    def _pooled(self) -> dict[str, TensorSums]:
+        """The sums, with those of all experts of a layer for an expert that saw no token."""
+        pooled, starved = {}, 0
+        for name, s in self._sums.items():
+            unseen = s.counts == 0
+            if len(s.counts) > 1 and unseen.any() and not unseen.all():
+                starved += int(unseen.sum())
+                total = s.counts.sum()
+                squares, sums, counts = s.squares.copy(), s.sums.copy(), s.counts.copy()
+                squares[unseen], sums[unseen], counts[unseen] = s.squares.sum(0) / total, s.sums.sum(0) / total, 1
+                s = TensorSums(squares, sums, counts)
+            pooled[name] = s
+        if starved:
+            note = f"{starved} matrices of experts saw no token and take the importance of the other experts' inputs"
+            if note not in self._notes:
+                self._notes.append(note)
+        return pooled
+
+    # sensitivities
+
+    def _measure(
+        self, tokens: Tokens, decisions: Sequence[Decision], importances: Mapping[str, NDArray[np.float32]]
+    ) -> None:
+        left = [d for d in decisions if d.name not in self._sensitivities]
+        if not left:
+            return
+        context = min(_SENSITIVITY_CONTEXT, self._options.context)
+        picked = _spread(tokens, context, math.ceil(self._options.sensitivity_tokens / context))
+
+        def measured(name: str, sensitivity: Sensitivity) -> None:
+            self._sensitivities[name] = sensitivity
+            self._progress.advance(name, min(self._options.sensitivity_tokens, len(tokens)))
+            self._progress.finish_tensor(name)
+            self._save()
+
+        with Session(
+            self._base.path,
+            context=context,
+            batch=max(16, min(512, picked.size)),
+            threads=self._run.threads,
+            writable=True,
+        ) as session:
+            reference = session.keep(picked, first=min(_SENSITIVITY_FIRST, context // 2))
+            sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
+
+    def _probe(self, reference: Reference, measured: Measurements) -> Probe:
+        try:
+            return probe(self._source, self._base, reference, self._part, measured, self._run, self._options.context)
+        except QconvError as e:
+            if isinstance(e, Interrupted):
+                raise
+            self._notes.append(f"predictions are rough, since no quantized file could be run to check them: {e}")
+            return Probe(1.0, 0.0)
+
+
+def _spread(tokens: Tokens, context: int, wanted: int) -> Tokens:
+    """``wanted`` chunks of the tokens, or as many as there are, evenly spread."""
+    chunks = tokens[: len(tokens) - len(tokens) % context].reshape(-1, context)
+    wanted = max(1, min(wanted, len(chunks)))
+    return chunks[(np.arange(wanted) * 2 + 1) * len(chunks) // (2 * wanted)].reshape(-1)

@@ -1,0 +1,107 @@
+"""AWQ's packings: 4-bit integers with a scale and a zero point for each group of inputs.
+
+GEMM: ``qweight``, I32 ``(inputs, outputs / 8)``; ``qzeros``, I32 ``(groups, outputs / 8)``; ``scales``, ``(groups,
+outputs)``.  A word's four bits number ``i``, from the lowest, belong to output 0, 2, 4, 6, 1, 3, 5, 7 of its eight.
+
+GEMV: ``qweight``, I32 ``(outputs, inputs / 8)`` in natural order; ``qzeros``, I32 ``(outputs, words)`` and ``scales``,
+``(outputs, 8 * words)``, with more groups than are used.
+
+Source: AutoAWQ, ``awq/modules/linear/gemm.py`` and ``gemv.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qconv.errors import FormatError
+from qconv.tensors.affine import Affine, affine
+from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows
+from qconv.tensors.codes import Codes
+from qconv.tensors.columns import first_columns
+from qconv.tensors.shapes import transpose
+from qconv.types import Rows, shape_text
+
+_PER_WORD = 8
+_SHIFTS = (0, 16, 4, 20, 8, 24, 12, 28)
+"""At which bit of its word each of eight outputs is."""
+_BITS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Interleaved(Unary):
+    """Each row of ``inner``, I32 ``(outputs / 8, inputs)``, as the eight rows of codes in its words: U8."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (_PER_WORD * self.inner.shape[0], self.inner.shape[1])
+
+    @property
+    def dtype(self) -> str:
+        return "U8"
+
+    @property
+    def row_group(self) -> int:
+        return _PER_WORD * self.inner.row_group
+
+    def memory(self, rows: int) -> int:
+        return memory_of_rows(self.inner, rows // _PER_WORD + 2) + 8 * columns(self)
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        target = buffer(self, stop - start, out)
+        if not target.size:
+            return target
+        first = start // _PER_WORD
+        packed = self.inner.read(first, -(-stop // _PER_WORD)).view(np.uint32)
+        for row in range(start, stop):
+            word, place = divmod(row, _PER_WORD)
+            target[row - start] = (packed[word - first] >> np.uint32(_SHIFTS[place])) & np.uint32((1 << _BITS) - 1)
+        return target
+
+    def describe(self) -> str:
+        return self.inner.describe()
+
+
+def awq_gemm(weight: LazyTensor, zeros: LazyTensor | None, scale: LazyTensor) -> Affine:
+    """The weight, ``(outputs, inputs)``; without ``zeros`` codes are symmetric.
+
+    Raises ``FormatError`` when the parts do not fit together.
+    """
+    _check_words(weight, zeros)
+    inputs, wide = weight.shape
+    if len(scale.shape) != 2 or scale.shape[1] != _PER_WORD * wide or not scale.shape[0] or inputs % scale.shape[0]:
+        message = f"is {shape_text(scale.shape)}, which does not fit {inputs} inputs and {_PER_WORD * wide} outputs"
+        raise FormatError(message, tensor=scale.sources[0])
+    if zeros is not None and zeros.shape != (scale.shape[0], wide):
+        message = f"is {shape_text(zeros.shape)}, but {shape_text(scale.shape)} scales need {scale.shape[0]} x {wide}"
+        raise FormatError(message, tensor=zeros.sources[0])
+    return affine(
+        Interleaved(transpose(weight)),
+        transpose(scale),
+        zero=1 << (_BITS - 1) if zeros is None else Interleaved(transpose(zeros)),
+    )
+
+
+def awq_gemv(weight: LazyTensor, zeros: LazyTensor, scale: LazyTensor, group: int) -> Affine:
+    """The weight, ``(outputs, inputs)``, in groups of ``group`` inputs.
+
+    Raises ``FormatError`` when the parts do not fit together.
+    """
+    _check_words(weight, zeros)
+    outputs, inputs = weight.shape[0], _PER_WORD * weight.shape[1]
+    count = -(-inputs // group)
+    wide = zeros.shape[1]
+    if zeros.shape[0] != outputs or scale.shape != (outputs, _PER_WORD * wide) or _PER_WORD * wide < count:
+        message = f"is {shape_text(scale.shape)}, which does not fit {outputs} outputs in {count} groups"
+        raise FormatError(message, tensor=scale.sources[0])
+    return affine(
+        Codes(weight, _BITS, inputs), first_columns(scale, count), zero=Codes(zeros, _BITS, count), group=group
+    )
+
+
+def _check_words(*parts: LazyTensor | None) -> None:
+    for part in parts:
+        if part is not None and (part.dtype != "I32" or len(part.shape) != 2):
+            raise FormatError(f"is {part.dtype} {shape_text(part.shape)}, not a matrix of I32", tensor=part.sources[0])
