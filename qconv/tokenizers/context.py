@@ -23,7 +23,7 @@ class Context:
     """A checkpoint's files, the model's completed config, options, and the pre-tokenizer name the user gave, if any.
 
     ``cut_pieces``: pieces of a SentencePiece model that were left out, by id: the embedding has no row for them.
-    ``notes``: what a user should know.
+    ``notes``: what else a user should know.
     """
 
     files: TokenizerFiles
