@@ -88,8 +88,8 @@ def convert(
 
     ``output``: a directory that exists, or for a single type the file.  ``options``: the other fields of
     ``qconv.options.ConvertOptions`` and ``RunOptions``, named as on the command line (``tensor_types=(("ffn_down",
-    "q6_k"),)``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``, ``force=True``, ...); sizes
-    are in bytes.  ``progress`` is told how it goes on.
+    "q6_k"),)``, ``adapter="my-lora"``, ``pure=True``, ``split_max_size=4_000_000_000``, ``memory=300_000_000``,
+    ``force=True``, ...); sizes are in bytes.  ``progress`` is told how it goes on.
 
     Raises UsageError for an option or a value that does not exist before any file is touched, and every
     ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
@@ -105,6 +105,11 @@ def convert(
         type = "q4_k_m"
     if type is not None:
         given["types"] = (type,) if isinstance(type, str) else tuple(type)
+    if given.get("base") is not None:
+        given["base"] = os.fspath(given["base"])
+    if "adapter" in given:
+        one = isinstance(given["adapter"], str | os.PathLike)
+        given["adapter"] = tuple(map(os.fspath, [given["adapter"]] if one else given["adapter"]))
     if given.get("imatrix") is not None:
         given.setdefault("imatrix_name", os.fspath(given["imatrix"]))
     what, how = split(given)

@@ -89,9 +89,9 @@ class ConvertOptions(Options):
     good as can be of that size (see ``qconv.sizes.Size``), of ``block_types``.  ``tensor_types``: (regular
     expression, block type), the first match wins.  ``output``: a file (only with one type) or a directory, which it
     must be with a slash at its end; ``None`` names the file and puts it beside the source.  ``override_kv``:
-    ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``imatrix_name``: how the output names that
-    file, where otherwise than by ``imatrix``.  ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that
-    would fall back to another type is an error.
+    ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``base``: the model that the source, an
+    adapter, is for.  ``imatrix_name``: how the output names that file, where otherwise than by ``imatrix``.
+    ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that would fall back to another type is an error.
 
     Raises UsageError.
     """
@@ -224,6 +224,14 @@ class ConvertOptions(Options):
         "--adapter",
         metavar="DIR[=WEIGHT]",
     )
+    base: str | None = option(
+        None,
+        "text",
+        ADAPTERS,
+        "The model that SOURCE, an adapter, is for: makes a file of the adapter alone, for --lora of llama.cpp.",
+        "--base",
+        metavar="DIR",
+    )
     output: str | None = option(
         None,
         "place",
@@ -255,6 +263,10 @@ class ConvertOptions(Options):
             raise UsageError("--pure and --size cannot be used together", hint="--size chooses a type for each tensor")
         if self.mix is None and not self.types and not self.sizes:
             raise UsageError("no type is named", hint="--type q4_k_m is the usual choice, --type q8_0 the safe one")
+        if self.base is not None and self.adapter:
+            raise UsageError(
+                "--base and --adapter cannot be used together", hint="merge, or make a file of one adapter"
+            )
         if self.search not in SEARCHES:
             hint = f"one of {', '.join(SEARCHES)}"
             raise UsageError(f"unknown search '{self.search}'", hint=hint)
@@ -330,7 +342,9 @@ class ConvertOptions(Options):
             if field.metadata.get("recorded", True) and value != field.default:
                 given[field.name] = str(value.absolute()) if isinstance(value, Path) else value
         if self.adapter:
-            given["adapter"] = tuple(str(adapter.absolute()) for adapter in self.adapters)
+            given["adapter"] = tuple(str(AdapterOption(_absolute(a.path), a.weight)) for a in self.adapters)
+        if self.base is not None:
+            given["base"] = _absolute(self.base)
         if self.imatrix is not None:
             given["imatrix_name"] = self.imatrix_name or str(self.imatrix)  # the output holds it
         return given
@@ -496,12 +510,6 @@ class AdapterOption:
             raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")
         return cls(text)
 
-    def absolute(self) -> AdapterOption:
-        """The same with its whole path; an address without secrets."""
-        if storage.is_address(self.path):
-            return AdapterOption(storage.shown(self.path), self.weight)
-        return AdapterOption(str(Path(self.path).absolute()), self.weight)
-
     def __str__(self) -> str:
         return f"{self.path}={self.weight!r}"
 
@@ -580,6 +588,13 @@ def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     if unknown is not None:
         raise UsageError(f"there is no option '{unknown}'", hint=known_words(unknown, [*what, *how]))
     return {k: v for k, v in values.items() if k in what}, {k: v for k, v in values.items() if k in how}
+
+
+def _absolute(place: str) -> str:
+    """The whole path of what is on this machine, an address without secrets, a name of the Hub as it is."""
+    if storage.is_address(place):
+        return storage.shown(place)
+    return os.path.abspath(place) if os.path.exists(place) else place
 
 
 def _decoded(kind: type, value: object) -> Any:

@@ -224,21 +224,114 @@ def autoawq() -> Iterator[Case]:
     yield case("awq-gemv-64", 320, 64)
 
 
+def mlx() -> Iterator[Case]:
+    core = importlib.import_module("mlx.core")
+    core.set_default_device(core.cpu)
+    core.random.seed(5)
+
+    def case(name: str, shape: tuple[int, ...], kind: str, group: int, bits: int, mode: str = "affine") -> Case:
+        weight = core.random.normal(shape).astype(getattr(core, kind))
+        settings = {"group_size": group, "bits": bits, "mode": mode}
+        parts = core.quantize(weight, **settings)
+        plain = core.dequantize(*parts, **settings, dtype=getattr(core, kind))
+        names = ("weight", "scales", "biases")
+        tensors = {f"a.{part}": value for part, value in zip(names, parts, strict=False)}
+        tensors["norm.weight"] = core.ones(shape[-1])  # a width that others have tells bits and groups
+        weights = np.array(plain.astype(core.float32))
+        type = {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}[kind]
+        return Case(name, settings, tensors, {"a.weight": weights}, type)
+
+    for bits in (2, 3, 4, 5, 6, 8):
+        yield case(f"mlx-{bits}", (6, 192), "float32", 64, bits)
+    yield case("mlx-4-of-32", (5, 96), "float32", 32, 4)
+    yield case("mlx-4-experts", (3, 4, 128), "float32", 128, 4)
+    yield case("mlx-mxfp4", (6, 64), "float32", 32, 4, "mxfp4")
+    yield case("mlx-nvfp4", (6, 64), "float32", 16, 4, "nvfp4")
+    yield case("mlx-mxfp8", (6, 64), "float32", 32, 8, "mxfp8")
+
+
+def hqq() -> Iterator[Case]:
+    torch = importlib.import_module("torch")
+    quantize = importlib.import_module("hqq.core.quantize")
+    torch.manual_seed(6)
+
+    def case(name: str, bits: int, axis: int, **options: Any) -> Case:
+        config = quantize.BaseQuantizeConfig(nbits=bits, group_size=32, axis=axis, **options)
+        plain = torch.nn.Linear(96, 24, bias=False)
+        layer = quantize.HQQLinear(plain, config, compute_dtype=torch.float32, device="cpu")
+        stored = {f"a.{key}": value for key, value in layer.state_dict().items() if value is not None}
+        return Case(name, {"quant_method": "hqq"}, stored, {"a.weight": layer.dequantize().detach()})
+
+    for bits in (1, 2, 3, 4, 8):
+        yield case(f"hqq-{bits}", bits, 1)
+    yield case("hqq-4-axis-0", 4, 0)
+    yield case("hqq-3-axis-0", 3, 0)
+    yield case("hqq-4-as-float", 4, 1, view_as_float=True)
+
+
+def transformers() -> Iterator[Case]:
+    torch = importlib.import_module("torch")
+    torch.manual_seed(7)
+    bitnet = importlib.import_module("transformers.integrations.bitnet")
+    ternary = torch.randint(-1, 2, (12, 40)).float()
+    packed, scale = bitnet.pack_weights(ternary), torch.tensor([0.3]).bfloat16()
+    plain = bitnet.unpack_weights(packed, torch.float32)
+    tensors = {"a.weight": packed, "a.weight_scale": scale}
+    yield Case("bitnet", {"quant_method": "bitnet"}, tensors, {"a.weight": plain / scale.float()})
+    config = {"quant_method": "bitnet", "linear_class": "autobitlinear", "quantization_mode": "offline"}
+    yield Case("bitnet-auto", config, tensors, {"a.weight": plain * scale.float()}, needs_config=True)
+    gemma = importlib.import_module("transformers.integrations.gemma_quant")
+    for bits in (2, 4, 8):
+        layer = gemma.QuantizedLinear(48, 10, num_bits=bits)
+        kind = torch.uint8 if bits < 8 else torch.int8
+        layer.weight.data = torch.randint(-100 if bits == 8 else 0, 127 if bits == 8 else 256, layer.weight.shape).to(
+            kind
+        )
+        layer.weight_scale.data = torch.rand(10, 1)
+        tensors = {"a.weight": layer.weight.data, "a.weight_scale": layer.weight_scale.data, "norm": torch.ones(48)}
+        tensors["a.input_activation_scale"] = torch.tensor(0.5)
+        weights = layer._dequantize_weights().detach()
+        yield Case(
+            f"gemma-{bits}",
+            {"quant_method": "gemma", "num_bits": bits},
+            tensors,
+            {"a.weight": weights},
+            needs_config=True,
+        )
+
+
+def nvidia_modelopt() -> Iterator[Case]:
+    torch = importlib.import_module("torch")
+    qtensor = importlib.import_module("modelopt.torch.quantization.qtensor")
+    torch.manual_seed(8)
+    weight = torch.randn(6, 64)
+    packed, scale, second = qtensor.NVFP4QTensor.quantize(weight, 16)
+    plain = packed.dequantize(torch.float32, scale=scale, double_scale=second, block_sizes={-1: 16})
+    tensors = {"a.weight": packed._quantized_data, "a.weight_scale": scale, "a.weight_scale_2": second}
+    tensors["a.input_scale"] = torch.tensor(0.1)
+    yield Case("modelopt-nvfp4", {"quant_method": "modelopt", "quant_algo": "NVFP4"}, tensors, {"a.weight": plain})
+
+
 LIBRARIES: dict[str, Callable[[], Iterator[Case]]] = {
     "compressed-tensors": compressed_tensors,
     "bitsandbytes": bitsandbytes,
+    "mlx": mlx,
     "auto-round": auto_round,
     "autoawq": autoawq,
+    "hqq": hqq,
+    "transformers": transformers,
+    "nvidia-modelopt": nvidia_modelopt,
 }
 
 
 def save(case: Case) -> None:
-    """A case's two files; tensors are stored by torch's safetensors, or numpy's."""
+    """A case's two files."""
     path = CASES / f"{case.name}.safetensors"
-    arrays = any(isinstance(value, np.ndarray) for value in case.tensors.values())
-    library = importlib.import_module("safetensors.numpy" if arrays else "safetensors.torch")
-    made = case.tensors if arrays else {name: value.contiguous() for name, value in case.tensors.items()}
-    library.save_file(made, path, metadata={"format": "pt"})
+    if case.name.startswith("mlx"):
+        importlib.import_module("mlx.core").save_safetensors(str(path), case.tensors, {"format": "mlx"})
+    else:
+        made = {name: value.contiguous() for name, value in case.tensors.items()}
+        importlib.import_module("safetensors.torch").save_file(made, path, metadata={"format": "pt"})
     weights: dict[str, Any] = {name: np.asarray(values, np.float32) for name, values in case.weights.items()}
     np.savez_compressed(CASES / f"{case.name}.npz", **weights)
 

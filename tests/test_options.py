@@ -80,6 +80,9 @@ def test_no_adapters(text: str) -> None:
         ConvertOptions(types=("q8_0",), adapter=(text,))
 
 
-def test_manifests_record_whole_paths_of_adapters() -> None:
-    recorded = ConvertOptions(types=("q8_0",), adapter=("lora",)).record()
-    assert recorded == {"adapter": (f"{Path.cwd() / 'lora'}=1.0",)}
+def test_manifests_record_whole_paths_of_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lora").mkdir()
+    monkeypatch.chdir(tmp_path)
+    recorded = ConvertOptions(types=("q8_0",), adapter=("lora", "hf://me/lora=0.5")).record()
+    assert recorded == {"adapter": (f"{tmp_path / 'lora'}=1.0", "hf://me/lora=0.5")}
+    assert ConvertOptions(types=("f16",), base="lora").record() == {"base": str(tmp_path / "lora")}

@@ -16,9 +16,10 @@ _PATTERN = re.compile(r"[\w.\-\\|^$()?*+\[\]]+")
 _REPEATED_GROUP = re.compile(r"\)[*+?]")
 _MOST_REPEATS = 2
 
+_BY_TOKENS = "alora_invocation_tokens"
 _OTHER_WAYS = {
     "layer_replication": "repeats layers of its base",
-    "alora_invocation_tokens": "is switched on by tokens (aLoRA)",
+    _BY_TOKENS: "is switched on by tokens (aLoRA)",
     "use_qalora": "is quantization-aware (QA-LoRA)",
     "monteclora_config": "is a MonteCLoRA",
     "use_bdlora": "is block-diagonal (BD-LoRA)",
@@ -56,13 +57,17 @@ class AdapterConfig:
         """Whether the base's matrices are stored as (inputs, outputs)."""
         return bool(self.values.get("fan_in_fan_out"))
 
-    def check(self) -> None:
-        """Raises UnsupportedError for what is no low-rank adapter, or one whose base it does not hold."""
+    def check(self, *, merging: bool) -> None:
+        """Raises UnsupportedError for what is no low-rank adapter, or one whose base it does not hold.
+
+        ``merging``: adapters that tokens switch on are refused too, which are never part of a model.
+        """
         kind = self.values.get("peft_type", "LORA")
         if not self.is_mlx and kind not in ("LORA", "TRAINABLE_TOKENS"):
             hint = "merge it with PEFT: model.merge_and_unload(), then save_pretrained()"
             raise UnsupportedError(f"is a '{kind}' adapter; qconv reads LORA", file=self.location, hint=hint)
         way = next((way for way in _OTHER_WAYS if self.values.get(way)), None)
+        way = None if way == _BY_TOKENS and not merging else way
         if way is not None:
             hint = "merge it with PEFT, if that can be done"
             raise UnsupportedError(f"{_OTHER_WAYS[way]}, which qconv does not read", file=self.location, hint=hint)

@@ -5,15 +5,14 @@ The result is what PEFT's ``merge_and_unload`` makes in float32, but for roundin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qconv import checkpoints
 from qconv.adapters import modules as parts
 from qconv.adapters.modules import Adapter, Module
 from qconv.adapters.names import BaseNames, is_head
-from qconv.adapters.products import expert_product, pair, product
+from qconv.adapters.targets import Targets, misfit
 from qconv.adapters.tokenizer import with_tokenizer
 from qconv.checkpoints import Checkpoint
 from qconv.errors import FormatError, PlanError, QconvError, UnsupportedError, UsageError
@@ -21,11 +20,9 @@ from qconv.options import AdapterOption
 from qconv.tensors import Dequantized, LazyTensor, LowRank, Magnitude, ReplacedRows, Sum, Widened, is_blocks, operations
 from qconv.types import shape_text
 
-_INPUTS_FIRST = ("gpt_oss", "aria", "aria_text")
-"""Models whose experts' parameters are (experts, inputs, outputs)."""
-_PARAMETER_ORDER = ("gate_up_proj", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
-"""Parameters of experts in the order in which models define them, and PEFT wraps them one around the other."""
-_MOST_TARGETS = 5
+_PARTED = (
+    "the output layer was the embedding, and is no longer: the adapter changes one of the two, so both are written"
+)
 
 
 def merge(base: Checkpoint, wanted: Sequence[AdapterOption]) -> None:
@@ -40,25 +37,28 @@ def merge(base: Checkpoint, wanted: Sequence[AdapterOption]) -> None:
     if base.kind == "adapter":
         raise UsageError("is an adapter itself", file=base.location, hint="name its base model, then the adapters")
     original = dict(base.lazy)
+    brought: set[str] = set()
     folders = []
     for each in wanted:
         opened = checkpoints.open_adapter(each.path)
         base.files = (*base.files, *opened.files)
-        adapter = parts.read(opened)
+        adapter = parts.read(opened, merging=True)
         try:
-            _Merge(base, adapter, each.weight, original).run()
+            _Merge(base, adapter, each.weight, original, brought).run()
         except QconvError as e:
             e.file = e.file or adapter.location
             raise
         base.adapters = (*base.adapters, adapter.location)
         folders.append(opened.folder)
-    _check_vocabulary(base)
-    base.folder = with_tokenizer(base.folder, folders)
-
-
-def _check_vocabulary(base: Checkpoint) -> None:
-    """The embedding and the output layer know the same tokens."""
     embedding = BaseNames(base.lazy).embedding()
+    _check_vocabulary(base, embedding)
+    rows = None if embedding is None else base.lazy[embedding].shape[0]
+    base.folder, notes = with_tokenizer(base.folder, folders, rows)
+    base.notes = (*base.notes, *notes)
+
+
+def _check_vocabulary(base: Checkpoint, embedding: str | None) -> None:
+    """The embedding and the output layer know the same tokens."""
     for name, tensor in base.lazy.items():
         if embedding is not None and is_head(name) and tensor.shape[:1] != base.lazy[embedding].shape[:1]:
             sizes = f"{shape_text(base.lazy[embedding].shape)}, '{name}' is {shape_text(tensor.shape)}"
@@ -70,13 +70,25 @@ def _check_vocabulary(base: Checkpoint) -> None:
 
 
 class _Merge:
-    """One adapter on its way into ``base``; ``original``: the base's tensors before all adapters."""
+    """One adapter on its way into ``base``.
 
-    def __init__(self, base: Checkpoint, adapter: Adapter, weight: float, original: Mapping[str, LazyTensor]) -> None:
+    ``original``: the base's tensors before all that adapters add, those that they bring whole in their places, whose
+    names are in ``brought``.
+    """
+
+    def __init__(
+        self,
+        base: Checkpoint,
+        adapter: Adapter,
+        weight: float,
+        original: dict[str, LazyTensor],
+        brought: set[str],
+    ) -> None:
         self.base = base
         self.adapter = adapter
         self.weight = weight
         self.original = original
+        self.brought = brought
         self.tensors = dict(base.lazy)
         self.names = BaseNames(self.tensors)
         self.is_tied = not any(map(is_head, self.tensors))
@@ -107,18 +119,23 @@ class _Merge:
         target = self.names.find(name) or self._untied(name)
         if target is None:
             raise self._misfit(f"it brings '{name}', which the base does not have")
-        old = self.tensors[target].shape
-        if tensor.shape != old:
-            self._grow(target, tensor, old)
-        self.tensors[target] = tensor
+        old = self.tensors[target]
+        if old is not self.original[target] or target in self.brought:
+            what = f"brings '{name}' whole, which another adapter has changed"
+            raise UnsupportedError(what, file=self.adapter.location, hint="merge one of the two")
+        if tensor.shape != old.shape:
+            self._grow(target, tensor, old.shape)
+        self.tensors[target] = self.original[target] = tensor
+        self.brought.add(target)
 
     def _untied(self, name: str) -> str | None:
         """An output layer for a base that has the embedding in its place: the two are no longer the same."""
         embedding = self.names.embedding()
         if not self.is_tied or embedding is None or not is_head(name) or self.base.config is None:
             return None
-        self.tensors["lm_head.weight"] = self.tensors[embedding]
+        self.tensors["lm_head.weight"] = self.original["lm_head.weight"] = self.original[embedding]
         self.names = BaseNames(self.tensors)
+        self.base.notes = (*self.base.notes, _PARTED)
         self.base.config = _with(self.base.config, "tie_word_embeddings", False)
         return "lm_head.weight"
 
@@ -139,64 +156,17 @@ class _Merge:
         if target is not None and len(modules) == 1:
             self._change_one(modules[0], target)
             return
-        parameters = self._parameters(name)
-        if len(parameters) == len(modules) <= _MOST_TARGETS:
-            inner_first = [*reversed(modules)]
-            for order in permutations(parameters):
-                edits = [self._edits(m, name, p) for m, p in zip(inner_first, order, strict=True)]
-                if all(edit is not None for edit in edits):
-                    self._add(delta for edit in edits for delta in edit or ())
-                    return
-        raise self._misfit(f"it changes '{name}', which the base does not have, or in other shapes")
-
-    def _parameters(self, module: str) -> list[str]:
-        """The ``target_parameters`` of a module, in the order in which they were wrapped."""
-        given = self.adapter.config.values.get("target_parameters")
-        names = {each for each in given if isinstance(each, str)} if isinstance(given, list) else set()
-        of_module = []
-        for each in sorted(names):
-            holder, _, parameter = each.rpartition(".")
-            if module == holder or module.endswith(f".{holder}"):
-                of_module.append(parameter)
-        known = _PARAMETER_ORDER
-        return sorted(of_module, key=lambda name: known.index(name) if name in known else len(known))
-
-    def _edits(self, module: Module, name: str, parameter: str) -> list[tuple[str, LowRank]] | None:
-        """What is added to which tensors for one parameter; None when it does not fit."""
-        config = self.adapter.config
-        named = Module(f"{name}.{parameter}", module.depth, module.parts)
-        target = self.names.find(named.name)
-        if target is not None:
-            delta = product(named, config, self.tensors[target].shape, self.weight, inputs_first=self._inputs_first())
-            return None if delta is None else [(target, delta)]
-        experts = self.names.experts(name, parameter)
-        return None if experts is None else self._expert_edits(named, experts)
-
-    def _expert_edits(self, module: Module, experts: Sequence[Sequence[str]]) -> list[tuple[str, LowRank]] | None:
-        edits = []
-        for number, targets in enumerate(experts):
-            row = 0
-            for target in targets:
-                shape = self.tensors[target].shape
-                rows = (row, row + (shape[0] if shape else 0))
-                delta = expert_product(module, self.adapter.config, number, len(experts), rows, self.weight)
-                if delta is None or delta.shape != shape:
-                    return None
-                edits.append((target, delta))
-                row = rows[1]
-        return edits
-
-    def _inputs_first(self) -> bool:
-        return (self.base.config or {}).get("model_type") in _INPUTS_FIRST
+        edits = Targets(self.base, self.adapter, self.names, self.weight).of_parameters(modules)
+        if edits is None:
+            raise self._misfit(f"it changes '{name}', which the base does not have, or in other shapes")
+        for each, delta in edits:
+            self._add(each, delta)
 
     def _change_one(self, module: Module, target: str) -> None:
-        config, inner = self.adapter.config, self.tensors[target]
+        config = self.adapter.config
         if module.is_low_rank:
-            delta = product(module, config, inner.shape, self.weight, inputs_first=self._inputs_first())
-            if delta is None:
-                own = " and ".join(shape_text(tensor.shape) for tensor in pair(module)[:2])
-                raise self._misfit(f"its {own} for '{module.name}' make no {shape_text(inner.shape)}")
-            self._add([(target, delta)])
+            delta = Targets(self.base, self.adapter, self.names, self.weight).of_tensor(module, target)
+            self._add(target, delta)
             magnitude = module.parts.get("lora_magnitude_vector", module.parts.get("m"))
             if magnitude is not None:
                 self.tensors[target] = self._with_magnitude(module, target, delta, magnitude)
@@ -206,9 +176,8 @@ class _Merge:
         if "trainable_tokens_delta" in module.parts:
             self.tensors[target] = self._with_rows(module, target)
 
-    def _add(self, edits: Iterable[tuple[str, LowRank]]) -> None:
-        for target, delta in edits:
-            self.tensors[target] = Sum(_plain(self.tensors[target]), delta)
+    def _add(self, target: str, delta: LowRank) -> None:
+        self.tensors[target] = Sum(_plain(self.tensors[target]), delta)
 
     def _with_magnitude(self, module: Module, target: str, delta: LowRank, magnitude: LazyTensor) -> Magnitude:
         """DoRA: vectors get the length in ``magnitude``, by the length they have in the base's own weights."""
@@ -242,12 +211,7 @@ class _Merge:
         return ReplacedRows(_plain(inner), numbers, rows)
 
     def _misfit(self, why: str) -> PlanError:
-        own = self.adapter.config.base
-        return PlanError(
-            f"does not fit the base {self.base.location}: {why}",
-            file=self.adapter.location,
-            hint=f"give the model it was trained on{f', {own}' if own else ''}",
-        )
+        return misfit(self.base, self.adapter, why)
 
 
 def _plain(tensor: LazyTensor) -> LazyTensor:

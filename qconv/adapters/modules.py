@@ -54,8 +54,8 @@ class Adapter:
         return self.checkpoint.location
 
 
-def read(checkpoint: Checkpoint) -> Adapter:
-    """The adapter in an open checkpoint of that kind.
+def read(checkpoint: Checkpoint, *, merging: bool) -> Adapter:
+    """The adapter in an open checkpoint of that kind; ``merging``: to be made part of a model.
 
     Raises InputError without an ``adapter_config.json``, FormatError for tensors that are no numbers, UnsupportedError
     for adapters of other methods.
@@ -65,7 +65,7 @@ def read(checkpoint: Checkpoint) -> Adapter:
         hint = "get it from where the adapter comes from"
         raise InputError(message, file=checkpoint.folder.location, hint=hint)
     config = AdapterConfig(checkpoint.config, checkpoint.folder.locate("adapter_config.json"))
-    config.check()
+    config.check(merging=merging)
     modules: dict[tuple[str, int], Module] = {}
     whole: dict[str, LazyTensor] = {}
     try:

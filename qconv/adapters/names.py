@@ -23,6 +23,11 @@ class BaseNames:
 
     def __init__(self, tensors: Mapping[str, LazyTensor]) -> None:
         self._names = {canonical(name): name for name in tensors}
+        self._tensors = tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor by the base's own name."""
+        return self._tensors[name].shape
 
     def find(self, name: str) -> str | None:
         """The base's own name of a tensor, None when there is none."""

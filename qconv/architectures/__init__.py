@@ -1,5 +1,6 @@
 """Carries out what ``formats/architectures/`` declares: names, shapes, operations, metadata."""
 
+from qconv.architectures.low_rank import Pair, resolve_low_rank
 from qconv.architectures.names import canonical
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
 from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, multimodal, names
@@ -12,6 +13,7 @@ __all__ = [
     "Key",
     "Keys",
     "MappedTensor",
+    "Pair",
     "Resolved",
     "Table",
     "canonical",
@@ -22,5 +24,6 @@ __all__ = [
     "names",
     "resolve",
     "resolve_gguf",
+    "resolve_low_rank",
     "resolve_plain",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from qconv.architectures import evaluate, registry
 from qconv.architectures.model import ModelContext
@@ -16,29 +16,67 @@ def lazy_tensor(
 ) -> LazyTensor:
     """``sources``: for each of the entry's sources the tensors it stands for, several where experts are stacked."""
     state: list[LazyTensor] = []
+    parts = [tensors[name] for names in sources for name in names]
+    _refuse_empty(model, parts)
     for names in sources:
-        parts = [tensors[name] for name in names]
-        stack = len(parts) > 1 or stacked(entry)
-        state.append(registry.lookup("combination", "stack")(parts) if stack else parts[0])
+        stack = len(names) > 1 or stacked(entry)
+        experts = [tensors[name] for name in names]
+        state.append(registry.lookup("combination", "stack")(experts) if stack else experts[0])
     for step in entry.do:
         state = _applied(model, step, state)
     if len(state) != 1:
         raise TableError(f"{len(state)} tensors are left of {entry.from_}: no operation combines them")
+    if not is_blocks(state[0].dtype) and not (entry.store or "").startswith("I"):
+        _refuse_integers(model, parts)
     return carried(state[0])
+
+
+def _refuse_empty(model: ModelContext, parts: Sequence[LazyTensor]) -> None:
+    empty = next((part for part in parts if 0 in part.shape), None)
+    if empty is not None:
+        raise PlanError(
+            "is empty: the file was saved while its weights were spread over processes (DeepSpeed ZeRO-3)",
+            file=model.location,
+            tensor=empty.sources[0],
+            hint="save it again with stage3_gather_16bit_weights_on_model_save, or make it with zero_to_fp32.py",
+        )
+
+
+def _refuse_integers(model: ModelContext, parts: Sequence[LazyTensor]) -> None:
+    floats = (*FLOATS, *FLOATS8, "F64")
+    integers = next((part for part in parts if not is_blocks(part.dtype) and part.dtype not in floats), None)
+    if integers is not None:
+        raise PlanError(
+            f"is {integers.dtype}: integers are no weights, and nothing says what they stand for",
+            file=model.location,
+            tensor=integers.sources[0],
+            hint="convert the model it was made from: look for 'base_model' on its model card",
+        )
 
 
 def _applied(model: ModelContext, step: object, state: list[LazyTensor]) -> list[LazyTensor]:
     """One operation on each tensor, or on all together; PlanError when their shapes are not what it is for."""
-    name, arguments = _step(model, step)
+    name, arguments = step_of(model, step)
+    if registry.is_known("combination", name):
+        return [applied(name, registry.lookup("combination", name), state, arguments)]
+    function = registry.lookup("operation", name)
+    return [applied(name, function, part, arguments) for part in state]
+
+
+def applied(
+    name: str,
+    function: Callable[..., LazyTensor],
+    to: LazyTensor | Sequence[LazyTensor],
+    arguments: Sequence[object],
+) -> LazyTensor:
+    """An operation on a tensor, or a combination of several; PlanError when their shapes are not what it is for."""
+    first = to[0] if isinstance(to, Sequence) else to
     try:
-        if registry.is_known("combination", name):
-            return [registry.lookup("combination", name)(state, *arguments)]
-        function = registry.lookup("operation", name)
-        return [function(part, *arguments) for part in state]
+        return function(to, *arguments)
     except IndexError as e:
-        raise refuse(name, state[0], "it has too few dimensions") from e
+        raise refuse(name, first, "it has too few dimensions") from e
     except (ArithmeticError, LookupError, TypeError, ValueError) as e:
-        raise refuse(name, state[0], str(e)) from e
+        raise refuse(name, first, str(e)) from e
 
 
 def stacked(entry: Entry) -> bool:
@@ -47,7 +85,8 @@ def stacked(entry: Entry) -> bool:
     return any("{expert}" in source for source in sources)
 
 
-def _step(model: ModelContext, step: object) -> tuple[str, tuple[object, ...]]:
+def step_of(model: ModelContext, step: object) -> tuple[str, tuple[object, ...]]:
+    """The name of a table's operation, and its arguments for this model."""
     if isinstance(step, str):
         return step, ()
     if not isinstance(step, dict) or len(step) != 1:

@@ -69,17 +69,9 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
 
     UnsupportedError: no table knows the class.  PlanError: config, table and tensors do not fit together.
     """
-    if checkpoint.config is None:
-        raise InputError("has no config.json", file=checkpoint.folder.location)
-    known = find_table(checkpoint.config, checkpoint.folder)
-    config = configs.complete(checkpoint.config, known)
-    names = canonical_names(checkpoint.lazy, config, known)
-    infos = checkpoint.tensors
-    model = ModelContext(
-        config, {name: infos[source] for name, source in names.items()}, checkpoint.folder, known.name, checkpoint.lazy
-    )
-    matcher = Matcher(model, known, names, checkpoint.lazy, checkpoint.absent)
+    matcher = matcher_of(checkpoint)
     outputs, dropped = matcher.outputs()
+    known, model, config = matcher.table, matcher.model, dict(matcher.model.config)
     return Resolved(
         architecture=known.gguf_name,
         metadata=keys.metadata(model, known),
@@ -91,6 +83,20 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
         tokenizer_options=known.tokenizer_options,
         notes=tuple(matcher.notes),
     )
+
+
+def matcher_of(checkpoint: Checkpoint) -> Matcher:
+    """What matches the tensors of a checkpoint with its architecture's; raises as ``resolve``."""
+    if checkpoint.config is None:
+        raise InputError("has no config.json", file=checkpoint.folder.location)
+    known = find_table(checkpoint.config, checkpoint.folder)
+    config = configs.complete(checkpoint.config, known)
+    names = canonical_names(checkpoint.lazy, config, known)
+    infos = checkpoint.tensors
+    model = ModelContext(
+        config, {name: infos[source] for name, source in names.items()}, checkpoint.folder, known.name, checkpoint.lazy
+    )
+    return Matcher(model, known, names, checkpoint.lazy, checkpoint.absent)
 
 
 def find_table(config: Mapping[str, Any], folder: Folder | None = None) -> Table:

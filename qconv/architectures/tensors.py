@@ -36,7 +36,7 @@ class MappedTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class Wanted:
     """An entry for one layer: its output's name and, for each source, the names it stands for; empty: not there."""
 
     output: str
@@ -73,7 +73,7 @@ class Matcher:
 
         PlanError: a required tensor is missing, or a source is neither used nor dropped.
         """
-        wanted = [*self._expand(Variant(self.table.modules, self.table.tensors)), *self._chosen()]
+        wanted = self.entries()
         self._check_absent(wanted)
         made: list[tuple[tuple[bool, int], MappedTensor]] = []
         places = self._places(wanted)
@@ -92,7 +92,11 @@ class Matcher:
         ordered = [output for _, output in sorted(made, key=lambda pair: pair[0])]
         return [*self._made(), *ordered], dropped
 
-    def _check_absent(self, wanted: Sequence[_Wanted]) -> None:
+    def entries(self) -> list[Wanted]:
+        """The table's entries for every layer, those of the alternatives that are there."""
+        return [*self._expand(Variant(self.table.modules, self.table.tensors)), *self._chosen()]
+
+    def _check_absent(self, wanted: Sequence[Wanted]) -> None:
         """PlanError for the first tensor that is in the index alone, and neither tied to another nor left out."""
         tied = {want.expected for want in wanted if not want.required and isinstance(want.entry.optional, str)}
         drops = (*self.table.drop, *common().drop)
@@ -117,7 +121,7 @@ class Matcher:
                 " runtimes take the embedding, which is right if the model was saved so, and for embedding models"
             )
 
-    def _places(self, wanted: Sequence[_Wanted]) -> dict[str, int]:
+    def _places(self, wanted: Sequence[Wanted]) -> dict[str, int]:
         """Where each output stands in llama.cpp's order: at its last source; experts at their layer's last."""
         position = {name: i for i, name in enumerate(self.tensors)}
         places: dict[str, int] = {}
@@ -140,7 +144,7 @@ class Matcher:
                 if data is not None:
                     yield MappedTensor(name, Constant(entry.make, data), entry.store)
 
-    def _expand(self, part: Variant, layers: Iterable[int] | None = None) -> list[_Wanted]:
+    def _expand(self, part: Variant, layers: Iterable[int] | None = None) -> list[Wanted]:
         """All entries of ``part`` for all layers, or for ``layers`` those that have layers."""
         expanded = []
         for entries, suffixes in ((part.modules, (".weight", ".bias")), (part.tensors, ("",))):
@@ -171,7 +175,7 @@ class Matcher:
             )
         return range(count)
 
-    def _wanted(self, name: str, entry: Entry, layer: int, suffix: str, required: bool) -> _Wanted:
+    def _wanted(self, name: str, entry: Entry, layer: int, suffix: str, required: bool) -> Wanted:
         def spelled(text: str) -> str:
             return text.replace("{layer}", str(layer)) + suffix
 
@@ -179,9 +183,9 @@ class Matcher:
         for spelling in spellings:
             found = tuple(self._names(spelled(source), entry) for source in spelling)
             if all(found):
-                return _Wanted(spelled(name), layer, entry, found, required, "")
+                return Wanted(spelled(name), layer, entry, found, required, "")
         absent = next((spelled(source) for source in spellings[0] if not self._names(spelled(source), entry)), "")
-        return _Wanted(spelled(name), layer, entry, (), required, absent)
+        return Wanted(spelled(name), layer, entry, (), required, absent)
 
     def _names(self, source: str, entry: Entry) -> tuple[str, ...]:
         """The names a source stands for: itself, or one per expert; empty when one is missing."""
@@ -196,7 +200,7 @@ class Matcher:
             found.append(name)
         return tuple(found)
 
-    def _chosen(self) -> Iterator[_Wanted]:
+    def _chosen(self) -> Iterator[Wanted]:
         """For each set of alternatives and each layer, the entries of the alternative that is there."""
         for group, variants in self.table.alternatives.items():
             layered = any("{layer}" in name for v in variants.values() for name in (*v.modules, *v.tensors))
@@ -205,9 +209,9 @@ class Matcher:
             for layer in self._layers("{layer}" if layered else "", count):
                 yield from self._best(group, variants, layer)
 
-    def _best(self, group: str, variants: Mapping[str, Variant], layer: int) -> list[_Wanted]:
+    def _best(self, group: str, variants: Mapping[str, Variant], layer: int) -> list[Wanted]:
         """Of several that are complete the one with most tensors; an incomplete one is as good as it is full."""
-        best: tuple[tuple[bool, int], list[_Wanted]] = ((False, 0), [])
+        best: tuple[tuple[bool, int], list[Wanted]] = ((False, 0), [])
         for variant in variants.values():
             wanted = self._expand(variant, (layer,))
             there = sum(want.there for want in wanted)

@@ -42,7 +42,8 @@ class _Part:
 def parse(model_id: str, weights: int = 0) -> ModelId:
     """The parts of ``organization/name`` or ``name``.
 
-    ``weights``: how many the model has; a size far from it is taken for a context length (0: unknown).
+    ``weights``: how many the model has; a size far from it is taken for a context length (0: unknown).  Negative: as
+    many belong to a part of it, as those an adapter changes.
     """
     model_id = model_id[:_LONGEST_ID]
     if " " in model_id:
@@ -93,7 +94,8 @@ def _classify(part: _Part, first: bool, weights: int) -> None:
         else:
             part.kinds.add("size")
     elif _FINETUNE.fullmatch(part.text):
-        part.kinds.add("finetune")
+        is_redundant = weights < 0 and part.text.lower() == "lora"  # the file's name ends in it
+        part.kinds.add("type" if is_redundant else "finetune")
 
 
 def _normal_size(text: str) -> str:
@@ -107,14 +109,14 @@ def _normal_size(text: str) -> str:
 
 
 def _is_context_length(text: str, weights: int) -> bool:
-    """Whether the number is further than 7/8 of the model's weights away from them."""
+    """Whether the number is further than 7/8 of the model's weights away from them, or less than 1/8 of a part's."""
     if not weights:
         return False
     try:
         said = float(text[:-1]) * 1000.0 ** " KMBT".find(text[-1])
     except ValueError:  # a word, or a count of experts in front
         return False
-    return abs(said - weights) > 7 * weights // 8
+    return said < -weights // 8 if weights < 0 else abs(said - weights) > 7 * weights // 8
 
 
 def _drop_word_sizes(parts: list[_Part]) -> None:

@@ -1,6 +1,6 @@
 """Names of output files: GGUF's naming convention, built as llama.cpp's converter does.
 
-``{base name}-{size label}-{fine-tune}-{version}-{encoding}.gguf``; see ggml's ``docs/gguf.md``.
+``{base name}-{size label}-{fine-tune}-{version}-{encoding}-{kind}.gguf``; see ggml's ``docs/gguf.md``.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from qconv import platform
 from qconv.types import Metadata, ValueType
 
 _LONGEST = 200
@@ -30,8 +31,9 @@ def file_name(metadata: Metadata, encoding: str, stem: str = "model", *, bits: f
     if text("basename") is None and text("name") is None:
         parts = [stem]
     name = "-".join(map(_fit, filter(None, parts)))
+    kind = "-LoRA" if text("type") == "adapter" else ""
     size = "" if bits is None else f"-{bits:.2f}bpw"
-    return f"{_cut(name)}{size}-{encoding.upper()}.gguf"
+    return f"{_cut(name)}{size}-{encoding.upper()}{kind}.gguf"
 
 
 def stem_of(file: str, encodings: Iterable[str]) -> str:
@@ -47,7 +49,8 @@ def stem_of(file: str, encodings: Iterable[str]) -> str:
 
 def _fit(part: str) -> str:
     """``part`` with a hyphen for what no name has, and for what a terminal would act on and nobody would see."""
-    return "".join(c if c.isprintable() and c != "/" else "-" for c in part)
+    refused = platform.not_in_names()
+    return "".join(c if c.isprintable() and c not in refused else "-" for c in part)
 
 
 def _cut(name: str) -> str:

@@ -42,8 +42,9 @@ class Planner:
         if options.imatrix is not None:
             read = read_imatrix(options.imatrix, options.include_weights, options.exclude_weights)
             self.importance = replace(read, file=options.imatrix_name or read.file)
-        model = read_model(checkpoint, arch=options.arch, pre=options.pre)
+        model = read_model(checkpoint, arch=options.arch, pre=options.pre, base=options.base)
         self.model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
+        self._location = checkpoint.location
         self._sources = tuple(file.identity() for file in checkpoint.files)
         _check_dimensions(checkpoint.location, self.model.infos(self.model.float_type))
 
@@ -91,6 +92,8 @@ class Planner:
         ``sized``: how they were chosen.  ``losses``: predicted KL divergence by tensor.
         """
         options, model = self.options, self.model
+        if model.is_adapter and not mix.is_float:
+            raise UsageError("an adapter's file is made in f16, bf16 or f32", file=self._location, hint="--type f16")
         choice = choice or self.choice(mix)
         if options.strict and choice.fallbacks:
             _refuse_fallbacks(choice.fallbacks)

@@ -25,6 +25,7 @@ class SourceModel:
     ``metadata``: for a GGUF its own keys; otherwise what the converter would write with ``float_type``.
     ``float_type``: the type llama.cpp's converter would give the matrices before they are quantized.
     ``is_gguf``: the tensors' types are the file's own, not the converter's.  ``lone``: weights without a config.
+    ``is_adapter``: an adapter alone.
     """
 
     architecture: str
@@ -34,6 +35,7 @@ class SourceModel:
     is_gguf: bool
     stem: str
     lone: bool = False
+    is_adapter: bool = False
     dropped: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
@@ -59,16 +61,22 @@ class SourceModel:
         return {**self.metadata, metadata.FILE_TYPE: Value.uint32(number)}
 
 
-def read_model(checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None) -> SourceModel:
+def read_model(
+    checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None, base: str | None = None
+) -> SourceModel:
     """The model in an open checkpoint.
 
     ``arch``: ``general.architecture`` for safetensors without a config, which a directory or several files must have.
-    ``pre``: the pre-tokenizer's name.
+    ``pre``: the pre-tokenizer's name.  ``base``: the model that an adapter is for.
 
     Raises InputError, UnsupportedError, TokenizerError, PlanError, FormatError as the rooms it asks do.
     """
     if checkpoint.kind == "adapter":
-        raise _lone_adapter(checkpoint)
+        if base is None:
+            raise _lone_adapter(checkpoint)
+        return _from_adapter(checkpoint, base)
+    if base is not None:
+        raise UsageError("--base is for an adapter, and this is a model", file=checkpoint.location)
     if checkpoint.metadata is not None:
         return _from_gguf(checkpoint, arch, pre)
     if checkpoint.config is None:
@@ -105,7 +113,32 @@ def _lone_adapter(checkpoint: checkpoints.Checkpoint) -> UnsupportedError:
     return UnsupportedError(
         f"holds a LoRA adapter, not a model: what changes in one{of}",
         file=checkpoint.location,
-        hint=f"merge it: qconv convert BASE --adapter {checkpoint.folder.location}",
+        hint=f"merge it: qconv convert BASE --adapter {checkpoint.folder.location}; or make a file of it for --lora: "
+        f"qconv convert {checkpoint.folder.location} --base BASE",
+    )
+
+
+def _from_adapter(checkpoint: checkpoints.Checkpoint, base: str) -> SourceModel:
+    with checkpoints.open(base) as opened:
+        model = adapters.export(checkpoint, opened)
+    general = metadata.gather(checkpoint.folder, metadata.Weights(total=-model.weights))
+    keys = metadata.assemble(
+        model.architecture,
+        {"adapter.type": Value.string("lora"), **general.metadata()},
+        model.keys,
+        {},
+        file_type=0,
+        model_type="adapter",
+    )
+    return SourceModel(
+        architecture=model.architecture,
+        outputs=model.outputs,
+        metadata=keys,
+        float_type=_float_type(checkpoint),
+        is_gguf=False,
+        stem=checkpoint.folder.name,
+        is_adapter=True,
+        warnings=tuple(general.notes),
     )
 
 

@@ -15,18 +15,20 @@ from qconv.tensors.affine import affine
 from qconv.tensors.awq import awq_gemm, awq_gemv
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
 from qconv.tensors.blockwise import Scales, blockwise
+from qconv.tensors.codes import Codes
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.gptq import gptq
-from qconv.tensors.low_rank import Factor, LowRank, Magnitude, ReplacedRows, Sum
-from qconv.tensors.nvfp4 import fp4_weight, packed_fp4
+from qconv.tensors.low_rank import Factor, FactorTensor, LowRank, Magnitude, ReplacedRows, Sum
+from qconv.tensors.nvfp4 import divided, fp4_weight, packed_fp4
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
 from qconv.tensors.retyped import retyped
 from qconv.tensors.rows import member
 from qconv.tensors.scaled import Widened, scaled
 from qconv.tensors.shapes import reshape
+from qconv.tensors.stacked import RepeatedRow, StackedCodes, bitnet_codes
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
 from qconv.tensors.stored_ranges import stored_files, stored_ranges
 
@@ -35,14 +37,18 @@ __all__ = [
     "FLOATS8",
     "PACKED_SUFFIXES",
     "PLAIN",
+    "Codes",
     "Constant",
     "Dequantized",
     "Factor",
+    "FactorTensor",
     "LazyTensor",
     "LowRank",
     "Magnitude",
+    "RepeatedRow",
     "ReplacedRows",
     "Scales",
+    "StackedCodes",
     "StoredTensor",
     "Sum",
     "TensorLocation",
@@ -52,11 +58,13 @@ __all__ = [
     "as_float32",
     "awq_gemm",
     "awq_gemv",
+    "bitnet_codes",
     "blockwise",
     "bytes_of_rows",
     "columns",
     "combinations",
     "convert",
+    "divided",
     "fp4_weight",
     "from_float32",
     "gptq",

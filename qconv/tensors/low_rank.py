@@ -58,6 +58,51 @@ class Factor(Keyed):
 
 
 @dataclass(frozen=True, slots=True)
+class FactorTensor(Keyed):
+    """A factor as a tensor of its own, ``scale`` times: (rows, columns), or (groups, rows, columns) of several."""
+
+    factor: Factor
+    scale: float
+    loaded: Float32 | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.factor.shape if self.factor.shape[0] > 1 else self.factor.shape[1:]
+
+    @property
+    def dtype(self) -> str:
+        return "F32"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return self.factor.tensor.sources
+
+    @property
+    def row_group(self) -> int:
+        return 1
+
+    @property
+    def resident_bytes(self) -> int:
+        return 4 * math.prod(self.shape)
+
+    def memory(self, rows: int) -> int:
+        return 0
+
+    def prepare(self) -> Self:
+        return self if self.loaded is not None else replace(self, loaded=self.factor.load() * np.float32(self.scale))
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        if self.loaded is None:
+            return self.prepare().read(start, stop, out)
+        target = buffer(self, stop - start, out)
+        target[...] = self.loaded.reshape(-1, self.shape[-1])[start:stop]
+        return target
+
+    def describe(self) -> str:
+        return f"{self.factor.tensor.describe()} by {self.scale:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class LowRank(Keyed):
     """``left @ right * scale`` for each group, as a tensor of ``new_shape``, whose rows may be parts of the products'.
 

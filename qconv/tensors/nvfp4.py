@@ -61,7 +61,7 @@ def packed_fp4(tensors: Mapping[str, LazyTensor], name: str) -> LazyTensor:
     if name + "_scale" not in tensors:
         raise FormatError(f"is packed, but there is no '{name}_scale'", tensor=name)
     scale, divisor = tensors[name + "_scale"], tensors.get(name + "_global_scale")
-    return fp4_weight(tensors[name + "_packed"], scale if divisor is None else _divided(scale, divisor))
+    return fp4_weight(tensors[name + "_packed"], scale if divisor is None else divided(scale, divisor))
 
 
 def fp4_weight(packed: LazyTensor, scale: LazyTensor) -> Scaled:
@@ -74,10 +74,11 @@ def fp4_weight(packed: LazyTensor, scale: LazyTensor) -> Scaled:
     if scale.shape[:-1] != values.shape[:-1] or not groups or columns(values) % groups:
         message = f"is {shape_text(scale.shape)}, which does not fit weights of {shape_text(values.shape)}"
         raise FormatError(message, tensor=scale.sources[0])
-    return scaled(values, retyped(scale, "F8_E8M0"), (1, columns(values) // groups))
+    return scaled(values, retyped(scale, "F8_E8M0", "U8"), (1, columns(values) // groups))
 
 
-def _divided(scale: LazyTensor, divisor: LazyTensor) -> Divided:
+def divided(scale: LazyTensor, divisor: LazyTensor) -> Divided:
+    """``scale`` over one number, or one for each matrix of a stack; ``FormatError`` for any other shape."""
     count = n_rows(divisor) * columns(divisor)
     if divisor.dtype not in FLOATS or count not in (1, scale.shape[0] if len(scale.shape) == 3 else 1):
         message = f"is {divisor.dtype} {shape_text(divisor.shape)}, but the scales are {shape_text(scale.shape)}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from qconv.tensors.base import LazyTensor, Unary, buffer, columns, n_rows
 from qconv.tensors.floats import as_float32
 from qconv.tensors.registry import operation
+from qconv.tensors.stacked import StackedCodes
 from qconv.types import Rows
 
 _CHUNK = 1 << 20
@@ -64,5 +65,14 @@ class Ternary(Unary):
 
 @operation
 def ternary(tensor: LazyTensor) -> LazyTensor:
-    """Weights as BitNet uses them; a one-dimensional tensor stays as it is."""
-    return tensor if len(tensor.shape) < 2 else Ternary(tensor)
+    """Weights as BitNet uses them; a one-dimensional tensor, and one packed as -1, 0 and 1, stays as it is."""
+    return tensor if len(tensor.shape) < 2 or _is_ternary(tensor) else Ternary(tensor)
+
+
+def _is_ternary(tensor: object) -> bool:
+    """Whether the tensor is packed ternary numbers times their own scale, which a mean would not give again."""
+    while not isinstance(tensor, StackedCodes):
+        if not isinstance(tensor, Unary):
+            return False
+        tensor = tensor.inner
+    return tensor.bits == 2

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from qconv.errors import TokenizerError
 from qconv.tokenizers.context import Context
 from qconv.tokenizers.huggingface import HfTokenizer
-from qconv.tokenizers.pre_tokenizer import name_of
+from qconv.tokenizers.pre_tokenizer import is_known, name_of
+from qconv.tokenizers.sentencepiece_json import is_sentencepiece
 from qconv.tokenizers.special import special_metadata
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, looks_special, too_large
 from qconv.types import Metadata
@@ -12,6 +14,12 @@ from qconv.types import Metadata
 
 def make(context: Context) -> Metadata:
     tokenizer = HfTokenizer(context.files, context.config.get("model_type"))
+    if is_sentencepiece(context) and not is_known(tokenizer):
+        raise TokenizerError(
+            "holds SentencePiece's BPE, which is converted from tokenizer.model here",
+            file=context.files.locate("tokenizer.json"),
+            hint="copy tokenizer.model from the base model ('base_model' on the model card) beside the weights",
+        )
     pre = name_of(tokenizer, context.pre)
     vocabulary = base_vocabulary(context, tokenizer)
     return vocabulary.metadata("gpt2", pre) | special_metadata(context, id_of=tokenizer.id_of, merges=True)
@@ -24,7 +32,9 @@ def base_vocabulary(context: Context, tokenizer: HfTokenizer) -> Vocabulary:
     highest = max([*tokenizer.vocab.values(), *tokenizer.added], default=-1)
     if highest >= size or min(tokenizer.vocab.values(), default=0) < 0:
         location = context.files.locate("tokenizer.json")
-        raise too_large(highest, size, location, assumed=not context.files.has("tokenizer_config.json"))
+        assumed = not context.files.has("tokenizer_config.json")
+        raise too_large(highest, size, location, assumed=assumed, renamed=tokenizer.renamed)
+    context.notes.extend(tokenizer.renamed[:1])
     vocabulary = Vocabulary(size)
     tokens, types = vocabulary.tokens, vocabulary.types
     for index, encoded in zip(tokenizer.vocab.values(), map(str.encode, tokenizer.vocab), strict=True):

@@ -10,11 +10,15 @@ from qconv.tokenizers.huggingface import HfTokenizer
 from qconv.tokenizers.steps import steps
 from qconv.tokenizers.tables import Structure, tables
 
+_LEAST_ALIKE = 0.8
+"""Of 1; below it a guess would lead astray."""
+
 
 def name_of(tokenizer: HfTokenizer, said: str | None) -> str:
     """The value of ``tokenizer.ggml.pre``; ``said`` is the user's word for it, which wins.
 
-    Raises ``TokenizerError``, with the nearest known name, when there is none or ``said`` is none.
+    Raises ``TokenizerError`` when there is none, with the nearest known name if one is near, and UsageError when
+    ``said`` is none.
     """
     if said is not None:
         return check_pre(said)
@@ -26,18 +30,33 @@ def name_of(tokenizer: HfTokenizer, said: str | None) -> str:
     for row in known.structures:
         if row.steps == found:
             return row.name
+    raise TokenizerError(
+        f"unknown pre-tokenizer (fingerprint {fingerprint[:16]}, steps {'; '.join(found) or 'none'})",
+        file=tokenizer.files.locate("tokenizer.json"),
+        hint=_near(found) or "no known one is like it: if the base model's tokenizer files convert, use those",
+    )
+
+
+def _near(found: tuple[str, ...]) -> str | None:
+    """The hint that names the pre-tokenizer with nearly the same steps; None when none is like them."""
     matcher = difflib.SequenceMatcher(b="\n".join(found)[:4096], autojunk=False)
 
     def likeness(row: Structure) -> float:
         matcher.set_seq1("\n".join(row.steps))
         return matcher.ratio()
 
-    closest = max(known.structures, key=likeness)
-    raise TokenizerError(
-        f"unknown pre-tokenizer (fingerprint {fingerprint[:16]}, steps {'; '.join(found) or 'none'})",
-        file=tokenizer.files.locate("tokenizer.json"),
-        hint=f"the nearest known is '{closest.name}'; if it is that one, say --pre {closest.name}",
-    )
+    names = set(tables().names)
+    alike = [row for row in tables().structures if row.name in names and row.steps[-1:] == found[-1:]]
+    closest = max(alike, key=likeness, default=None)
+    if closest is None or likeness(closest) < _LEAST_ALIKE:
+        return None
+    return f"the nearest known is '{closest.name}'; if it is that one, say --pre {closest.name}"
+
+
+def is_known(tokenizer: HfTokenizer) -> bool:
+    """Whether a fingerprint leads to the pre-tokenizer's name."""
+    known = tables()
+    return fingerprint_of(tokenizer.encode(known.check_text, special=True)) in known.fingerprints
 
 
 def check_pre(name: str) -> str:

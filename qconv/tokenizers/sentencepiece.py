@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.files import AddedToken
 from qconv.tokenizers.sentencepiece_model import SentencePieceModel
@@ -51,7 +53,12 @@ def base_vocabulary(context: Context, model: SentencePieceModel, *, cut: bool = 
 
 def add_from_config(context: Context, vocabulary: Vocabulary) -> None:
     """The added tokens of ``tokenizer_config.json``, but for those beyond the vocabulary."""
-    for index, token in (context.files.config_added_tokens or {}).items():
+    add_tokens(context.files.config_added_tokens or {}, vocabulary)
+
+
+def add_tokens(added: Mapping[int, AddedToken], vocabulary: Vocabulary) -> None:
+    """Added tokens by id, but for those beyond the vocabulary."""
+    for index, token in added.items():
         if not 0 <= index < len(vocabulary):
             continue
         if token.special or looks_special(token.content):

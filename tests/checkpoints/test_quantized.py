@@ -24,7 +24,8 @@ KNOWN: dict[str, dict[str, Any]] = json.loads((CASES / "cases.json").read_text()
 def folder(tmp_path: Path, name: str, **changes: Any) -> Path:
     """The case ``name`` as a checkpoint; ``changes``: keys of its config, None to leave the config out."""
     shutil.copy(CASES / f"{name}.safetensors", tmp_path / "model.safetensors")
-    config = {"architectures": ["LlamaForCausalLM"], "quantization_config": KNOWN[name]["config"]} | changes
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}
+    config |= {"quantization_config": KNOWN[name]["config"]} | changes
     present = {key: value for key, value in config.items() if value is not None}
     (tmp_path / "config.json").write_text(json.dumps(present))
     return tmp_path

@@ -11,9 +11,10 @@ import xllamacpp
 PROMPT = "The first thing to know about a quantized model"
 
 
-def complete(file: Path, tokens: int = 8, probabilities: int = 0) -> dict[str, Any]:
+def complete(file: Path, tokens: int = 8, probabilities: int = 0, adapter: Path | None = None) -> dict[str, Any]:
     """Loads a file and lets it go on from ``PROMPT``, always taking the likeliest token; raises when that fails.
 
+    ``adapter``: an adapter's file, which is added to the model.
     ``text``: what it said.  ``prompt_tokens``: how many tokens the prompt has.  ``logprobs``: natural logarithms of
     the probabilities of the first token, by token id.
     """
@@ -26,6 +27,8 @@ def complete(file: Path, tokens: int = 8, probabilities: int = 0) -> dict[str, A
     options.verbosity = 0
     options.cpuparams.n_threads = 1
     options.port = 0
+    if adapter is not None:
+        options.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
     server = xllamacpp.Server(options)
     asked = {"prompt": PROMPT, "max_tokens": tokens, "temperature": 0, "logprobs": probabilities, "cache_prompt": False}
     answer = server.handle_completions(asked)

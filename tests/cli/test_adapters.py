@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from gguf import GGUFReader
 from safetensors.numpy import load_file
 
-from tests.adapters.adapter import save, whole
+from tests.adapters.adapter import Numbers, save, whole
 from tests.cli.commands import Run, make_checkpoint
+from tests.cli.llama_cpp import complete
 
 LAYER = "model.layers.1.mlp.down_proj"
 
@@ -56,6 +58,7 @@ def test_an_adapter_alone_is_told_what_to_type(qconv: Run, tmp_path: Path) -> No
     told = " ".join(refused.stderr.split())
     assert "holds a LoRA adapter, not a model: what changes in one of their/base" in told
     assert f"qconv convert BASE --adapter {tmp_path / 'mine'}" in told
+    assert f"qconv convert {tmp_path / 'mine'} --base BASE" in told
 
 
 def test_info_tells_what_an_adapter_is(qconv: Run, tmp_path: Path) -> None:
@@ -78,3 +81,40 @@ def test_a_gguf_file_takes_no_adapter(q8_0: Path, qconv: Run, tmp_path: Path) ->
     refused = qconv("convert", q8_0, "--adapter", lora(tmp_path / "mine"), "--type", "q4_0", "--allow-requantize")
     assert refused.returncode == 1
     assert "is a GGUF file, into which no adapter is merged" in " ".join(refused.stderr.split())
+
+
+def test_llama_cpp_runs_an_adapter_as_it_runs_the_merged_model(qconv: Run, tmp_path: Path) -> None:
+    """Its own file beside the base, and merged: the same probabilities, of strengths that no number for all gives."""
+    base = make_checkpoint(tmp_path / "Noise", "--dtype", "f32", "--untied", "--layers", "2")
+    draw = np.random.default_rng(5)
+    tensors: dict[str, Numbers] = {}
+    for name, rows, columns, rank in (
+        ("model.layers.0.self_attn.q_proj", 256, 256, 4),
+        ("model.layers.1.self_attn.k_proj", 128, 256, 16),
+        ("model.layers.1.mlp.down_proj", 256, 768, 4),
+        ("lm_head", 1024, 256, 4),
+    ):
+        tensors[f"base_model.model.{name}.lora_A.weight"] = draw.standard_normal((rank, columns), np.float32)
+        tensors[f"base_model.model.{name}.lora_B.weight"] = draw.standard_normal((rows, rank), np.float32) / np.float32(
+            50
+        )
+    embedding = "base_model.model.model.embed_tokens.lora_embedding_"
+    tensors[f"{embedding}A"] = draw.standard_normal((4, 1024), np.float32)
+    tensors[f"{embedding}B"] = draw.standard_normal((256, 4), np.float32) / np.float32(50)
+    patterns = {"rank_pattern": {"k_proj": 16}, "alpha_pattern": {"down_proj": 3}}
+    adapter = save(tmp_path / "mine", tensors, r=4, lora_alpha=8, use_rslora=True, **patterns)
+    files = []
+    for source, options in ((base, ()), (adapter, ("--base", base)), (base, ("--adapter", adapter))):
+        made = qconv("convert", source, *options, "--type", "f32", "--output", tmp_path)
+        assert made.returncode == 0, made.stderr
+        files.append(Path(made.stdout.strip()))
+    assert files[1].name == "Mine-F32-LoRA.gguf"
+    plain, added, merged = (
+        complete(files[0], 1, 20)["logprobs"],
+        complete(files[0], 1, 20, adapter=files[1])["logprobs"],
+        complete(files[2], 1, 20)["logprobs"],
+    )
+    assert plain.keys() != merged.keys()
+    both = added.keys() & merged.keys()
+    assert len(both) >= 18, "those at the end may change places"
+    assert [added[token] for token in both] == pytest.approx([merged[token] for token in both], abs=0.01)

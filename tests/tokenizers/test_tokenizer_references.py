@@ -37,15 +37,32 @@ FOLDERS = sorted(path.parent for path in REFERENCES.glob("*/reference.json"))
 assert FOLDERS, f"there are no vocabularies in {REFERENCES}"
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
-def test_keys_are_the_converters(folder: Path, tmp_path: Path) -> None:
+def unpack(folder: Path, tmp_path: Path) -> None:
     for file in folder.iterdir():
         if file.suffix == ".xz":
             (tmp_path / file.stem).write_bytes(lzma.decompress(file.read_bytes()))
         else:
             shutil.copy(file, tmp_path)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_keys_are_the_converters(folder: Path, tmp_path: Path) -> None:
+    unpack(folder, tmp_path)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     made = same_form(tokenizers.metadata(LocalFolder(tmp_path), config, kind=KINDS[config["architectures"][0]]))
     expected = load(folder / "reference.json")
     assert made == expected
     assert list(made) == list(expected)
+
+
+@pytest.mark.parametrize("kind", ["gemma", "gemma2", "gemma3"])
+def test_gemma_without_its_model_gets_the_same_keys(tmp_path: Path, kind: str) -> None:
+    assert REFERENCES is not None
+    unpack(REFERENCES / "gemma-32k", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    expected = tokenizers.metadata(LocalFolder(tmp_path), config, kind=kind)
+    (tmp_path / "tokenizer.model").unlink()
+    made = tokenizers.metadata(LocalFolder(tmp_path), config, kind=kind)
+    assert same_form(made) == same_form(expected)
+    if kind == "gemma2":
+        assert same_form(made) == load(REFERENCES / "gemma-32k" / "reference.json")

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qconv.checkpoints.methods import awq, bitsandbytes, compressed_tensors, fp8, gptq, modelopt, mxfp4
+from qconv.checkpoints.methods import (
+    awq,
+    bitnet,
+    bitsandbytes,
+    compressed_tensors,
+    fp8,
+    gemma,
+    gptq,
+    hqq,
+    mlx,
+    modelopt,
+    mxfp4,
+    plain_scales,
+)
 from qconv.checkpoints.methods.parts import Config, Tensors
 
 __all__ = ["METHODS", "Config", "Tensors"]
@@ -19,7 +32,13 @@ METHODS: dict[str, Callable[[Tensors, Config], Tensors]] = {
     "bitsandbytes": bitsandbytes.undo,
     "gptq": gptq.undo,
     "awq": awq.undo,
+    "mlx": mlx.undo,
     "modelopt": modelopt.undo,
+    "fbgemm_fp8": plain_scales.undo,
+    "mxfp8": plain_scales.undo,
     "mxfp4": mxfp4.undo,
+    "bitnet": bitnet.undo,
+    "hqq": hqq.undo,
+    "gemma": gemma.undo,
 }
 """By their names in ``formats/quantizations.toml``."""

@@ -6,11 +6,12 @@ that mixed precision and several groups need none of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from qconv.checkpoints.methods.numbers import scaled_numbers
 from qconv.checkpoints.methods.parts import BARE, Config, Tensors, block_size, is_fp8, replaced, stems
 from qconv.errors import FormatError, UnsupportedError
-from qconv.tensors import PACKED_SUFFIXES, LazyTensor, affine, packed, packed_fp4, retyped, scaled
+from qconv.tensors import PACKED_SUFFIXES, LazyTensor, packed, packed_fp4
 
 _FORMATS = (
     "dense",
@@ -51,7 +52,7 @@ def undo(tensors: Tensors, config: Config) -> Tensors:
         if name not in tensors:
             raise FormatError(f"is a scale, but there is no '{name}'", tensor=name + "_scale")
         parts |= {name + end for end in ("_scale", "_zero_point", "_g_idx")}
-        made[name] = _plain(tensors, name, blocks)
+        made[name] = scaled_numbers(tensors, name, blocks)
     bare = next(
         (name for name, tensor in tensors.items() if is_fp8(tensor) and name not in made and name not in parts), None
     )
@@ -68,25 +69,3 @@ def _groups(config: Config) -> Iterator[tuple[Config, Config]]:
         weights = group.get("weights") if isinstance(group, dict) else None
         if isinstance(weights, dict):
             yield group, weights
-
-
-def _plain(tensors: Tensors, name: str, blocks: Sequence[Sequence[int]]) -> LazyTensor:
-    """A weight with one stored number each, and scales of any strategy."""
-    weight, scale = tensors[name], retyped(tensors[name + "_scale"], "F8_E8M0")
-    zero, order = tensors.get(name + "_zero_point"), tensors.get(name + "_g_idx")
-    if weight.dtype == "I8" and (zero is not None or order is not None):
-        return affine(weight, scale, zero=0 if zero is None else zero, order=order)
-    return scaled(weight, scale, _block(weight, scale, blocks))
-
-
-def _block(weight: LazyTensor, scale: LazyTensor, blocks: Sequence[Sequence[int]]) -> Sequence[int] | None:
-    """Weights that a scale lasts for: the config's block where it fits, else a run of columns; None: channels."""
-    if len(scale.shape) != len(weight.shape) or len(weight.shape) < 2:
-        return None
-    (rows, columns), (down, across) = weight.shape[-2:], scale.shape[-2:]
-    if across == 1 and down in (1, rows):
-        return None
-    for block in blocks:
-        if len(block) == 2 and (-(-rows // block[0]), -(-columns // block[1])) == (down, across):
-            return block
-    return (1, columns // across) if down == rows and across and columns % across == 0 else None
