@@ -34,9 +34,8 @@ def main() -> None:
         calibration = arguments.calibration
         if calibration is None:
             calibration = qconv.calibrate(arguments.model, arguments.text, output=folder, tokens=arguments.tokens).path
-        mixes, sized = (
-            [file_of(arguments.model, folder, calibration, how, t) for t in types] for how in ("type", "size")
-        )
+        mixes = [made(arguments.model, folder / f"type-{t}.gguf", calibration, type=t) for t in types]
+        sized = [made(arguments.model, folder / f"size-{t}.gguf", calibration, size=t) for t in types]
         for text in arguments.judge:
             print(f"{arguments.model.name}, judged on {Path(text).name}")
             print(f"{'type':<8} {'bytes':>14} {'llama.cpp':>10} {'--size':>10} {'less':>7} {'predicted':>10}")
