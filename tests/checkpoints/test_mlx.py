@@ -231,6 +231,6 @@ def test_quantized_experts_under_switch_mlp(tmp_path: Path) -> None:
     outputs = made(save(tmp_path, golden, tensors, MLX))
     for name, codes in codes_of.items():
         *_, layer, _, _, projection, _ = name.split(".")
-        shape, values = outputs[f"blk.{layer}.ffn_{projection.removesuffix('_proj')}_exps.weight"]
-        assert shape == list(codes.shape)
+        made_shape, values = outputs[f"blk.{layer}.ffn_{projection.removesuffix('_proj')}_exps.weight"]
+        assert made_shape == list(codes.shape)
         np.testing.assert_array_equal(values.reshape(codes.shape), codes / np.float32(128) - 1)
