@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
+from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
@@ -34,6 +35,7 @@ __all__ = [
     "decode",
     "encodable",
     "encode",
+    "first_without_number",
 ]
 
 
