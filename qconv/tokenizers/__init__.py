@@ -19,6 +19,7 @@ One file per kind of tokenizer:
 | ``roberta`` | byte-level BPE with token types | ``RobertaModel.set_vocab`` |
 | ``jina_bert`` | word pieces, byte-level BPE, or words, with token types | ``JinaBertV2Model.set_vocab`` |
 | ``tekken`` | ``tekken.json`` alone | ``_set_vocab_mistral`` |
+| ``mistral`` | ``tekken.json`` or ``tokenizer.model.v*`` of Mistral's own format | ``_set_vocab_mistral`` |
 | ``arctic`` | ``tokenizer.model`` with tokens redefined | ``ArcticModel.set_vocab`` |
 | ``xverse`` | ``tokenizer.json`` with bytes | ``XverseModel.set_vocab`` |
 | ``two_ends`` | byte-level BPE | ``LagunaModel.set_vocab`` |
@@ -70,6 +71,7 @@ KINDS = (
     "roberta",
     "jina_bert",
     "tekken",
+    "mistral",
     "arctic",
     "xverse",
     "two_ends",
@@ -118,8 +120,13 @@ def metadata(
             missed = e.with_traceback(None)
             continue
         tokens = keys.get("tokenizer.ggml.tokens")
-        if tokens is not None and (text := past_embedding.tell(context, len(tokens.data))) is not None:
+        reads_others = attempt.kind != "mistral"  # which looks at files of transformers for nothing
+        if reads_others and tokens is not None and (text := past_embedding.tell(context, len(tokens.data))) is not None:
             note(text)
+        for text in context.notes:
+            note(text)
+        for name, encoding in files.marks.items():
+            note(f"{name} begins with a byte-order mark ({encoding}): it is read, but transformers may refuse it")
         sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
         return keys | _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
     raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)

@@ -44,6 +44,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``after_tokens``: keys of ``tokenizer.ggml.`` for ids of added tokens by their text, set after everything else.
     ``template_file``: ``chat_template.jinja`` counts before ``tokenizer_config.json``'s template.
     ``chat_template``: the template, whatever the files say.
+    ``size_key``: the key that says how many tokens there are, where the tokenizer is what says so.
     """
 
     before: Fixed = {}
@@ -56,6 +57,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_tokens: dict[str, str] = {}
     template_file: bool = False
     chat_template: str | None = None
+    size_key: str | None = None
 
     def with_(self, more: Options) -> Options:
         """Both; where both set the same thing, ``more``'s."""
@@ -70,6 +72,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             after_tokens=self.after_tokens | more.after_tokens,
             template_file=self.template_file or more.template_file,
             chat_template=more.chat_template or self.chat_template,
+            size_key=more.size_key or self.size_key,
         )
 
     @classmethod
@@ -91,8 +94,11 @@ class Preset(Options, frozen=True, forbid_unknown_fields=True, kw_only=True, ren
 
 
 class Tekken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``special``: tokens of files that list none.  ``templates`` by version; ``sentencepiece``: those of its files."""
+
     special: tuple[str, ...]
     templates: dict[str, str]
+    sentencepiece: dict[str, str]
 
 
 class Tiktoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -102,7 +102,7 @@ def read(context: Context, known: Tiktoken) -> tuple[dict[str, int], Metadata]:
     if not context.files.has(known.file):
         raise NotThisTokenizer(f"has no {known.file}", file=context.files.location)
     location = context.files.locate(known.file)
-    ranks = read_ranks(context.files.read(known.file), location)
+    ranks = read_ranks(context.files.text(known.file), location)
     first = max(ranks.values()) + 1
     last = LARGEST_VOCAB if context.vocab_size is None else context.vocab_size
     extras = [f"<|extra_{i}|>" for i in range(known.extras)]
