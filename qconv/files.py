@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import Any
@@ -35,11 +36,62 @@ def read_object(folder: Folder, name: str, limit: int = LARGEST_SMALL_FILE) -> d
     return value
 
 
+_MARKS = (
+    (codecs.BOM_UTF8, "UTF-8"),
+    (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16's, which it begins with
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
+)
+_SAVE = "save it as UTF-8 without a byte-order mark"
+
+
+def mark_of(first: bytes) -> str | None:
+    """The encoding that a file's ``first`` bytes say by a byte-order mark, as Windows' editors write it; else None."""
+    return next((name for mark, name in _MARKS if first.startswith(mark)), None)
+
+
+def as_utf8(data: bytes, location: str) -> bytes:
+    """The text ``data`` in UTF-8 without a byte-order mark; text without a mark as it is.
+
+    FormatError: it is not in the encoding that its mark says.
+    """
+    encoding = mark_of(data)
+    if encoding is None:
+        return data
+    try:
+        return data[len(codecs.BOM_UTF8) :] if encoding == "UTF-8" else data.decode(encoding).encode()
+    except UnicodeError as e:
+        raise FormatError(
+            f"is {encoding} by its byte-order mark, but cannot be read so", file=location, hint=_SAVE
+        ) from e
+
+
+def json_as_utf8(data: bytes, location: str) -> bytes:
+    """JSON text as ``as_utf8``; UTF-16 without a mark is told by its zero bytes."""
+    if mark_of(data) is None and b"\0" in data[:2]:
+        data = (codecs.BOM_UTF16_BE if data[:1] == b"\0" else codecs.BOM_UTF16_LE) + data
+    return as_utf8(data, location)
+
+
+def no_json(data: bytes, location: str, error: Exception) -> FormatError:
+    """The error for ``data`` that no decoder of JSON takes: what it is instead, its encoding, or the decoder's word."""
+    refuse_disguise(location, data)
+    try:
+        data.decode()
+    except UnicodeDecodeError as e:
+        message = f"is not valid JSON: byte {e.start}, 0x{data[e.start]:02X}, is not UTF-8, but of an older encoding"
+        return FormatError(message, file=location, hint=_SAVE)
+    return FormatError(f"is not valid JSON: {error}", file=location, hint="download or copy it again")
+
+
 def decode_json(data: bytes, location: str) -> Any:
     """The JSON value ``data``, the contents of the file that messages call ``location``.
 
-    Lists and objects more than ``DEEPEST`` deep are refused, whatever the decoders would take.
+    UTF-16 and byte-order marks are read too.  Lists and objects more than ``DEEPEST`` deep are refused, whatever the
+    decoders would take.
     """
+    data = json_as_utf8(data, location)
     if nests_deeper(data, DEEPEST):
         raise FormatError(f"is not read: its lists and objects lie more than {DEEPEST} deep", file=location)
     try:
@@ -52,8 +104,7 @@ def decode_json(data: bytes, location: str) -> Any:
                 return value
             except (ValueError, RecursionError):
                 pass  # the first error says where
-        refuse_disguise(location, data)
-        raise FormatError(f"is not valid JSON: {e}", file=location, hint="download or copy it again") from e
+        raise no_json(data, location, e) from e
 
 
 def nests_deeper(text: bytes, limit: int) -> bool:

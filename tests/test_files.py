@@ -38,6 +38,38 @@ def test_json_that_is_none(tmp_path: Path, content: bytes) -> None:
         read_json(LocalFolder(tmp_path), path.name)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "mark"),
+    [
+        ("utf-8", b"\xef\xbb\xbf"),
+        ("utf-16-le", b"\xff\xfe"),
+        ("utf-16-be", b"\xfe\xff"),
+        ("utf-32-le", b"\xff\xfe\0\0"),
+        ("utf-32-be", b"\0\0\xfe\xff"),
+        ("utf-16-le", b""),
+        ("utf-16-be", b""),
+    ],
+)
+def test_json_that_windows_editors_saved(tmp_path: Path, encoding: str, mark: bytes) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(mark + '{"a": "ä▁🦙"}\r\n'.encode(encoding))
+    assert read_json(LocalFolder(tmp_path), path.name) == {"a": "ä▁🦙"}
+
+
+@pytest.mark.parametrize(("content", "encoding"), [(b"\xff\xfe{", "UTF-16"), (b"\xff\xfe\0\0{\0", "UTF-32")])
+def test_json_that_is_not_what_its_mark_says(tmp_path: Path, content: bytes, encoding: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match=f"is {encoding} by its byte-order mark, but .*save it as UTF-8 without"):
+        read_json(LocalFolder(tmp_path), path.name)
+
+
+def test_json_of_an_older_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes('{"a": "naïve"}'.encode("cp1252"))
+    with pytest.raises(FormatError, match=r"byte 9, 0xEF, is not UTF-8, but of an older encoding .*save it as UTF-8"):
+        read_json(LocalFolder(tmp_path), "a.json")
+
+
 def test_json_of_the_deepest_that_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(b'{"[": "\\"[{", "a": [%s]}' % b", ".join([b"[" * 62 + b"]" * 62] * 2))

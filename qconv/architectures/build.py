@@ -16,15 +16,42 @@ def lazy_tensor(
 ) -> LazyTensor:
     """``sources``: for each of the entry's sources the tensors it stands for, several where experts are stacked."""
     state: list[LazyTensor] = []
+    parts = [tensors[name] for names in sources for name in names]
+    _refuse_empty(model, parts)
     for names in sources:
-        parts = [tensors[name] for name in names]
-        stack = len(parts) > 1 or stacked(entry)
-        state.append(registry.lookup("combination", "stack")(parts) if stack else parts[0])
+        stack = len(names) > 1 or stacked(entry)
+        experts = [tensors[name] for name in names]
+        state.append(registry.lookup("combination", "stack")(experts) if stack else experts[0])
     for step in entry.do:
         state = _applied(model, step, state)
     if len(state) != 1:
         raise TableError(f"{len(state)} tensors are left of {entry.from_}: no operation combines them")
+    if not is_blocks(state[0].dtype) and not (entry.store or "").startswith("I"):
+        _refuse_integers(model, parts)
     return carried(state[0])
+
+
+def _refuse_empty(model: ModelContext, parts: Sequence[LazyTensor]) -> None:
+    empty = next((part for part in parts if 0 in part.shape), None)
+    if empty is not None:
+        raise PlanError(
+            "is empty: the file was saved while its weights were spread over processes (DeepSpeed ZeRO-3)",
+            file=model.location,
+            tensor=empty.sources[0],
+            hint="save it again with stage3_gather_16bit_weights_on_model_save, or make it with zero_to_fp32.py",
+        )
+
+
+def _refuse_integers(model: ModelContext, parts: Sequence[LazyTensor]) -> None:
+    floats = (*FLOATS, *FLOATS8, "F64")
+    integers = next((part for part in parts if not is_blocks(part.dtype) and part.dtype not in floats), None)
+    if integers is not None:
+        raise PlanError(
+            f"is {integers.dtype}: integers are no weights, and nothing says what they stand for",
+            file=model.location,
+            tensor=integers.sources[0],
+            hint="convert the model it was made from: look for 'base_model' on its model card",
+        )
 
 
 def _applied(model: ModelContext, step: object, state: list[LazyTensor]) -> list[LazyTensor]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qconv.checkpoints import mistral
 from qconv.checkpoints.find_nested import find_nested
 from qconv.checkpoints.sniff import OTHER_WEIGHTS, PICKLES, refuse_pickle
 from qconv.errors import FormatError, InputError, UnsupportedError, and_more
@@ -26,11 +27,14 @@ _NAMED = 3
 _SHARD = re.compile(r"(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors", re.DOTALL)
 
 
-def read_config(folder: Folder) -> dict[str, Any] | None:
-    """``config.json`` of the folder, None when there is none.
+def read_config(folder: Folder, weights: Sequence[str]) -> dict[str, Any] | None:
+    """``config.json`` of the folder, or what Mistral's ``params.json`` says of ``weights``; None when there is none.
 
     Raises ``FormatError`` when it is no JSON object, ``InputError`` when it cannot be read.
     """
+    if mistral.is_native(folder, weights):
+        params = read_object(folder, mistral.PARAMS, _LARGEST_CONFIG)
+        return mistral.config_of(params, folder.locate(mistral.PARAMS))
     name = "config.json"
     there = folder.has(name) or name in folder.names()  # if that is no file, reading says so
     return read_object(folder, name, _LARGEST_CONFIG) if there else None

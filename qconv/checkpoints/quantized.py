@@ -21,6 +21,10 @@ from qconv.storage import Folder
 from qconv.tensors import FLOATS, FLOATS8, LazyTensor, Widened
 
 _BASE = "convert the model it was made from: look for 'base_model' on its model card"
+_AS_BITS = (
+    "BF16 that a tool without that type wrote as bits? In Python: tensor.view(torch.bfloat16), and save it again; or "
+    "convert the original"
+)
 _LARGEST_CONFIG = 16 << 20
 _INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32")
 _FILES = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
@@ -172,11 +176,11 @@ def _all_floats(tensors: Tensors) -> bool:
 def _plain(checkpoint: Checkpoint) -> Tensors:
     """The tensors of a checkpoint that is of no method: 8-bit floats without scales are numbers, integers are not."""
     for name, tensor in checkpoint.lazy.items():
-        if checkpoint.config is not None and _is_integer_weight(name, tensor):
+        if _is_integer_weight(name, tensor):
             message = (
                 f"is {tensor.dtype}: integers are weights only with their scales, and none that qconv knows is there"
             )
-            raise FormatError(message, tensor=name, hint=_BASE)
+            raise FormatError(message, tensor=name, hint=_AS_BITS if tensor.dtype == "U16" else _BASE)
     return {name: Widened(tensor) if tensor.dtype in FLOATS8 else tensor for name, tensor in checkpoint.lazy.items()}
 
 

@@ -47,7 +47,7 @@ def open_checkpoint(folder: Folder, name: str | None) -> Checkpoint:
             _add(stored, file, header.tensors)
             frameworks.add(header.framework)
         is_adapter = _is_adapter(chosen.names, stored)
-        config = read_adapter_config(folder) if is_adapter else read_config(folder)
+        config = read_adapter_config(folder) if is_adapter else read_config(folder, chosen.names)
         absent = _absent(folder, chosen, stored)
         if absent and config is None:
             raise _not_as_listed(folder, chosen, *next(iter(absent.items())))

@@ -39,6 +39,8 @@ def _prepare_streams() -> None:
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # open as long as the process
     for stream in (sys.stdout, sys.stderr):
+        if os.name == "nt":  # whose pipes and files have an older encoding by default
+            stream.reconfigure(encoding="utf-8")  # type: ignore[union-attr]  # as below
         utf8 = stream.encoding.lower().replace("-", "") == "utf8"
         errors = "surrogateescape" if utf8 and stream is sys.stdout else "backslashreplace"
         stream.reconfigure(errors=errors)  # type: ignore[union-attr]  # what Python and the lines above put there has it

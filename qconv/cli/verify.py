@@ -105,7 +105,8 @@ def options_for(file: Path) -> ConvertOptions:
     if not names:
         hint = "convert with --manifest to have the options recorded"
         raise UnsupportedError("names no type that qconv makes", file=file, hint=hint)
-    return ConvertOptions(types=(names[0],))
+    # what was allowed then is allowed now: neither changes a byte
+    return ConvertOptions(types=(names[0],), allow_requantize=True, allow_non_finite=True)
 
 
 def _show(report: Report, quiet: bool, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from qconv import blocks, pipeline, policy
 from qconv.compare.error import Error
 from qconv.compare.sides import Side
 from qconv.pipeline import Block, Encoding, Progress, TensorWork
-from qconv.tensors import as_float32, is_blocks, memory_of_rows
+from qconv.tensors import as_float32, convert, is_blocks, memory_of_rows, rounds
 from qconv.types import Metadata, Rows, Value, ValueType, without_leading_ones
 
 _OF_A_TYPE = ("general.file_type", "general.quantization_version")
@@ -165,8 +165,9 @@ class _Differences:
         name, there = block.work.name, self._other[block.work.name]
         theirs = there.read(block.start, block.stop)
         error = Error()
-        ours_type = block.work.tensor.dtype
-        error.add(_widened(rows, ours_type), _widened(theirs, there.dtype))
+        ours_type, difference = block.work.tensor.dtype, self._differences[name]
+        ours = _widened(rows, ours_type, difference.reference_type)
+        error.add(ours, _widened(theirs, there.dtype, difference.type))
         same_bytes = ours_type == there.dtype and np.array_equal(encoded, np.ascontiguousarray(theirs).view(np.uint8))
         with self._lock:
             self._errors[name][block.start] = error
@@ -184,10 +185,16 @@ class _Differences:
         return sorted(self._differences.values(), key=lambda t: (-_badness(t.error), t.name))
 
 
-def _widened(rows: Rows, dtype: str) -> NDArray[np.float32]:
-    """Rows of a storage type as float32; integers and F64 are rounded."""
+def _widened(rows: Rows, dtype: str, kind: str) -> NDArray[np.float32]:
+    """Rows of a storage type as float32; integers and F64 are rounded.
+
+    ``kind``: the type that the tensor counts as: what a checkpoint's architecture computes in float32 is rounded to it,
+    as the converter does.
+    """
     if is_blocks(dtype):
         return blocks.decode(dtype, np.ascontiguousarray(rows).view(np.uint8))
+    if rounds(dtype, kind):
+        rows, dtype = convert(rows, dtype, kind), kind
     return as_float32(rows, dtype)
 
 

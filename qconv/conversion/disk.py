@@ -28,7 +28,7 @@ class Disk:
         Raises ``FileExistsError`` for anything but a regular file: whoever can write here may have put it in the way.
         """
         try:
-            descriptor = os.open(path, flags | platform.NO_FOLLOW, 0o666)
+            descriptor = platform.open_file(path, flags | platform.NO_FOLLOW)
         except OSError as e:
             if e.errno in (errno.ELOOP, errno.ENXIO):
                 raise FileExistsError(errno.EEXIST, _IN_THE_WAY) from e
@@ -43,7 +43,7 @@ class Disk:
 
     def read(self, path: Path, limit: int) -> bytes:
         """The first ``limit`` bytes of a file."""
-        with path.open("rb") as f:
+        with open(platform.extended(path), "rb") as f:
             return f.read(limit)
 
     def pread(self, descriptor: int, size: int, offset: int) -> bytes:
@@ -63,10 +63,10 @@ class Disk:
         os.ftruncate(descriptor, size)
 
     def rename(self, source: Path, target: Path) -> None:
-        os.replace(source, target)
+        os.replace(platform.extended(source), platform.extended(target))
 
     def unlink(self, path: Path) -> None:
-        os.unlink(path)
+        os.unlink(platform.extended(path))
 
     def lock(self, descriptor: int, shared: bool) -> None:
         """Locks without waiting; ``BlockingIOError`` when another process holds it."""
@@ -76,7 +76,7 @@ class Disk:
         return os.fstat(descriptor)
 
     def stat(self, path: Path) -> os.stat_result:
-        return os.stat(path)
+        return os.stat(platform.extended(path))
 
     def free(self, path: Path) -> int:
         """Bytes a user may still write to the file system that holds ``path``."""
@@ -85,14 +85,14 @@ class Disk:
     def kind(self, path: Path) -> Kind:
         """What has the name now; a link counts as one wherever it leads."""
         try:
-            mode = os.lstat(path).st_mode
+            mode = os.lstat(platform.extended(path)).st_mode
         except FileNotFoundError:
             return "nothing"
         return "file" if stat.S_ISREG(mode) else "link" if stat.S_ISLNK(mode) else "other"
 
     def beginning_with(self, path: Path) -> list[Path]:
         """Files beside ``path`` whose names begin with its name, ``path`` itself left out."""
-        names = sorted(os.listdir(path.parent))
+        names = sorted(os.listdir(platform.extended(path.parent)))
         return [path.with_name(n) for n in names if n.startswith(path.name) and n != path.name]
 
     def write_all(self, descriptor: int, data: bytes | Rows, offset: int) -> None:

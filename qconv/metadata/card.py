@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qconv.errors import InputError
-from qconv.files import DEEPEST, nests_deeper
+from qconv.files import DEEPEST, as_utf8, nests_deeper
 from qconv.storage import Folder
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def read_card(folder: Folder) -> tuple[dict[str, Any], str | None]:
     try:
         if not folder.has(CARD):
             return {}, None
-        text = folder.read(CARD, _LARGEST_CARD).decode("utf-8")
+        text = as_utf8(folder.read(CARD, _LARGEST_CARD), folder.locate(CARD)).decode("utf-8")
     except (InputError, UnicodeDecodeError) as e:
         return {}, f"the model card {CARD} cannot be read: {e}"
     front = _front_matter(text)

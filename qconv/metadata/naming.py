@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from qconv import platform
 from qconv.types import Metadata, ValueType
 
 _LONGEST = 200
@@ -48,7 +49,8 @@ def stem_of(file: str, encodings: Iterable[str]) -> str:
 
 def _fit(part: str) -> str:
     """``part`` with a hyphen for what no name has, and for what a terminal would act on and nobody would see."""
-    return "".join(c if c.isprintable() and c != "/" else "-" for c in part)
+    refused = platform.not_in_names()
+    return "".join(c if c.isprintable() and c not in refused else "-" for c in part)
 
 
 def _cut(name: str) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from qconv import platform
 from qconv.errors import UsageError
 
 DEFAULT = 400_000_000
@@ -22,30 +19,10 @@ _LEAST = 8 << 20
 """Bytes without which not even small row blocks can be worked on."""
 
 
-def resident() -> int:
-    """Bytes of this process now in memory."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak << 10
-    return pages * mmap.PAGESIZE
-
-
-def give_back() -> None:
-    """Returns freed memory to the system, where the C library can (planning may have parsed a large tokenizer)."""
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):
-        return
-
-
 def budget(limit: int | None) -> int:
     """Bytes that row blocks may take, so that the process stays under ``limit`` bytes (``DEFAULT`` when None)."""
-    give_back()
-    taken = resident() + _SLACK
+    platform.give_back_memory()  # planning may have parsed a large tokenizer
+    taken = platform.resident_bytes() + _SLACK
     left = (DEFAULT if limit is None else limit) - taken
     if limit is not None and left < _LEAST:
         needed = (taken + _LEAST) // 1_000_000 + 1

@@ -86,7 +86,7 @@ class LocalFile:
     def identity(self) -> FileIdentity:
         """By the file that has the name now, which may be another than the one that is open."""
         try:
-            found = os.stat(self.path)
+            found = os.stat(platform.extended(self.path))
         except OSError as e:
             raise InputError(f"cannot be read: {e.strerror}", file=self.path) from e
         return FileIdentity(str(self.path.absolute()), found.st_size, str(found.st_mtime_ns))
@@ -142,7 +142,7 @@ def is_inside(name: str) -> bool:
 def open_regular(path: Path) -> int:
     """A descriptor to read ``path`` from; raises ``InputError`` when it cannot be opened or is not a regular file."""
     try:
-        descriptor = os.open(path, platform.READ_FLAGS)
+        descriptor = platform.open_file(path, platform.READ_FLAGS)
     except OSError as e:
         raise InputError(f"cannot be opened: {e.strerror}", file=path) from e
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -79,6 +79,14 @@ def as_columns(tensor: LazyTensor) -> LazyTensor:
 
 
 @operation
+def as_convolution(tensor: LazyTensor) -> LazyTensor:
+    """Filters of each channel, (channels, width) or (channels, 1, width), as (1, channels, 1, width)."""
+    if len(tensor.shape) not in (2, 3) or (len(tensor.shape) == 3 and tensor.shape[1] != 1):
+        raise refuse("as_convolution", tensor, "it holds no one filter for each channel")
+    return Reshape(tensor, (1, tensor.shape[0], 1, tensor.shape[-1]))
+
+
+@operation
 def groups(tensor: LazyTensor, count: int) -> LazyTensor:
     """As ``count`` rows."""
     values = math.prod(tensor.shape)

@@ -19,12 +19,15 @@ One file per kind of tokenizer:
 | ``roberta`` | byte-level BPE with token types | ``RobertaModel.set_vocab`` |
 | ``jina_bert`` | word pieces, byte-level BPE, or words, with token types | ``JinaBertV2Model.set_vocab`` |
 | ``tekken`` | ``tekken.json`` alone | ``_set_vocab_mistral`` |
+| ``mistral`` | ``tekken.json`` or ``tokenizer.model.v*`` of Mistral's own format | ``_set_vocab_mistral`` |
 | ``arctic`` | ``tokenizer.model`` with tokens redefined | ``ArcticModel.set_vocab`` |
 | ``xverse`` | ``tokenizer.json`` with bytes | ``XverseModel.set_vocab`` |
 | ``two_ends`` | byte-level BPE | ``LagunaModel.set_vocab`` |
 | ``hunyuan`` | byte-level BPE, or ``hy.tiktoken`` | ``HunYuanModel.set_vocab`` |
 | ``hunyuan_tiktoken`` | ``hy.tiktoken`` | ``HunYuanMoEModel.set_vocab`` |
 | ``qwen_tiktoken`` | ``qwen.tiktoken`` | ``_set_vocab_qwen`` |
+| ``kimi_tiktoken`` | ``tiktoken.model`` | ``DeepseekV2Model.set_vocab`` |
+| ``kimi_linear_tiktoken`` | the same, with the end by its name | ``KimiLinearModel.set_vocab`` |
 | ``chatglm_files`` | ``tokenizer.json`` or ``tokenizer.model`` | ``ChatGLMModel.set_vocab`` |
 | ``rwkv`` | ``rwkv_vocab_v20230424.txt`` | ``_set_vocab_rwkv_world`` |
 | ``plamo`` | ``tokenizer.jsonl`` | ``_set_vocab_plamo`` |
@@ -68,12 +71,15 @@ KINDS = (
     "roberta",
     "jina_bert",
     "tekken",
+    "mistral",
     "arctic",
     "xverse",
     "two_ends",
     "hunyuan",
     "hunyuan_tiktoken",
     "qwen_tiktoken",
+    "kimi_tiktoken",
+    "kimi_linear_tiktoken",
     "chatglm_files",
     "rwkv",
     "plamo",
@@ -108,14 +114,19 @@ def metadata(
     for attempt in _attempts([kind] if isinstance(kind, str) else kind):
         context = Context(files, config, Options.with_(attempt, said), pre)
         try:
-            keys = _first(context) | _make(attempt.kind, context)
+            keys = _fixed(context, context.options.before) | _make(attempt.kind, context)
         except NotThisTokenizer as e:
             # the last kind tried is the common one; its traceback would keep this frame, and so all that was read
             missed = e.with_traceback(None)
             continue
         tokens = keys.get("tokenizer.ggml.tokens")
-        if tokens is not None and (text := past_embedding.tell(context, len(tokens.data))) is not None:
+        reads_others = attempt.kind != "mistral"  # which looks at files of transformers for nothing
+        if reads_others and tokens is not None and (text := past_embedding.tell(context, len(tokens.data))) is not None:
             note(text)
+        for text in context.notes:
+            note(text)
+        for name, encoding in files.marks.items():
+            note(f"{name} begins with a byte-order mark ({encoding}): it is read, but transformers may refuse it")
         sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
         return keys | _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
     raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)
@@ -153,14 +164,6 @@ def _fixed(context: Context, fixed: Fixed) -> Metadata:
         elif isinstance(value, int) and 0 <= value < 1 << 32:
             keys[f"tokenizer.ggml.{name}"] = Value.uint32(value)
     return keys
-
-
-def _first(context: Context) -> Metadata:
-    """What stands before the tokenizer's own keys, which may replace it: ``chat_template_else`` and ``before``."""
-    keys: Metadata = {}
-    if context.options.chat_template_else is not None:
-        keys[_TEMPLATE] = Value.string(context.options.chat_template_else)
-    return keys | _fixed(context, context.options.before)
 
 
 def _last(context: Context) -> Metadata:

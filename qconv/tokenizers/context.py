@@ -23,6 +23,7 @@ class Context:
     """A checkpoint's files, the model's completed config, options, and the pre-tokenizer name the user gave, if any.
 
     ``cut_pieces``: pieces of a SentencePiece model that were left out, by id: the embedding has no row for them.
+    ``notes``: what else a user should know.
     """
 
     files: TokenizerFiles
@@ -30,6 +31,7 @@ class Context:
     options: Options
     pre: str | None = None
     cut_pieces: dict[int, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def vocab_size(self) -> int | None:

@@ -8,8 +8,8 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from qconv.errors import FormatError
-from qconv.files import read_object, refuse_disguise
-from qconv.storage import Folder
+from qconv.files import as_utf8, decode_json, json_as_utf8, mark_of, refuse_disguise
+from qconv.storage import LARGEST_SMALL_FILE, Folder
 
 T = TypeVar("T")
 
@@ -52,15 +52,36 @@ class TokenizerFiles:
         self.location = folder.location
         self.has = folder.has
         self.locate = folder.locate
-        self.read = folder.read
+        self.marks: dict[str, str] = {}
+        """Text files that were read and begin with a byte-order mark, and the encoding it means."""
+
+    def read(self, name: str, limit: int = LARGEST_SMALL_FILE) -> bytes:
+        """The bytes of the file ``name``."""
+        return self.folder.read(name, limit)
 
     def object(self, name: str) -> dict[str, Any]:
         """The JSON object in the file ``name``; ``{}`` when there is no such file."""
-        return read_object(self.folder, name) if self.has(name) else {}
+        if not self.has(name):
+            return {}
+        value = decode_json(self._marked(name), self.locate(name))
+        if not isinstance(value, dict):
+            raise FormatError("is not a JSON object", file=self.locate(name))
+        return value
 
     def decoded(self, name: str, into: type[T]) -> T:
         """The JSON value of the file ``name`` as ``into``; FormatError when it is not of that form."""
-        return self.decode(self.read(name), into, self.locate(name))
+        location = self.locate(name)
+        return self.decode(json_as_utf8(self._marked(name), location), into, location)
+
+    def text(self, name: str, limit: int = LARGEST_SMALL_FILE) -> bytes:
+        """The text of the file ``name`` in UTF-8, without a byte-order mark."""
+        return as_utf8(self._marked(name, limit), self.locate(name))
+
+    def _marked(self, name: str, limit: int = LARGEST_SMALL_FILE) -> bytes:
+        data = self.read(name, limit)
+        if (encoding := mark_of(data)) is not None:
+            self.marks[name] = encoding
+        return data
 
     @cached_property
     def tokenizer_config(self) -> dict[str, Any]:
@@ -113,7 +134,7 @@ class TokenizerFiles:
         return self._merges_txt() if self.has("merges.txt") else []
 
     def _merges_txt(self) -> list[bytes]:
-        lines = self.read("merges.txt").decode("utf-8", "replace").split("\n")
+        lines = self.text("merges.txt").decode("utf-8", "replace").split("\n")
         if lines[0].startswith("#"):  # the format's version
             del lines[0]
         parts = (line.split(None, 3) for line in lines)

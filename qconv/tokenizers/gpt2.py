@@ -32,7 +32,9 @@ def base_vocabulary(context: Context, tokenizer: HfTokenizer) -> Vocabulary:
     highest = max([*tokenizer.vocab.values(), *tokenizer.added], default=-1)
     if highest >= size or min(tokenizer.vocab.values(), default=0) < 0:
         location = context.files.locate("tokenizer.json")
-        raise too_large(highest, size, location, assumed=not context.files.has("tokenizer_config.json"))
+        assumed = not context.files.has("tokenizer_config.json")
+        raise too_large(highest, size, location, assumed=assumed, renamed=tokenizer.renamed)
+    context.notes.extend(tokenizer.renamed[:1])
     vocabulary = Vocabulary(size)
     tokens, types = vocabulary.tokens, vocabulary.types
     for index, encoded in zip(tokenizer.vocab.values(), map(str.encode, tokenizer.vocab), strict=True):

@@ -46,7 +46,9 @@ def base_vocabulary(context: Context) -> Vocabulary:
     count = base + len(later)
     size = context.vocab_size or count
     if count > size:
-        raise too_large(count - 1, size, location, assumed=not context.files.has("tokenizer_config.json"))
+        assumed = not context.files.has("tokenizer_config.json")
+        raise too_large(count - 1, size, location, assumed=assumed, renamed=tokenizer.renamed)
+    context.notes.extend(tokenizer.renamed[:1])
     special = set(tokenizer.special)
     vocabulary = Vocabulary(size, SCORE)
     for i in range(base):

@@ -34,7 +34,7 @@ def make(context: Context) -> Metadata:
     if known is None:
         which = f"names the class {config.get('tokenizer_class')!r}, which is not one of PLaMo's"
         raise TokenizerError(which, file=context.files.locate("tokenizer_config.json"))
-    lines = _lines(context.files.read(FILE), context.files.locate(FILE))
+    lines = _lines(context.files.text(FILE), context.files.locate(FILE))
     vocabulary = Vocabulary(max(len(lines), context.vocab_size or 0), _PADDING_SCORE)
     for index, line in enumerate(lines):
         vocabulary.set(index, line.text, _type(line, known), line.score)

@@ -33,7 +33,7 @@ def make(context: Context) -> Metadata:
         hint = "put the model's tokenizer file beside the weights"
         raise NotThisTokenizer(f"has no {FILE}", file=context.files.location, hint=hint)
     location = context.files.locate(FILE)
-    texts = _texts(context.files.read(FILE), location)
+    texts = _texts(context.files.text(FILE), location)
     size = context.vocab_size or _SIZE
     if len(texts) >= size:
         raise too_large(len(texts), size, location)

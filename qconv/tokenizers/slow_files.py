@@ -53,8 +53,8 @@ def _bpe(files: TokenizerFiles, *, qwen2: bool) -> TokenizerJson:
 
 
 def _wordpiece(files: TokenizerFiles) -> TokenizerJson:
-    lines = files.read("vocab.txt").decode("utf-8", "replace").removesuffix("\n").split("\n")
-    vocab = {line.rstrip("\n"): i for i, line in enumerate(lines)}
+    text = files.text("vocab.txt").decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\n")
+    vocab = {line: i for i, line in enumerate(text.split("\n"))}
     around = [{"SpecialToken": {"id": name, "type_id": 0}} for name in ("[CLS]", "[SEP]")]
     sequence = {"Sequence": {"id": "A", "type_id": 0}}
     model = {"type": "WordPiece", "vocab": vocab, "unk_token": "[UNK]", "continuing_subword_prefix": "##"}

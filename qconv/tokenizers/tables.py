@@ -43,7 +43,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``control``: texts of added tokens that are control tokens, whatever their file says.
     ``after_tokens``: keys of ``tokenizer.ggml.`` for ids of added tokens by their text, set after everything else.
     ``template_file``: ``chat_template.jinja`` counts before ``tokenizer_config.json``'s template.
-    ``chat_template``: the template whatever the files say; ``chat_template_else``: where they have none.
+    ``chat_template``: the template, whatever the files say.
+    ``size_key``: the key that says how many tokens there are, where the tokenizer is what says so.
     """
 
     before: Fixed = {}
@@ -56,7 +57,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_tokens: dict[str, str] = {}
     template_file: bool = False
     chat_template: str | None = None
-    chat_template_else: str | None = None
+    size_key: str | None = None
 
     def with_(self, more: Options) -> Options:
         """Both; where both set the same thing, ``more``'s."""
@@ -71,7 +72,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             after_tokens=self.after_tokens | more.after_tokens,
             template_file=self.template_file or more.template_file,
             chat_template=more.chat_template or self.chat_template,
-            chat_template_else=more.chat_template_else or self.chat_template_else,
+            size_key=more.size_key or self.size_key,
         )
 
     @classmethod
@@ -93,17 +94,24 @@ class Preset(Options, frozen=True, forbid_unknown_fields=True, kw_only=True, ren
 
 
 class Tekken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``special``: tokens of files that list none.  ``templates`` by version; ``sentencepiece``: those of its files."""
+
     special: tuple[str, ...]
     templates: dict[str, str]
+    sentencepiece: dict[str, str]
 
 
 class Tiktoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tiktoken vocabulary's file, its pre-tokenizer, and the special tokens behind the others, numbered ones last."""
+    """A tiktoken vocabulary's file, its pre-tokenizer, and the special tokens behind the others, numbered ones last.
+
+    ``reserved``: how many special tokens there are whose texts ``tokenizer_config.json`` gives, or else their ids.
+    """
 
     file: str
     pre: str
-    special: tuple[str, ...]
+    special: tuple[str, ...] = ()
     extras: int = 0
+    reserved: int = 0
 
 
 class Plamo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -46,10 +46,22 @@ class _Tekken(msgspec.Struct, frozen=True):
     special_tokens: list[_Special] | None = None
 
 
+ENDS: Metadata = {
+    "tokenizer.ggml.add_bos_token": Value.boolean(True),
+    "tokenizer.ggml.add_eos_token": Value.boolean(False),
+}
+
+
 def make(context: Context) -> Metadata:
-    location = context.files.locate("tekken.json")
     if context.files.has("tokenizer.json") or not context.files.has("tekken.json"):
         raise NotThisTokenizer("has no tekken.json alone", file=context.files.location)
+    keys, version = vocabulary(context)
+    return keys | ENDS | _template(context, version)
+
+
+def vocabulary(context: Context) -> tuple[Metadata, str]:
+    """The keys of ``tekken.json`` up to the tokens' types, and the file's version."""
+    location = context.files.locate("tekken.json")
     file = context.files.decoded("tekken.json", _Tekken)
     count = file.config.default_vocab_size - file.config.default_num_special_tokens
     if not 256 <= count <= len(file.vocab) or not 0 <= file.config.default_num_special_tokens <= LARGEST_VOCAB:
@@ -88,9 +100,7 @@ def make(context: Context) -> Metadata:
     # integers, which is what the converter writes
     keys["tokenizer.ggml.scores"] = Value.array(ValueType.INT32, np.zeros(size, np.int32))
     keys["tokenizer.ggml.token_type"] = Value.array(ValueType.INT32, types)
-    keys["tokenizer.ggml.add_bos_token"] = Value.boolean(True)
-    keys["tokenizer.ggml.add_eos_token"] = Value.boolean(False)
-    return keys | _template(context, file.config.version)
+    return keys, file.config.version
 
 
 def _special(file: _Tekken, location: str) -> list[str]:

@@ -71,6 +71,6 @@ def template_text(files: TokenizerFiles, name: str) -> str:
     """The text of a template's file; FormatError when it is not UTF-8."""
     try:
         # a text file's line ends all read as "\n"
-        return files.read(name, LARGEST_TEMPLATE).decode().replace("\r\n", "\n").replace("\r", "\n")
+        return files.text(name, LARGEST_TEMPLATE).decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as e:
         raise FormatError("is not UTF-8", file=files.locate(name)) from e

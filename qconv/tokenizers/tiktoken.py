@@ -102,11 +102,15 @@ def read(context: Context, known: Tiktoken) -> tuple[dict[str, int], Metadata]:
     if not context.files.has(known.file):
         raise NotThisTokenizer(f"has no {known.file}", file=context.files.location)
     location = context.files.locate(known.file)
-    ranks = read_ranks(context.files.read(known.file), location)
+    ranks = read_ranks(context.files.text(known.file), location)
     first = max(ranks.values()) + 1
     last = LARGEST_VOCAB if context.vocab_size is None else context.vocab_size
     extras = [f"<|extra_{i}|>" for i in range(known.extras)]
-    special = {text: index for index, text in enumerate((*known.special, *extras), first)}
+    said = context.files.config_added_tokens or {} if known.reserved else {}
+    reserved = [
+        said[i].content if i in said else f"<|reserved_token_{i}|>" for i in range(first, first + known.reserved)
+    ]
+    special = {text: index for index, text in enumerate((*known.special, *extras, *reserved), first)}
     special = {text: index for text, index in special.items() if index < last or text in known.special}
     pre = known.pre if context.pre is None else check_pre(context.pre)
     keys = base_vocabulary(context, ranks, special, location).metadata("gpt2", pre)

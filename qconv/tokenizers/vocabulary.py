@@ -85,11 +85,20 @@ def looks_special(token: str) -> bool:
     )
 
 
-def too_large(index: int, size: int, location: str, *, assumed: bool = False) -> TokenizerError:
+def too_large(
+    index: int, size: int, location: str, *, assumed: bool = False, renamed: Sequence[str] = ()
+) -> TokenizerError:
     """The error for a token beyond the embedding's last row.
 
     ``assumed``: without a ``tokenizer_config.json``, tokens its class knows were added, and this may be one.
+    ``renamed``: tokens that files spell differently, each of which counts twice.
     """
+    if renamed:
+        more = f" ({len(renamed) - 1} more likewise)" if len(renamed) > 1 else ""
+        hint = "give it the same text in both, that which the model was trained with"
+        return TokenizerError(
+            f"{renamed[0]}{more}, which makes more tokens than the embedding's {size} rows", file=location, hint=hint
+        )
     doubt = "are the tokenizer files those of this model?"
     if assumed:
         doubt = "tokenizer_config.json is missing, and tokens were assumed in its place: put the model's own there"

@@ -212,6 +212,41 @@ def test_adapters_that_are_not_merged_are_named(llama: Headers, prefix: str) -> 
         architectures.resolve(llama)
 
 
+def changed(checkpoint: Headers, name: str, dtype: str, *shape: int) -> Headers:
+    checkpoint.tensors = {**checkpoint.tensors, name: TensorInfo(name, dtype, shape)}
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    "name", ["model.embed_tokens.weight", "model.layers.1.self_attn.q_proj.weight", "model.norm.weight"]
+)
+@pytest.mark.parametrize("shape", [(0,), (0, 64)])
+def test_tensors_saved_without_gathering_are_told(llama: Headers, name: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(PlanError, match=rf"tensor '{name}': is empty: .*ZeRO-3.*zero_to_fp32\.py"):
+        architectures.resolve(changed(llama, name, "BF16", *shape))
+
+
+@pytest.mark.parametrize("dtype", ["U8", "I8", "U16", "I16", "I32", "I64", "BOOL"])
+@pytest.mark.parametrize("name", ["model.layers.1.self_attn.v_proj.weight", "model.layers.0.input_layernorm.weight"])
+def test_integers_are_no_weights(llama: Headers, name: str, dtype: str) -> None:
+    with pytest.raises(PlanError, match=f"tensor '{name}': is {dtype}: integers are no weights"):
+        architectures.resolve(changed(llama, name, dtype, *llama.tensors[name].shape))
+
+
+def test_experts_of_integers_are_no_weights() -> None:
+    checkpoint = golden("qwen3moe-stacked")
+    name = "model.layers.0.mlp.experts.gate_up_proj"
+    with pytest.raises(PlanError, match=f"tensor '{name}': is U8: integers are no weights"):
+        architectures.resolve(changed(checkpoint, name, "U8", *checkpoint.tensors[name].shape))
+
+
+def test_a_shifted_norm_of_integers_is_none() -> None:
+    checkpoint = golden("gemma3-text")
+    name = "model.norm.weight"
+    with pytest.raises(PlanError, match=f"tensor '{name}': is U16: integers are no weights"):
+        architectures.resolve(changed(checkpoint, name, "U16", *checkpoint.tensors[name].shape))
+
+
 @pytest.mark.parametrize(
     "name", ["lm_head.weight", "model.layers.0.self_attn.rotary_emb.inv_freq", "model.vision_tower.x.weight"]
 )

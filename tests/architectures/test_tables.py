@@ -179,8 +179,8 @@ def used(kind: str) -> set[str]:
     return found
 
 
-BUILT_IN = {"widen", "stack"}
-"""Operations the engine itself applies."""
+BUILT_IN = {"widen", "stack", "first_columns"}
+"""Operations the engine itself applies, or what undoes a quantization."""
 
 
 @pytest.mark.parametrize("kind", ["operation", "combination", "maker", "condition", "rename"])

@@ -152,3 +152,84 @@ def test_names_with_a_prefix_give_the_same_file(checkpoint: Path, qconv: Run, tm
         made = qconv("convert", source, "--type", "q8_0", "--output", files[-1])
         assert made.returncode == 0, made.stderr
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "hint"), [("U16", np.uint16, "BF16 that a tool without that type"), ("I8", np.int8, "base_model")]
+)
+def test_weights_of_integers_are_refused(
+    checkpoint: Path, qconv: Run, tmp_path: Path, dtype: str, kind: type, hint: str
+) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "Noise"))
+    tensors = {name: rows.astype(kind) for name, rows in packing.load(folder / "model.safetensors").items()}
+    packing.save(folder / "model.safetensors", tensors, dict.fromkeys(tensors, dtype))
+    for source in (folder, folder / "model.safetensors"):
+        refused = qconv("convert", source, "--type", "q8_0")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        said = " ".join(refused.stderr.split())
+        assert "tensor 'model.embed_tokens.weight': is " + dtype in said
+        assert hint in said
+    (folder / "config.json").unlink()
+    assert qconv("convert", folder / "model.safetensors", "--type", "q8_0").returncode == 1
+
+
+def test_a_file_saved_without_gathering_is_told(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "Noise"))
+    tensors = packing.load(folder / "model.safetensors")
+    packing.save(folder / "model.safetensors", {name: rows.reshape(-1)[:0] for name, rows in tensors.items()})
+    refused = qconv("convert", folder, "--type", "q8_0")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "is empty: the file was saved while its weights were spread over processes" in " ".join(
+        refused.stderr.split()
+    )
+
+
+def hub_cache(checkpoint: Path, folder: Path) -> Path:
+    """The checkpoint as huggingface_hub keeps it: a snapshot of links to blobs named by their hashes."""
+    repository = folder / "models--acme--Nice-Model-1B"
+    snapshot = repository / "snapshots" / "4d3fb3a79c1f0aa7e6a1c2b3"
+    snapshot.mkdir(parents=True)
+    (repository / "blobs").mkdir()
+    for number, file in enumerate(sorted(checkpoint.iterdir())):
+        shutil.copy(file, repository / "blobs" / f"{number:040x}")
+        (snapshot / file.name).symlink_to(f"../../blobs/{number:040x}")
+    return snapshot
+
+
+@pytest.mark.parametrize("given", [".", "model.safetensors", "../.."])
+def test_a_hub_cache_names_the_file_after_the_repository(
+    checkpoint: Path, qconv: Run, tmp_path: Path, given: str
+) -> None:
+    snapshot = hub_cache(checkpoint, tmp_path)
+    made = qconv("convert", snapshot / given, "--type", "q8_0", "--output", tmp_path)
+    if given == "../..":  # the repository's own folder holds no weights, but says where they are
+        assert made.returncode == 1
+        assert f"give the folder: {tmp_path}" in " ".join(made.stderr.split())
+    else:
+        assert made.returncode == 0, made.stderr
+        assert Path(made.stdout.strip()).name.startswith("Nice-Model-")
+
+
+@pytest.mark.parametrize("linked", ["weights", "all", "folder", "chain"])
+def test_a_users_own_links_are_followed(checkpoint: Path, qconv: Run, tmp_path: Path, linked: str) -> None:
+    disk, folder = tmp_path / "disk", tmp_path / "Mine"
+    shutil.copytree(checkpoint, disk)
+    if linked == "folder":
+        folder.symlink_to(disk, target_is_directory=True)
+    else:
+        folder.mkdir()
+        for file in disk.iterdir():
+            if linked == "all" or file.suffix == ".safetensors":
+                (folder / file.name).symlink_to(file)
+            else:
+                shutil.copy(file, folder)
+    if linked == "chain":
+        (folder / "model.safetensors").unlink()
+        (tmp_path / "between").symlink_to(disk / "model.safetensors")
+        (folder / "model.safetensors").symlink_to("../between")
+    made = qconv("convert", folder, "--type", "q8_0", "--output", tmp_path)
+    assert made.returncode == 0, made.stderr
+    expected = qconv("convert", disk, "--type", "q8_0", "--output", tmp_path / "expected.gguf")
+    assert expected.returncode == 0, expected.stderr
+    compared = qconv("compare", made.stdout.strip(), tmp_path / "expected.gguf", "--json")
+    assert all(tensor["equal"] for tensor in json.loads(compared.stdout)["tensors"])

@@ -82,3 +82,12 @@ def test_a_file_cut_short(file: Path, qconv: Run) -> None:
     found = qconv("verify", file)
     assert (found.returncode, found.stdout) == (1, "")
     assert found.stderr.startswith(f"qconv: error: {file}")
+
+
+def test_a_file_requantized_needs_no_manifest(q8_0: Path, qconv: Run, tmp_path: Path) -> None:
+    file = tmp_path / "again.gguf"
+    made = qconv("convert", q8_0, "--type", "q4_0", "--allow-requantize", "--output", file)
+    assert made.returncode == 0, made.stderr
+    checked = qconv("verify", file, "--against", q8_0)
+    assert checked.returncode == 0, checked.stderr
+    assert "all well" in checked.stdout

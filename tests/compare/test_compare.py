@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from qconv.compare import Comparison, compare, open_side
-from qconv.tensors import StoredTensor
+from qconv.tensors import StoredTensor, operations
 
 WEIGHTS = np.random.default_rng(3).standard_normal((8, 64)).astype(np.float32)
 
@@ -190,3 +191,22 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert json.loads(done.stdout)["error"]["code"] == "input"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16"])
+def test_what_a_checkpoints_architecture_computes_counts_as_the_converter_writes_it(tmp_path: Path, kind: str) -> None:
+    """Such as a matrix times a factor of the config: computed in float32, written in 16 bits."""
+    with closing(open_side(file(tmp_path / "a.gguf"))) as one, closing(open_side(file(tmp_path / "b.gguf"))) as two:
+        name = "blk.0.attn_v.weight"
+        scaled = operations()["scale"](one.tensors[name], 1.5)
+        ours = replace(one, tensors={name: scaled}, types={name: kind}, is_checkpoint=True)
+        found = compare(ours, replace(two, tensors={name: two.tensors[name]}, types={name: "F32"}))
+        expected = WEIGHTS * np.float32(1.5)
+        if kind == "F16":
+            expected = expected.astype(np.float16).astype(np.float32)
+        else:
+            bits = expected.view(np.uint32)
+            expected = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16).view(np.float32)
+        error = np.sqrt(np.mean(np.square(expected.astype(np.float64) - WEIGHTS)))
+        assert found.tensors[0].error.rmse == pytest.approx(error, rel=1e-12)
+        assert found.tensors[0].reference_type == kind

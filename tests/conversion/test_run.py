@@ -71,7 +71,7 @@ PLAIN = {**QUANTIZED, "a": wide(WEIGHTS["a"]).astype(np.float16).tobytes()}
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process counts as small, whatever the tests before this one left in it."""
-    monkeypatch.setattr("qconv.pipeline.memory.resident", lambda: 100_000_000)
+    monkeypatch.setattr("qconv.platform.resident_bytes", lambda: 100_000_000)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qconv import platform
 from qconv.errors import UsageError
-from qconv.pipeline import TensorWork, memory, works_of
+from qconv.pipeline import TensorWork, works_of
 from qconv.pipeline.memory import Gate
 from qconv.pipeline.sizing import cost, fit
 from tests.conversion.fakes import Copy, Sketch, plan
@@ -130,7 +131,7 @@ def test_the_gate_lets_in_what_fits() -> None:
 
 
 def test_memory_is_counted_as_the_kernel_does() -> None:
-    before = memory.resident()
+    before = platform.resident_bytes()
     held = np.ones(50_000_000, np.uint8)
-    assert 45_000_000 <= memory.resident() - before <= 70_000_000
+    assert 45_000_000 <= platform.resident_bytes() - before <= 70_000_000
     assert held[-1]

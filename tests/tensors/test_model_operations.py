@@ -56,6 +56,14 @@ def test_unmix_rope_in_heads_wants_pairs(rotating: int) -> None:
         apply("unmix_rope_in_heads", 6, rotating)(ArrayTensor("x", numbers(12, 3)))
 
 
+def test_as_convolution() -> None:
+    x = numbers(6, 4)
+    check(apply("as_convolution")(ArrayTensor("x", x)), x.reshape(1, 6, 1, 4))
+    check(apply("as_convolution")(ArrayTensor("x", x.reshape(6, 1, 4))), x.reshape(1, 6, 1, 4))
+    with pytest.raises(PlanError, match="no one filter for each channel"):
+        apply("as_convolution")(ArrayTensor("x", x.reshape(3, 2, 4)))
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
 def test_negate_second_half(kind: Any) -> None:
     x = numbers(8, 3, kind=kind)

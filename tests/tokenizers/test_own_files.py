@@ -41,21 +41,14 @@ def test_merges_are_those_of_the_lowest_ranks() -> None:
     assert tiktoken.merges(ranks) == [b"a b", b"b c", b"ab c", b"abc abc"]
 
 
-@pytest.mark.parametrize(("name", "own"), [("chat_template", "set"), ("chat_template_else", "file")])
-def test_an_architectures_chat_template(copy: Callable[[str], Path], name: str, own: str) -> None:
+@pytest.mark.parametrize("template", [None, "file"])
+def test_an_architectures_chat_template(copy: Callable[[str], Path], template: str | None) -> None:
     folder = copy("bpe-added")
     said = json.loads((folder / "tokenizer_config.json").read_text())
-    options = {name: "set"}
-    key = "tokenizer.chat_template"
-    for template, wanted in ((None, "set"), ("file", own)):
-        config = {k: v for k, v in said.items() if k != "chat_template"} | (
-            {"chat_template": template} if template else {}
-        )
-        (folder / "tokenizer_config.json").write_text(json.dumps(config))
-        keys = tokenizers.metadata(LocalFolder(folder), {}, kind="gpt2", options=options, pre="gpt-2")
-        assert keys[key].data == wanted
-        # llama.cpp's converter sets the one before all else, where a file's replaces it, the other after all else
-        assert list(keys).index(key) == 0 or name == "chat_template"
+    config = {k: v for k, v in said.items() if k != "chat_template"} | ({"chat_template": template} if template else {})
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    keys = tokenizers.metadata(LocalFolder(folder), {}, kind="gpt2", options={"chat_template": "set"}, pre="gpt-2")
+    assert keys["tokenizer.chat_template"].data == "set"
 
 
 def test_merges_spell_bytes_as_letters() -> None:
@@ -203,3 +196,32 @@ def test_jinas_vocabulary_of_words(copy: Callable[[str], Path]) -> None:
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}')
     with pytest.raises(TokenizerError, match="names the tokenizer class 'T5Tokenizer', known here are BertTokenizer"):
         tokenizers.metadata(LocalFolder(folder), {}, kind="jina_bert")
+
+
+def kimi(folder: Path) -> LocalFolder:
+    """Bytes, one merge, and special tokens from 257 on, of which two have names."""
+    tokens = [*BYTES, b"ab"]
+    lines = (base64.b64encode(token) + b" %d" % rank for rank, token in enumerate(tokens))
+    (folder / "tiktoken.model").write_bytes(b"\n".join(lines) + b"\n")
+    named = {"257": {"content": "[BOS]", "special": True}, "259": {"content": "<|im_end|>", "special": True}}
+    config = {"added_tokens_decoder": named, "eos_token": "<|im_end|>", "tokenizer_class": "TikTokenTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text('{"bos_token_id": 257, "eos_token_id": 258}')
+    return LocalFolder(folder)
+
+
+def test_kimis_reserved_tokens(tmp_path: Path) -> None:
+    # by the code beside the file, and llama.cpp's DeepseekV2Model.set_vocab
+    keys = tokenizers.metadata(kimi(tmp_path), {"vocab_size": 261}, kind=["gpt2", "kimi_tiktoken"])
+    assert keys["tokenizer.ggml.pre"] == Value.string("kimi-k2")
+    texts = [bytes(token) for token in keys["tokenizer.ggml.tokens"].data]
+    assert texts[256:] == [b"ab", b"[BOS]", b"<|reserved_token_258|>", b"<|im_end|>", b"<|reserved_token_260|>"]
+    assert keys["tokenizer.ggml.token_type"].data[256:].tolist() == [1, 3, 3, 3, 3]
+    assert [bytes(merge) for merge in keys["tokenizer.ggml.merges"].data] == [b"a b"]
+    assert keys["tokenizer.ggml.eos_token_id"] == Value.uint32(258)
+
+
+def test_kimi_linear_ends_by_name(tmp_path: Path) -> None:
+    keys = tokenizers.metadata(kimi(tmp_path), {"vocab_size": 261}, kind="kimi_linear_tiktoken")
+    assert keys["tokenizer.ggml.bos_token_id"] == Value.uint32(257)
+    assert keys["tokenizer.ggml.eos_token_id"] == Value.uint32(259)

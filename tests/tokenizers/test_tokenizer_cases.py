@@ -27,4 +27,4 @@ def test_keys_are_the_converters(folder: Path) -> None:
 def test_there_are_cases_for_every_kind() -> None:
     kinds = {json.loads((folder / "case.json").read_text())["kind"] for folder in CASES}
     reached = {a.kind for kind in kinds for a in tokenizers._attempts([kind])}
-    assert set(tokenizers.KINDS) - reached == {"none"}
+    assert set(tokenizers.KINDS) - reached == {"none", "mistral"}, "cases of the latter are models, in tests/mistral"

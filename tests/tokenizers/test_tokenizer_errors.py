@@ -7,6 +7,7 @@ import contextlib
 import json
 import operator
 import random
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,24 @@ def test_a_special_token_past_the_embedding_is_an_error(
     edit(folder, name, operator.methodcaller("update", change))
     with pytest.raises(TokenizerError, match=f"{said}, but the embedding has 272 rows .*resize_token_embeddings"):
         convert(folder)
+
+
+@pytest.mark.parametrize("case", ["bpe-added", "spm-json"])
+def test_one_id_with_two_spellings_is_told(copy: Callable[[str], Path], case: str) -> None:
+    """transformers takes the config's for a further token: an error where there is no row for it."""
+    folder = copy(case)
+    file = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    token = file["added_tokens"][0]
+    renamed = {str(token["id"]): token | {"content": "<custom_token_0>"}}
+    edit(folder, "tokenizer_config.json", operator.methodcaller("update", {"added_tokens_decoder": renamed}))
+    (folder / "added_tokens.json").unlink(missing_ok=True)
+    size = max([*file["model"]["vocab"].values(), *(t["id"] for t in file["added_tokens"])]) + 1
+    said = (
+        f"token {token['id']} is '{token['content']}' in tokenizer.json and '<custom_token_0>' in tokenizer_config.json"
+    )
+    with pytest.raises(TokenizerError, match=re.escape(said) + ".*the same text in both"):
+        convert(folder, vocab_size=size)
+    assert notes_of(folder, vocab_size=size + 8)[0] == said
 
 
 @pytest.mark.parametrize("size", [-1, 0, 1 << 40, "12", True, 1.5])
