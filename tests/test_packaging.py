@@ -53,7 +53,7 @@ def locked(extra: str) -> Iterator[tuple[Requirement, list[str]]]:
         yield Requirement(requirement), options
 
 
-@pytest.mark.parametrize("extra", ["base", "dev", "fuzz"])
+@pytest.mark.parametrize("extra", ["base", "dev", "fuzz", "release"])
 def test_the_lock_names_versions_and_hashes_and_no_place(extra: str) -> None:
     for package, options in locked(extra):
         assert [s.operator for s in package.specifier] == ["=="], package
@@ -62,7 +62,7 @@ def test_the_lock_names_versions_and_hashes_and_no_place(extra: str) -> None:
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", option) for option in options), options
 
 
-@pytest.mark.parametrize("extra", ["base", "dev", "fuzz"])
+@pytest.mark.parametrize("extra", ["base", "dev", "fuzz", "release"])
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("machine", MACHINES, ids=" ".join)
 def test_the_lock_keeps_to_the_ranges(extra: str, python: str, machine: tuple[str, str]) -> None:

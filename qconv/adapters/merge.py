@@ -20,6 +20,10 @@ from qconv.options import AdapterOption
 from qconv.tensors import Dequantized, LazyTensor, LowRank, Magnitude, ReplacedRows, Sum, Widened, is_blocks, operations
 from qconv.types import shape_text
 
+_PARTED = (
+    "the output layer was the embedding, and is no longer: the adapter changes one of the two, so both are written"
+)
+
 
 def merge(base: Checkpoint, wanted: Sequence[AdapterOption]) -> None:
     """Makes ``base`` hand out its tensors with the adapters ``wanted`` merged in, one after another.
@@ -33,25 +37,28 @@ def merge(base: Checkpoint, wanted: Sequence[AdapterOption]) -> None:
     if base.kind == "adapter":
         raise UsageError("is an adapter itself", file=base.location, hint="name its base model, then the adapters")
     original = dict(base.lazy)
+    brought: set[str] = set()
     folders = []
     for each in wanted:
         opened = checkpoints.open_adapter(each.path)
         base.files = (*base.files, *opened.files)
         adapter = parts.read(opened, merging=True)
         try:
-            _Merge(base, adapter, each.weight, original).run()
+            _Merge(base, adapter, each.weight, original, brought).run()
         except QconvError as e:
             e.file = e.file or adapter.location
             raise
         base.adapters = (*base.adapters, adapter.location)
         folders.append(opened.folder)
-    _check_vocabulary(base)
-    base.folder = with_tokenizer(base.folder, folders)
-
-
-def _check_vocabulary(base: Checkpoint) -> None:
-    """The embedding and the output layer know the same tokens."""
     embedding = BaseNames(base.lazy).embedding()
+    _check_vocabulary(base, embedding)
+    rows = None if embedding is None else base.lazy[embedding].shape[0]
+    base.folder, notes = with_tokenizer(base.folder, folders, rows)
+    base.notes = (*base.notes, *notes)
+
+
+def _check_vocabulary(base: Checkpoint, embedding: str | None) -> None:
+    """The embedding and the output layer know the same tokens."""
     for name, tensor in base.lazy.items():
         if embedding is not None and is_head(name) and tensor.shape[:1] != base.lazy[embedding].shape[:1]:
             sizes = f"{shape_text(base.lazy[embedding].shape)}, '{name}' is {shape_text(tensor.shape)}"
@@ -63,13 +70,25 @@ def _check_vocabulary(base: Checkpoint) -> None:
 
 
 class _Merge:
-    """One adapter on its way into ``base``; ``original``: the base's tensors before all adapters."""
+    """One adapter on its way into ``base``.
 
-    def __init__(self, base: Checkpoint, adapter: Adapter, weight: float, original: Mapping[str, LazyTensor]) -> None:
+    ``original``: the base's tensors before all that adapters add, those that they bring whole in their places, whose
+    names are in ``brought``.
+    """
+
+    def __init__(
+        self,
+        base: Checkpoint,
+        adapter: Adapter,
+        weight: float,
+        original: dict[str, LazyTensor],
+        brought: set[str],
+    ) -> None:
         self.base = base
         self.adapter = adapter
         self.weight = weight
         self.original = original
+        self.brought = brought
         self.tensors = dict(base.lazy)
         self.names = BaseNames(self.tensors)
         self.is_tied = not any(map(is_head, self.tensors))
@@ -100,18 +119,23 @@ class _Merge:
         target = self.names.find(name) or self._untied(name)
         if target is None:
             raise self._misfit(f"it brings '{name}', which the base does not have")
-        old = self.tensors[target].shape
-        if tensor.shape != old:
-            self._grow(target, tensor, old)
-        self.tensors[target] = tensor
+        old = self.tensors[target]
+        if old is not self.original[target] or target in self.brought:
+            what = f"brings '{name}' whole, which another adapter has changed"
+            raise UnsupportedError(what, file=self.adapter.location, hint="merge one of the two")
+        if tensor.shape != old.shape:
+            self._grow(target, tensor, old.shape)
+        self.tensors[target] = self.original[target] = tensor
+        self.brought.add(target)
 
     def _untied(self, name: str) -> str | None:
         """An output layer for a base that has the embedding in its place: the two are no longer the same."""
         embedding = self.names.embedding()
         if not self.is_tied or embedding is None or not is_head(name) or self.base.config is None:
             return None
-        self.tensors["lm_head.weight"] = self.tensors[embedding]
+        self.tensors["lm_head.weight"] = self.original["lm_head.weight"] = self.original[embedding]
         self.names = BaseNames(self.tensors)
+        self.base.notes = (*self.base.notes, _PARTED)
         self.base.config = _with(self.base.config, "tie_word_embeddings", False)
         return "lm_head.weight"
 

@@ -15,6 +15,7 @@ import importlib
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,14 @@ __all__ = [
     "Codec",
     "EncodeContext",
     "NonFinite",
+    "cache_directory",
     "codec",
     "decodable",
     "decode",
     "encodable",
     "encode",
     "first_without_number",
+    "warm_up",
 ]
 
 
@@ -133,6 +136,13 @@ def decodable() -> tuple[str, ...]:
 def encodable() -> tuple[str, ...]:
     """Those of ``decodable`` that can be encoded too; imports their modules, and with them numba."""
     return tuple(name for name in decodable() if codec(name).searches)
+
+
+def cache_directory() -> Path | None:
+    """Where compiled code is kept; None when there is no place that can be written.  Imports numba."""
+    from qconv.blocks import compile
+
+    return compile.cache_directory()
 
 
 def _module(block_type: str) -> str:

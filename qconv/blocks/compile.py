@@ -57,9 +57,21 @@ def _digest() -> str:
     return digest.hexdigest()[:16]
 
 
+def cache_directory() -> Path | None:
+    """Where compiled code is kept: the first place that can be written; None when there is none."""
+    beside = Path(config.CACHE_DIR) if config.CACHE_DIR else _PACKAGE / "__pycache__"
+    for directory in (beside, platformdirs.user_cache_path("qconv") / "kernels"):
+        try:
+            _Locator(directory).ensure_cache_path()
+        except OSError:
+            continue
+        return directory
+    return None
+
+
 class _Locator(caching._CacheLocator):  # type: ignore[misc]  # numba has no types
-    def __init__(self, directory: Path, function: Callable[..., Any]) -> None:
-        self._directory, self._line = directory, function.__code__.co_firstlineno
+    def __init__(self, directory: Path, line: int = 0) -> None:
+        self._directory, self._line = directory, line
 
     def get_cache_path(self) -> str:
         return str(self._directory)
@@ -72,15 +84,8 @@ class _Locator(caching._CacheLocator):  # type: ignore[misc]  # numba has no typ
 
     @classmethod
     def from_function(cls, function: Callable[..., Any], file: str) -> _Locator | None:
-        beside = Path(config.CACHE_DIR) if config.CACHE_DIR else _PACKAGE / "__pycache__"
-        for directory in (beside, platformdirs.user_cache_path("qconv") / "kernels"):
-            locator = cls(directory, function)
-            try:
-                locator.ensure_cache_path()
-            except OSError:
-                continue
-            return locator
-        return None
+        directory = cache_directory()
+        return None if directory is None else cls(directory, function.__code__.co_firstlineno)
 
 
 class _Code(caching.CompileResultCacheImpl):  # type: ignore[misc]  # numba has no types

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from qconv import __version__
-from qconv.cli import architectures, calibrate, compare, convert, evaluate, info, verify
+from qconv.cli import architectures, calibrate, compare, convert, evaluate, info, verify, warm_up
 from qconv.cli.help import Command, Group
+from qconv.errors import UsageError
 
 EXAMPLES = """
 Examples:
@@ -32,19 +33,24 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"qconv {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --version: also what it runs on, and where compiled code is kept.")
     ] = False,
 ) -> None:
     """Turn Hugging Face checkpoints into quantized GGUF files, in one pass and bounded memory."""
+    if version:
+        typer.echo(f"qconv {__version__}")
+        if verbose:
+            from qconv.cli.installation import lines
+
+            typer.echo("\n".join(lines()))
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        raise UsageError("no command is named", hint="see qconv --help")
 
 
 app.command("convert", cls=Command, short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
@@ -56,6 +62,7 @@ app.command("compare", cls=Command, short_help=compare.SHORT, epilog=compare.EXA
 app.command("architectures", cls=Command, short_help=architectures.SHORT, epilog=architectures.EXAMPLES)(
     architectures.architectures
 )
+app.command("warm-up", cls=Command, short_help=warm_up.SHORT, epilog=warm_up.EXAMPLES)(warm_up.warm_up)
 
 
 def commands() -> set[str]:

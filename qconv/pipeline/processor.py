@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import blocks
+from qconv.blocks.warm_up import Kernel
 from qconv.errors import InputError, QconvError
-from qconv.formats import block_types
 from qconv.pipeline import encoding as encodings
 from qconv.pipeline.memory import Gate
 from qconv.pipeline.schedule import Block, Encoding, TensorWork
@@ -152,27 +152,15 @@ class Processor:
             raise
 
 
-Encoder = tuple[str, str, bool, str]
-"""What decides which compiled code encodes: block type, search, whether there is an importance, type of the rows."""
-
-
-def encoders(works: Iterable[TensorWork]) -> list[Encoder]:
+def encoders(works: Iterable[TensorWork]) -> list[Kernel]:
     """Every encoder that is needed."""
     needed = {
-        (e.block_type, e.search, e.importance is not None, _rows_of(w.tensor.dtype, e.intermediate_type))
+        Kernel(e.block_type, e.search, e.importance is not None, _rows_of(w.tensor.dtype, e.intermediate_type))
         for w in works
         for e in w.encodings
         if e.block_type not in FLOATS and e.block_type != w.tensor.dtype
     }
     return sorted(needed)
-
-
-def load_encoder(encoder: Encoder) -> None:
-    """Loads or compiles an encoder, so that workers find it ready and memory can be reckoned."""
-    block_type, search, weighed, dtype = encoder
-    columns = block_types()[block_type].weights
-    rows = np.zeros((1, columns), {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}[dtype])
-    blocks.encode(block_type, rows, np.ones(columns, np.float32) if weighed else None, search=search)
 
 
 def _rows_of(dtype: str, intermediate_type: str) -> str:

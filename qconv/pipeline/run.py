@@ -49,7 +49,7 @@ def run(
     works = list(dict.fromkeys(s.work for s in segments))
     if encoders := processor.encoders(works):
         # in a thread of its own: the compiler loses a Ctrl-C, or breaks at it, and takes longer than a second
-        run_workers(encoders, lambda encoder, _: processor.load_encoder(encoder), [None], cancellation)
+        run_workers(encoders, lambda encoder, _: encoder.load(), [None], cancellation)
     threads = threads or cores.usable()
 
     def cost_with_sink(work: TensorWork, rows: int) -> int:

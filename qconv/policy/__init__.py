@@ -7,7 +7,7 @@ from qconv.policy import budget, converter, quantizer
 from qconv.policy.decision import Choice, Decision
 from qconv.policy.hparams import HParams, hparams_from_metadata
 from qconv.policy.importance import select_importance
-from qconv.policy.mixes import Mix, Rule, block_type, find_mix, load_mix, mixes, offered
+from qconv.policy.mixes import Mix, Rule, block_type, block_types_of, find_mix, load_mix, mixes, offered
 from qconv.policy.overrides import TensorType, TypeOverrides, split_tensor_type
 from qconv.policy.roles import in_order, layer, role
 
@@ -20,6 +20,7 @@ __all__ = [
     "TensorType",
     "TypeOverrides",
     "block_type",
+    "block_types_of",
     "budget",
     "converter",
     "find_mix",

@@ -81,6 +81,13 @@ def offered() -> tuple[str, ...]:
     return tuple(sorted(used, key=lambda name: (formats.block_types()[name].bits, name)))
 
 
+def block_types_of(chosen: Iterable[Mix]) -> tuple[str, ...]:
+    """Block types that mixes use, those included that stand in where rows do not fit."""
+    types = formats.block_types()
+    used = {use for mix in chosen for use in (mix.type, *mix.tensors.values(), *(rule.use for rule in mix.rules))}
+    return tuple(sorted(used | {types[name].fallback for name in used}))
+
+
 def find_mix(name: str) -> Mix:
     """The mix ``--type`` names, in any case or by an alias; else an error that lists the known, nearest first."""
     wanted = name.strip().upper()

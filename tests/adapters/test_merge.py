@@ -112,6 +112,19 @@ def test_mlx_adapters(tmp_path: Path) -> None:
         np.testing.assert_allclose(rows(opened.lazy["model.q_proj.weight"], 4), expected, rtol=1e-6)
 
 
+def test_a_quantized_base_is_what_was_trained_against(tmp_path: Path) -> None:
+    """8-bit floats: 0x38 is 1, 0x40 is 2, times the tensor's scale."""
+    codes = np.where(whole(6, 4) > 0, 0x40, 0x38).astype(np.uint8)
+    tensors = {"q_proj.weight": codes, "q_proj.weight_scale_inv": np.full((1, 1), 0.5, np.float32)}
+    packing.save(tmp_path / "model.safetensors", tensors, {"q_proj.weight": "F8_E4M3"})
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "fp8"}}')
+    adapter = save(tmp_path / "a", Q)
+    a, b = (Q[f"base_model.model.q_proj.lora_{x}.weight"] for x in "AB")
+    expected = np.where(codes == 0x40, np.float32(1), np.float32(0.5)) + 2 * b @ a
+    with merged(tmp_path, [AdapterOption(str(adapter))]) as opened:
+        assert rows(opened.lazy["q_proj.weight"], 4).tolist() == expected.tolist()
+
+
 def test_wrappers_in_either_name(tmp_path: Path) -> None:
     w, a, b = whole(6, 4), whole(2, 4, seed=1), whole(6, 2, seed=2)
     packing.save(tmp_path / "model.safetensors", {"language_model.model.layers.0.q_proj.weight": w})
@@ -132,6 +145,7 @@ def test_an_output_layer_parts_from_the_embedding(tmp_path: Path) -> None:
         assert rows(opened.lazy["model.embed_tokens.weight"], 9).tolist() == e.tolist()
         assert rows(opened.lazy["lm_head.weight"], 9).tolist() == (e + 2 * b @ a).tolist()
         assert opened.config == {"tie_word_embeddings": False, "vocab_size": 9}
+        assert ["the output layer was the embedding" in note for note in opened.notes] == [True]
 
 
 def test_a_vocabulary_grows_with_its_tokenizer(tmp_path: Path) -> None:
@@ -150,10 +164,58 @@ def test_a_vocabulary_grows_with_its_tokenizer(tmp_path: Path) -> None:
         assert not opened.folder.has("tokenizer_config.json"), "a tokenizer is taken whole"
         assert opened.folder.names() == ["config.json", "model.safetensors", "tokenizer.json"]
         assert opened.folder.name == "base-grown"
+        assert opened.notes == (f"the tokenizer and its chat template are those of {adapter}",)
         assert opened.directory == base
     save(adapter, {"base_model.model.embed_tokens.weight": whole(11, 4)})
     with pytest.raises(PlanError, match=r"'embed_tokens.weight' is 11 x 4, 'lm_head.weight' is 9 x 4"):
         merged(base, [AdapterOption(str(adapter))])
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("added_tokens.json", '{"[PAD]": 9}'),
+        ("tokenizer_config.json", '{"added_tokens_decoder": {"9": {"content": "[PAD]"}}}'),
+        ("tokenizer.json", '{"added_tokens": [{"id": 9, "content": "[PAD]"}]}'),
+    ],
+)
+def test_a_tokenizer_with_more_tokens_than_rows_is_not_taken(tmp_path: Path, file: str, text: str) -> None:
+    """As of trainings that add a padding token, and do not resize the model for it."""
+    base = tmp_path / "base"
+    packing.save(base / "model.safetensors", {"embed_tokens.weight": whole(9, 4), "q_proj.weight": whole(6, 4)})
+    (base / "tokenizer.json").write_text('{"of": "base"}')
+    adapter = save(tmp_path / "padded", Q)
+    (adapter / "tokenizer.json").write_text("{}")
+    (adapter / file).write_text(text)
+    with merged(base, [AdapterOption(str(adapter))]) as opened:
+        assert opened.folder.read("tokenizer.json") == b'{"of": "base"}'
+        note = f"the tokenizer is the base's: that of {adapter} has a token 9, the embedding 9 rows"
+        assert opened.notes == (note,)
+
+
+def test_two_adapters_cannot_bring_one_tensor(tmp_path: Path) -> None:
+    packing.save(tmp_path / "model.safetensors", {"q_proj.weight": whole(6, 4)})
+    low = AdapterOption(str(save(tmp_path / "low", Q)))
+    high = AdapterOption(str(save(tmp_path / "high", {"base_model.model.q_proj.weight": whole(6, 4)})))
+    for pair in ([low, high], [high, high]):
+        with pytest.raises(UnsupportedError, match=r"high.*brings 'q_proj.weight' whole, which another adapter has"):
+            merged(tmp_path, pair)
+    with merged(tmp_path, [high, low]) as opened:
+        a, b = (Q[f"base_model.model.q_proj.lora_{x}.weight"] for x in "AB")
+        assert rows(opened.lazy["q_proj.weight"], 6).tolist() == (whole(6, 4) + 2 * b @ a).tolist()
+
+
+def test_dora_of_an_output_layer_that_was_the_embedding(tmp_path: Path) -> None:
+    e, a, b, m = whole(9, 4), whole(2, 4, seed=1), whole(9, 2, seed=2), np.arange(1, 10, dtype=np.float32)
+    packing.save(tmp_path / "model.safetensors", {"model.embed_tokens.weight": e})
+    (tmp_path / "config.json").write_text("{}")
+    name = "base_model.model.lm_head"
+    tensors = {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b, f"{name}.lora_magnitude_vector": m}
+    adapter = save(tmp_path / "a", tensors, use_dora=True)
+    changed = e + 2 * b @ a
+    expected = changed * (m / np.linalg.norm(changed, axis=1))[:, None]
+    with merged(tmp_path, [AdapterOption(str(adapter))]) as opened:
+        np.testing.assert_allclose(rows(opened.lazy["lm_head.weight"], 9), expected, rtol=1e-6)
 
 
 Q = {"base_model.model.q_proj.lora_A.weight": whole(2, 4), "base_model.model.q_proj.lora_B.weight": whole(6, 2)}

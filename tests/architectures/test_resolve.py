@@ -361,6 +361,16 @@ def test_an_unknown_class_is_what_its_text_part_is() -> None:
     assert model_class({"architectures": ["SomethingNew"], "text_config": {"model_type": "new"}}) == "SomethingNew"
 
 
+def test_an_unknown_classs_own_keys_are_not_its_text_parts() -> None:
+    text = {"model_type": "qwen2", "hidden_size": 64}
+    wrapped = {"architectures": ["SomethingNew"], "head_dim": 32, "tie_word_embeddings": True, "text_config": text}
+    full = complete(wrapped, table("qwen2"))
+    assert "head_dim" not in full  # MusicFlamingo's is about sounds
+    assert full["tie_word_embeddings"] is True
+    known = complete(wrapped | {"architectures": ["Qwen2AudioForConditionalGeneration"]}, table("qwen2"))
+    assert known["head_dim"] == 32
+
+
 def test_every_text_model_has_a_table() -> None:
     assert all(table_of(cls) for cls in common().text_models.values())
     assert not any(table_of(cls) for cls in common().multimodal)
