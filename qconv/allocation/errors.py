@@ -28,11 +28,17 @@ _PLACES = 8
 
 @dataclass(frozen=True, slots=True)
 class ErrorTable:
-    """``errors``: by tensor and block type Σ importance[c] · (w[r, c] - rounded w[r, c])² over the tensor, estimated
-    from a sample of its rows.  ``energies``: Σ importance[c] · w[r, c]², likewise."""
+    """Estimates from a sample of each tensor's rows.
+
+    ``errors``: by tensor and block type Σ importance[c] · (w[r, c] - rounded w[r, c])² over the tensor.  ``energies``:
+    Σ importance[c] · w[r, c]².  ``columns``: float64 ``(columns,)``, Σ w[r, c]² by column.
+    ``importances``: float32 ``(matrices, columns)``, those that were given.
+    """
 
     errors: Mapping[tuple[str, str], float]
     energies: Mapping[str, float]
+    columns: Mapping[str, NDArray[np.float64]]
+    importances: Mapping[str, Floats]
 
 
 def rounding_errors(
@@ -86,6 +92,7 @@ class _Errors:
         self._importances = importances
         self._lock = threading.Lock()
         self._sums: dict[tuple[str, str], dict[int, float]] = {}
+        self._squares: dict[str, dict[int, NDArray[np.float64]]] = {}
         self._energies: dict[str, dict[int, float]] = {}
         self._rows: dict[str, dict[int, int]] = {}
         self._totals: dict[str, int] = {}
@@ -95,12 +102,13 @@ class _Errors:
         weights = as_float32(rows, block.work.tensor.dtype)
         weigh = self._weights(name, block)
         first = encoding is block.encodings[0]
-        energy = _weighted(weights, weigh) if first else 0.0
-        error = _weighted(weights - blocks.decode(encoding.block_type, encoded), weigh)
+        squares = _squares(weights) if first else np.zeros(0)
+        error = _weighted(_squares(weights - blocks.decode(encoding.block_type, encoded)), weigh)
         with self._lock:
             self._sums.setdefault((name, encoding.block_type), {})[block.start] = error
             if first:
-                self._energies.setdefault(name, {})[block.start] = energy
+                self._squares.setdefault(name, {})[block.start] = squares
+                self._energies.setdefault(name, {})[block.start] = _weighted(squares, weigh)
                 self._rows.setdefault(name, {})[block.start] = block.stop - block.start
                 self._totals[name] = block.work.rows
 
@@ -117,13 +125,23 @@ class _Errors:
         return ErrorTable(
             {key: grown[key[0]] * _summed(parts) for key, parts in self._sums.items()},
             {name: grown[name] * _summed(parts) for name, parts in self._energies.items()},
+            {
+                name: grown[name] * np.sum([v for _, v in sorted(parts.items())], axis=0)
+                for name, parts in self._squares.items()
+            },
+            self._importances,
         )
 
 
-def _weighted(values: Floats, weigh: Floats | None) -> float:
-    """Σ weigh[c] · values[r, c]²."""
-    by_column = np.einsum("ij,ij->j", values, values, dtype=np.float64, casting="same_kind")
-    return float(by_column.sum() if weigh is None else by_column @ weigh.astype(np.float64))
+def _squares(values: Floats) -> NDArray[np.float64]:
+    """Σ values[r, c]² by column."""
+    squares: NDArray[np.float64] = np.einsum("ij,ij->j", values, values, dtype=np.float64, casting="same_kind")
+    return squares
+
+
+def _weighted(squares: NDArray[np.float64], weigh: Floats | None) -> float:
+    """Σ weigh[c] · squares[c]."""
+    return float(squares.sum() if weigh is None else squares @ weigh.astype(np.float64))
 
 
 def _summed(parts: Mapping[int, float]) -> float:

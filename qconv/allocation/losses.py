@@ -3,6 +3,11 @@
 To first order in the errors' squares, KL divergence adds up over tensors, and each one's share is proportional to the
 mean squared change of its outputs, tr(ΔW H ΔWᵀ) with H = E[x xᵀ].  H's diagonal is the importance matrix; it is enough
 to tell types apart.  The factor, a tensor's sensitivity, is measured by disturbing this tensor alone.
+
+To multiply with blocks, llama.cpp rounds a tensor's inputs to 8 bits on a processor, with one scale for as many columns
+as a block has: for K-quants 256, in which one large activation makes the others coarse.  That changes outputs too, by
+Σ_c min(E[step²] / 12, E[x_c²]) · Σ_r w[r, c]² with step = max |x| / 127 over the block that c is in, whatever the
+weights' error.
 """
 
 from __future__ import annotations
@@ -10,10 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from qconv import policy
 from qconv.allocation.errors import ErrorTable
 from qconv.allocation.table import table
 from qconv.calibration import Measurements
+from qconv.formats import block_types
+from qconv.runtime import PEAK_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +48,45 @@ class Losses:
 
     def total(self, types: Iterable[tuple[str, str]]) -> float:
         """Of a whole file: tensors and their block types."""
-        floor = self.measurements.floor if self.measurements is not None and self.measured else 0.0
-        return floor + sum(self.predicted(name, block_type) for name, block_type in types)
+        return sum(self.predicted(name, block_type) for name, block_type in types)
+
+    def of_weights(self, types: Iterable[tuple[str, str]]) -> float:
+        """The part of ``total`` that rounding the weights costs, before it is scaled."""
+        return sum(self._slope(name, 0.0) * self.errors.errors.get((name, type_), 0.0) for name, type_ in types)
+
+    def of_inputs(self, types: Iterable[tuple[str, str]]) -> float:
+        """The part of ``total`` that rounding the tensors' inputs costs."""
+        return sum(self._slope(name, 0.0) * self._input_error(name, type_) for name, type_ in types)
 
     def _error(self, name: str, block_type: str) -> float:
-        return self.errors.errors.get((name, block_type), 0.0)
+        scale = self.measurements.scale if self.measurements is not None and self.measured else 1.0
+        return scale * self.errors.errors.get((name, block_type), 0.0) + self._input_error(name, block_type)
+
+    def _input_error(self, name: str, block_type: str) -> float:
+        """What rounding the tensor's inputs changes."""
+        width = block_types()[block_type].weights
+        peaks = None if self.measurements is None else self.measurements.peaks.get(name)
+        squares = self.errors.columns.get(name)
+        if peaks is None or squares is None or width not in PEAK_COLUMNS:
+            return 0.0
+        columns = len(squares)
+        widths = [w for w in PEAK_COLUMNS if columns % w == 0]
+        if width not in widths or len(peaks) != sum(columns // w for w in widths):
+            return 0.0
+        start = sum(columns // w for w in widths if w < width)
+        steps = peaks[start : start + columns // width].astype(np.float64) / 127**2
+        errors = np.repeat(steps / 12, width)
+        importance = self.errors.importances.get(name)
+        if importance is not None:  # what is smaller than a step becomes nothing
+            errors = np.minimum(errors, importance.mean(axis=0))
+        return float(errors @ squares)
 
     def _slope(self, name: str, deviations: float) -> float:
         energy = self.errors.energies.get(name, 0.0)
         if self.measurements is not None:
             s = self.measurements.sensitivities.get(name)
             if s is not None and s.disturbance > 0:
-                return self.measurements.scale * (max(0.0, s.kl) + deviations * s.deviation) / s.disturbance
+                return (max(0.0, s.kl) + deviations * s.deviation) / s.disturbance
         typical = table().typical
         role = policy.role(name)
         return typical.get(role, typical["other"]) / (energy * max(1, self.tensors)) if energy > 0 else 0.0

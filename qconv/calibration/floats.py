@@ -12,6 +12,8 @@ from qconv.errors import FormatError
 
 SQUARES, SUMS, COUNTS = ".in_sum2", ".in_sum", ".counts"
 """Endings of a tensor's entries: sums of squares, sums, numbers of tokens (llama.cpp's names)."""
+PEAKS = ".peaks"
+"""And of qconv's own: sums of squares of the largest magnitudes."""
 
 
 def read_floats(f: BinaryIO, file: gguf.File, name: str) -> NDArray[np.float32]:

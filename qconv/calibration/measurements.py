@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import gguf
+from qconv.calibration.floats import COUNTS, PEAKS, read_floats
 from qconv.errors import FormatError, InputError
 from qconv.types import Metadata, Value, ValueType
 
@@ -49,11 +50,12 @@ class Measurements:
     """All that a calibration file says beyond importance.
 
     ``sensitivities`` by tensor name.  ``scale``: how many times its prediction a whole quantized file's KL divergence
-    is; ``floor``: the part of it that no weight is to blame for, because the runtime rounds what it multiplies with.
+    is, as far as weights are to blame.
     ``model``: fingerprint of the weights measured.  ``text``: SHA-256 of the text.  ``tokens``: of it that were used,
-    in chunks of ``context``.  ``sensitivity_tokens``: of these, the ones sensitivities were measured with.  ``base``:
-    the type the model ran in.  ``job``: hash of all that results depend on, so that an interrupted run is resumed with
-    the same.
+    in chunks of ``context``.  ``sensitivity_tokens``: how many sensitivities were measured with.  ``base``: the type
+    the model ran in.  ``peaks`` by tensor name, float32 ``(blocks,)``: mean squares of the largest magnitude in each 32
+    and each 256 columns of its input.  ``job``: hash of all that results depend on, so that an interrupted run is
+    resumed with the same.
     """
 
     model: str
@@ -64,8 +66,8 @@ class Measurements:
     job: str = ""
     sensitivity_tokens: int = 0
     scale: float = 1.0
-    floor: float = 0.0
     sensitivities: Mapping[str, Sensitivity] = field(default_factory=dict)
+    peaks: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def metadata(self) -> Metadata:
         keys = {
@@ -78,7 +80,6 @@ class Measurements:
             "job": Value.string(self.job),
             "sensitivity_tokens": Value(ValueType.UINT64, self.sensitivity_tokens),
             "scale": Value.float32(self.scale),
-            "floor": Value.float32(self.floor),
         }
         return {PREFIX + key: value for key, value in keys.items()}
 
@@ -104,7 +105,14 @@ def read_measurements(path: str | os.PathLike[str]) -> Measurements | None:
             keys = _Keys(path, file.metadata)
             if keys.number("version") != _VERSION:
                 raise FormatError("was measured by another version of qconv", file=path, hint=_HINT)
-            sensitivities = {}
+            sensitivities, peaks = {}, {}
+            for name in [name.removesuffix(PEAKS) for name in file.tensors if name.endswith(PEAKS)]:
+                counted = name + COUNTS in file.tensors  # not for the output matrix, whose importance is left out
+                tokens = float(read_floats(f, file, name + COUNTS).sum()) if counted else keys.number("tokens")
+                mean = read_floats(f, file, name + PEAKS) / np.float32(max(1.0, tokens))
+                if not np.isfinite(mean).all() or (mean < 0).any():
+                    raise FormatError("are not peaks", file=path, tensor=name + PEAKS, hint=_HINT)
+                peaks[name] = mean
             for name, tensor in file.tensors.items():
                 if not name.endswith(SENSITIVITY):
                     continue
@@ -126,8 +134,8 @@ def read_measurements(path: str | os.PathLike[str]) -> Measurements | None:
         job=keys.text("job"),
         sensitivity_tokens=int(keys.number("sensitivity_tokens")),
         scale=keys.number("scale"),
-        floor=keys.number("floor"),
         sensitivities=sensitivities,
+        peaks=peaks,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import gguf, platform
-from qconv.calibration.floats import COUNTS, SQUARES, SUMS, read_floats
+from qconv.calibration.floats import COUNTS, PEAKS, SQUARES, SUMS, read_floats
 from qconv.calibration.measurements import Measurements
 from qconv.errors import FormatError, InputError, OutputError
 from qconv.types import TensorInfo, Value, ValueType
@@ -19,18 +19,29 @@ from qconv.types import TensorInfo, Value, ValueType
 
 @dataclass(frozen=True, slots=True)
 class TensorSums:
-    """Over the tokens a tensor's matrices saw: ``squares`` and ``sums`` of the inputs, float32 ``(matrices, columns)``;
-    ``counts`` of tokens, ``(matrices,)`` or ``(1,)``."""
+    """Over the tokens a tensor's matrices saw: ``squares`` and ``sums`` of the inputs, float32 ``(matrices, columns)``,
+    ``counts`` of tokens, ``(matrices,)`` or ``(1,)``.
+
+    ``peaks``: float64 ``(blocks,)``, over all tokens the squares of the largest magnitude in each 32 columns, then in
+    each 256; of those that rows are a whole number of.
+    """
 
     squares: NDArray[np.float32]
     sums: NDArray[np.float32]
     counts: NDArray[np.int64]
+    peaks: NDArray[np.float64]
 
 
 def write_calibration(
-    path: Path, sums: Mapping[str, TensorSums], measurements: Measurements, datasets: list[str]
+    path: Path,
+    sums: Mapping[str, TensorSums],
+    measurements: Measurements,
+    datasets: list[str],
+    more_peaks: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> None:
     """Writes an importance matrix as llama-imatrix does, with ``measurements`` in it.
+
+    ``more_peaks``: as ``TensorSums.peaks``, of tensors whose importance is left out.
 
     The file is complete or not there: it is written under another name first.  Raises OutputError.
     """
@@ -46,6 +57,8 @@ def write_calibration(
         arrays[name + SQUARES] = s.squares
         arrays[name + COUNTS] = s.counts.astype(np.float32).reshape(-1, 1)
         arrays[name + SUMS] = s.sums
+    peaks = {name: s.peaks for name, s in sums.items()} | dict(more_peaks or {})
+    arrays |= {name + PEAKS: p.astype(np.float32) for name, p in sorted(peaks.items()) if len(p)}
     arrays |= measurements.arrays()
     layout = gguf.header(keys, [TensorInfo(name, "F32", array.shape) for name, array in arrays.items()])
     written = path.with_name(path.name + ".new")
@@ -77,7 +90,8 @@ def read_sums(path: Path) -> dict[str, TensorSums]:
                 if total.size != squares.size or not counts.size or not np.isfinite(counts).all() or len(shape) != 2:
                     raise FormatError("holds sums that do not fit together", file=path, tensor=name)
                 whole = np.round(counts.astype(np.float64)).astype(np.int64)
-                sums[name] = TensorSums(squares.reshape(shape), total.reshape(shape), whole)
+                peaks = read_floats(f, file, name + PEAKS) if name + PEAKS in file.tensors else np.zeros(0, np.float32)
+                sums[name] = TensorSums(squares.reshape(shape), total.reshape(shape), whole, peaks.astype(np.float64))
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=path) from e
     return sums

@@ -88,7 +88,6 @@ def _object(done: Calibrated) -> dict[str, Any]:
         "context": m.context,
         "base": m.base,
         "scale": m.scale,
-        "floor": m.floor,
         "sensitivities": {
             name: {"kl_divergence": s.kl, "standard_error": s.deviation, "disturbance": s.disturbance}
             for name, s in m.sensitivities.items()

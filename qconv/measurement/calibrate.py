@@ -24,7 +24,7 @@ from qconv.calibration import (
 )
 from qconv.errors import InputError, Interrupted, OutputError, QconvError, UnsupportedError
 from qconv.measurement.base import BaseModel, base_model
-from qconv.measurement.probe import FILES, Probe, probe, reference_of
+from qconv.measurement.probe import probe, reference_of
 from qconv.measurement.sensitivities import measurable, sensitivities
 from qconv.measurement.text import Text, first_of_each, read_text
 from qconv.options import CalibrateOptions, RunOptions
@@ -126,9 +126,8 @@ class _Job:
             self._save(force=True)
         measured = self._measurements()
         if self._sensitivities and reference is not None:
-            found = self._probe(reference, measured)
-            measured = replace(measured, scale=found.scale, floor=found.floor)
-        write_calibration(self._part, self._pooled(), measured, [self._text.names[0]])
+            measured = replace(measured, scale=self._probe(reference))
+        self._write(measured)
         try:
             os.replace(self._part, self._output)
         except OSError as e:
@@ -191,16 +190,16 @@ class _Job:
             self._begin(tokens, decisions)
             start = None
             if self._sums:
-                sums = {name: Sums(s.squares, s.sums, s.counts) for name, s in self._sums.items()}
+                sums = {name: Sums(s.squares, s.sums, s.counts, s.peaks) for name, s in self._sums.items()}
                 start = Importance(sums, np.zeros(session.info.vocabulary, np.int64))
-            with session.collect(output=o.process_output, start=start) as collection:
+            with session.collect(output=True, start=start) as collection:
                 step = _BATCHES * max(session.batch, o.context)
                 for at in range(self._done, len(tokens), step):
                     collection.run(tokens[at : at + step], progress=lambda n: self._progress.advance("importance", n))
                     self._done = min(len(tokens), at + step)
                     if time.monotonic() - self._saved >= _SAVED_EVERY or self._done == len(tokens):
                         found = collection.importance().sums
-                        self._sums = {n: TensorSums(s.squares, s.sums, s.counts) for n, s in found.items()}
+                        self._sums = {n: TensorSums(s.squares, s.sums, s.counts, s.peaks) for n, s in found.items()}
                         self._save()
             self._progress.finish_tensor("importance")
             reference = None
@@ -221,7 +220,7 @@ class _Job:
 
     def _begin(self, tokens: Tokens, decisions: Sequence[Decision]) -> None:
         each = min(self._options.sensitivity_tokens, len(tokens))
-        probes = min(_PROBE_CHUNKS * self._options.context, len(tokens)) * (1 + len(FILES)) if decisions else 0
+        probes = min(_PROBE_CHUNKS * self._options.context, len(tokens)) * 2 if decisions else 0
         total = len(tokens) + each * len(decisions) + probes
         done = self._done + each * sum(d.name in self._sensitivities for d in decisions)
         self._progress.begin(total, len(decisions), done)
@@ -240,17 +239,23 @@ class _Job:
             if (s := pooled.get(d.name)) is not None and s.squares.shape[1] == d.shape[-1]
         }
 
+    def _is_written(self, name: str) -> bool:
+        """Whether llama-imatrix would write a tensor's importance."""
+        return self._options.process_output or name.startswith("blk.")
+
     def _pooled(self) -> dict[str, TensorSums]:
-        """The sums, with those of all experts of a layer for an expert that saw no token."""
+        """The sums to write, with those of all experts of a layer for an expert that saw no token."""
         pooled, starved = {}, 0
         for name, s in self._sums.items():
+            if not self._is_written(name):
+                continue
             unseen = s.counts == 0
             if len(s.counts) > 1 and unseen.any() and not unseen.all():
                 starved += int(unseen.sum())
                 total = s.counts.sum()
                 squares, sums, counts = s.squares.copy(), s.sums.copy(), s.counts.copy()
                 squares[unseen], sums[unseen], counts[unseen] = s.squares.sum(0) / total, s.sums.sum(0) / total, 1
-                s = TensorSums(squares, sums, counts)
+                s = TensorSums(squares, sums, counts, s.peaks)
             pooled[name] = s
         if starved:
             note = f"{starved} matrices of experts saw no token and take the importance of the other experts' inputs"
@@ -285,14 +290,22 @@ class _Job:
             reference = session.keep(picked, first=min(_SENSITIVITY_FIRST, context // 2))
             sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
 
-    def _probe(self, reference: Reference, measured: Measurements) -> Probe:
+    def _probe(self, reference: Reference) -> float:
+        self._write(self._measurements())
+        measured = read_measurements(self._part)
+        assert measured is not None
         try:
             return probe(self._source, self._base, reference, self._part, measured, self._run, self._options.context)
+        except Interrupted:
+            raise
         except QconvError as e:
-            if isinstance(e, Interrupted):
-                raise
             self._notes.append(f"predictions are rough, since no quantized file could be run to check them: {e}")
-            return Probe(1.0, 0.0)
+            return measured.scale
+
+    def _write(self, measured: Measurements) -> None:
+        """The part file as the whole one is to be."""
+        peaks = {n: s.peaks for n, s in self._sums.items() if not self._is_written(n)}
+        write_calibration(self._part, self._pooled(), measured, [self._text.names[0]], peaks)
 
 
 def _spread(tokens: Tokens, context: int, wanted: int) -> Tokens:

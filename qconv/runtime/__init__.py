@@ -7,6 +7,7 @@ ends it there is an error here.
 """
 
 from qconv.runtime.collection import Collection
+from qconv.runtime.importance import PEAK_COLUMNS
 from qconv.runtime.layout import INSTALL
 from qconv.runtime.library import available
 from qconv.runtime.model import ModelInfo
@@ -24,6 +25,7 @@ from qconv.runtime.session import KeptReference, Reference, Session
 
 __all__ = [
     "INSTALL",
+    "PEAK_COLUMNS",
     "Collection",
     "Divergence",
     "Gram",

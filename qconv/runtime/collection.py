@@ -40,7 +40,7 @@ class Collection:
         self._child = child
         self._session = session
         sums = start.sums if start is not None else {}
-        arrays = [array for s in sums.values() for array in (s.squares, s.sums, s.counts)]
+        arrays = [array for s in sums.values() for array in (s.squares, s.sums, s.counts, s.peaks)]
         if start is not None:
             arrays.insert(0, start.tokens)
         values = {"importance": importance, "output": output, "names": list(sums), "gram": gram}
@@ -66,8 +66,8 @@ class Collection:
     def importance(self) -> Importance:
         """The sums so far."""
         values, (tokens, *arrays) = self._child.call("importance", {})
-        triples = zip(*(arrays[i::3] for i in range(3)), strict=True)
-        return Importance({name: Sums(*triple) for name, triple in zip(values["names"], triples, strict=True)}, tokens)
+        each = zip(*(arrays[i::4] for i in range(4)), strict=True)
+        return Importance({name: Sums(*four) for name, four in zip(values["names"], each, strict=True)}, tokens)
 
     def gram(self) -> Iterator[Gram]:
         """H so far of every input, one matrix at a time; raises ``UsageError`` for a tensor never multiplied with."""

@@ -73,7 +73,8 @@ def _checked(before: Sums | None, node: Node, matrices: int) -> Sums:
     if before is None:
         shape = (matrices, node.columns)
         counts = np.zeros(matrices if node.ids else 1, np.int64)
-        return Sums(np.zeros(shape, np.float32), np.zeros(shape, np.float32), counts)
+        peaks = np.zeros(sum(map(len, _peaks(np.zeros((1, node.columns), np.float32)))))
+        return Sums(np.zeros(shape, np.float32), np.zeros(shape, np.float32), counts, peaks)
     if before.squares.shape != (matrices, node.columns):
         raise WeightError(
             f"has an input of {node.columns} columns, before of {before.squares.shape[1]}", tensor=node.name
@@ -85,23 +86,27 @@ def _checked(before: Sums | None, node: Node, matrices: int) -> Sums:
 
 def _add(before: Sums, node: Node, shape: tuple[int, int, int, int]) -> Sums:
     x = node.x
-    squares, sums = before.squares.copy(), before.sums.copy()
+    squares, sums, peaks = before.squares.copy(), before.sums.copy(), before.peaks.copy()
     if len(squares) == 1:
         accumulate(squares[0], sums[0], rows_of(x))
+        add_peaks(peaks, rows_of(x))
     else:
         for i3, i2 in np.ndindex(x.shape[:2]):
             matrix = i3 % shape[0] * shape[1] + i2 % shape[1]
             accumulate(squares[matrix], sums[matrix], x[i3, i2])
+            add_peaks(peaks, x[i3, i2])
     rows = x.shape[0] * x.shape[1] * x.shape[2]
-    return Sums(squares, sums, before.counts + rows // len(squares))
+    return Sums(squares, sums, before.counts + rows // len(squares), peaks)
 
 
 def _add_chosen(before: Sums, node: Node) -> Sums:
     squares, sums, counts = before.squares.copy(), before.sums.copy(), before.counts.copy()
+    peaks = before.peaks.copy()
     for expert, rows in chosen_rows(node):
         accumulate(squares[expert], sums[expert], rows)
+        add_peaks(peaks, rows)
         counts[expert] += len(rows)
-    return Sums(squares, sums, counts)
+    return Sums(squares, sums, counts, peaks)
 
 
 def chosen_rows(node: Node) -> list[tuple[int, NDArray[np.float32]]]:
@@ -146,3 +151,31 @@ def accumulate(squares: NDArray[np.float32], sums: NDArray[np.float32], rows: ND
             block[0] = total
             fill(part, out=block[1:])
             np.add.reduce(block, axis=0, out=total)
+
+
+PEAK_COLUMNS = (32, 256)
+"""Columns that llama.cpp rounds to 8 bits with one scale, for weights in blocks of as many."""
+_LOOKED_AT = 4
+"""One row in so many is looked at for its peaks, which are close to each other."""
+
+
+def add_peaks(peaks: NDArray[np.float64], rows: NDArray[np.float32]) -> None:
+    """Adds the squares of the largest magnitudes in each 32 and each 256 columns of rows ``(n, columns)``, in place."""
+    if not len(rows) or not len(peaks):
+        return
+    sample = rows[::_LOOKED_AT]
+    total = np.concatenate(_peaks(sample), axis=None)
+    peaks += total * (len(rows) / len(sample))
+
+
+def _peaks(rows: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """For each width that divides the rows, sums over the rows of the squares of each block's largest magnitude."""
+    sums = []
+    largest, width = np.abs(rows), 1
+    for columns in PEAK_COLUMNS:
+        if rows.shape[1] % columns:
+            continue
+        largest = largest.reshape(len(rows), -1, columns // width).max(axis=2)
+        width = columns
+        sums.append(np.square(largest, dtype=np.float64).sum(axis=0))
+    return sums

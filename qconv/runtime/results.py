@@ -14,12 +14,15 @@ class Sums:
 
     ``squares``: float32 ``(matrices, columns)``, sums of squares of the input's columns (llama-imatrix's ``in_sum2``).
     ``sums``: the same of the values themselves (``in_sum``).  ``counts``: int64, tokens: ``(matrices,)`` for experts,
-    which see different ones, else ``(1,)``.  ``squares / counts[:, None]`` is the importance.
+    which see different ones, else ``(1,)``.  ``squares / counts[:, None]`` is the importance.  ``peaks``: float64, sums
+    over all tokens of the square of the largest magnitude in each 32 columns, then in each 256; of those that rows are
+    a whole number of.
     """
 
     squares: NDArray[np.float32]
     sums: NDArray[np.float32]
     counts: NDArray[np.int64]
+    peaks: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Worker:
     def collect(self, *start: Array, importance: bool, output: bool, names: list[str], gram: list[str]) -> Answer:
         tensors = self.engine.runtime.tensors
         tokens, *arrays = start or (None,)
-        sums = {name: Sums(*arrays[3 * i : 3 * i + 3]) for i, name in enumerate(names)}
+        sums = {name: Sums(*arrays[4 * i : 4 * i + 4]) for i, name in enumerate(names)}
         self._collection = Collection(
             self.engine,
             ImportanceObserver(tensors, output, sums) if importance else None,
@@ -114,7 +114,7 @@ class Worker:
     def importance(self) -> Answer:
         observer = self.collection.importance
         sums = {} if observer is None else observer.sums()
-        arrays = [array for s in sums.values() for array in (s.squares, s.sums, s.counts)]
+        arrays = [array for s in sums.values() for array in (s.squares, s.sums, s.counts, s.peaks)]
         return {"names": list(sums)}, [self.collection.tokens, *arrays]
 
     def gram(self, restart: bool) -> Answer:
