@@ -170,7 +170,7 @@ def test_an_output_layer_that_is_the_embedding_has_to_be_merged(tmp_path: Path) 
     packing.save(base / "model.safetensors", tensors)
     name = "base_model.model.lm_head"
     tensors = {f"{name}.lora_A.weight": whole(2, 64), f"{name}.lora_B.weight": whole(48, 2)}
-    with pytest.raises(QconvError, match="changes 'lm_head', which in the base is the embedding.*merge it instead"):
+    with pytest.raises(QconvError, match=r"changes 'lm_head', which in the base is the embedding.*merge it instead"):
         qconv.convert(save(tmp_path / "a", tensors), "f16", base=base)
 
 
