@@ -20,6 +20,7 @@ from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.gptq import gptq
+from qconv.tensors.lossless import Lossless, lossless
 from qconv.tensors.low_rank import Factor, FactorTensor, LowRank, Magnitude, ReplacedRows, Sum
 from qconv.tensors.nvfp4 import divided, fp4_weight, packed_fp4
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
@@ -43,6 +44,7 @@ __all__ = [
     "Factor",
     "FactorTensor",
     "LazyTensor",
+    "Lossless",
     "LowRank",
     "Magnitude",
     "RepeatedRow",
@@ -69,6 +71,7 @@ __all__ = [
     "from_float32",
     "gptq",
     "is_blocks",
+    "lossless",
     "member",
     "memory_of_rows",
     "n_rows",
