@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
+from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
@@ -36,6 +37,7 @@ __all__ = [
     "decode",
     "encodable",
     "encode",
+    "first_without_number",
     "warm_up",
 ]
 

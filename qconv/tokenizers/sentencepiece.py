@@ -30,7 +30,7 @@ def load(context: Context, *names: str) -> SentencePieceModel:
     raise NotThisTokenizer(
         f"has no {' or '.join(names)}",
         file=context.files.location,
-        hint="put the model's tokenizer files beside the weights",
+        hint="copy it from the base model beside the weights: transformers 5 saves none",
     )
 
 

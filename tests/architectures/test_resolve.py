@@ -153,6 +153,7 @@ def test_an_embedding_model_without_an_output_is_nothing_to_tell(llama: Headers,
         ("gemma2", "Gemma2Model", None),
         ("gpt2", "GPT2Model", None),
         ("mixtral", "MixtralModel", "lm_head.weight"),
+        ("qwen35", "Qwen3_5TextModel", None),
         ("stablelm", "StableLmModel", "lm_head.weight"),
     ],
 )
@@ -358,6 +359,16 @@ def test_an_unknown_class_is_what_its_text_part_is() -> None:
     known = {"architectures": ["LlavaForConditionalGeneration"], "text_config": {"model_type": "qwen2"}}
     assert model_class(known) == "LlavaForConditionalGeneration"
     assert model_class({"architectures": ["SomethingNew"], "text_config": {"model_type": "new"}}) == "SomethingNew"
+
+
+def test_an_unknown_classs_own_keys_are_not_its_text_parts() -> None:
+    text = {"model_type": "qwen2", "hidden_size": 64}
+    wrapped = {"architectures": ["SomethingNew"], "head_dim": 32, "tie_word_embeddings": True, "text_config": text}
+    full = complete(wrapped, table("qwen2"))
+    assert "head_dim" not in full  # MusicFlamingo's is about sounds
+    assert full["tie_word_embeddings"] is True
+    known = complete(wrapped | {"architectures": ["Qwen2AudioForConditionalGeneration"]}, table("qwen2"))
+    assert known["head_dim"] == 32
 
 
 def test_every_text_model_has_a_table() -> None:
