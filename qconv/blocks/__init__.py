@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
+from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
@@ -40,6 +41,7 @@ __all__ = [
     "decode",
     "encodable",
     "encode",
+    "first_without_number",
     "warm_up",
 ]
 

@@ -18,7 +18,7 @@ from qconv.options import ConvertOptions
 from qconv.plan.keep import KeptModel, keep
 from qconv.plan.source_model import SourceModel, read_model
 from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
-from qconv.tensors import Dequantized, LazyTensor, is_blocks
+from qconv.tensors import FLOATS, Dequantized, LazyTensor, is_blocks
 from qconv.types import Metadata, TensorInfo, Value, ValueType, shape_text, without_leading_ones
 
 
@@ -125,7 +125,7 @@ class Planner:
                 name=d.name,
                 shape=shapes[d.name],
                 tensor=dequantized(sources[d.name], d.type),
-                intermediate_type=d.intermediate_type,
+                intermediate_type=_rounded_to(sources[d.name], d.intermediate_type),
                 block_type=d.type,
                 reason=d.reason if d.wanted is None else f"{d.reason}; rows of {d.shape[-1]} do not fit {d.wanted}",
                 wanted=d.wanted,
@@ -212,6 +212,12 @@ def _check_dimensions(location: str, infos: Sequence[TensorInfo]) -> None:
                 tensor=info.name,
                 hint="leave the tensor out of the file, or fold two of its dimensions into one",
             )
+
+
+def _rounded_to(tensor: LazyTensor, intermediate_type: str) -> str:
+    """``intermediate_type``, but F32 for floats that the converter itself would make blocks of."""
+    made_blocks = tensor.dtype in FLOATS and is_blocks(intermediate_type)
+    return "F32" if made_blocks else intermediate_type
 
 
 def _refuse_fallbacks(fallbacks: Sequence[policy.Decision]) -> None:

@@ -65,6 +65,7 @@ def two(folder: Path, ranks: tuple[int, int], **config: Any) -> tuple[Path, dict
         ((4, 9), {"r": 4, "lora_alpha": 6, "use_rslora": True, "rank_pattern": {"v_proj": 9}}, (6 / 2, 6 / 3)),
         ((4, 2), {"r": 4, "lora_alpha": 6, "rank_pattern": {"v_proj": 2}}, (6 / 4, 6 / 2)),
         ((4, 4), {"r": 4, "lora_alpha": 6, "alpha_pattern": {"layers.1.self_attn.v_proj": 24}}, (6 / 4, 24 / 4)),
+        ((4, 4), {"r": 4, "lora_alpha": 6, "alpha_pattern": {"q_proj": 0}}, (0, 6 / 4)),
     ],
 )
 def test_strengths_that_llama_cpps_converter_forgets(
@@ -130,6 +131,7 @@ EXPERT = "base_model.model.model.layers.0.block_sparse_moe.experts.1.w1"
 @pytest.mark.parametrize(
     ("tensors", "config", "message"),
     [
+        (PAIR, {"lora_alpha": 0}, "adapter_config.json: changes nothing: its strength is 0"),
         (PAIR, {"use_dora": True}, r"is a DoRA adapter, which .* cannot hold \(merge it instead: qconv convert BASE"),
         ({**PAIR, f"{Q}.lora_magnitude_vector": whole(64)}, {}, "has 'lora_magnitude_vector' for .*merge it instead"),
         ({**PAIR, "base_model.model.lm_head.weight": whole(48, 64)}, {}, "brings 'lm_head.weight' whole.*merge it"),

@@ -18,6 +18,7 @@ TYPES = {
     np.dtype(np.uint8): "U8",
     np.dtype(np.int8): "I8",
     np.dtype(np.int32): "I32",
+    np.dtype(np.int64): "I64",
 }
 
 
