@@ -172,3 +172,15 @@ def test_a_mix_of_ones_own_keeps_what_it_can(qconv: Run, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "out.gguf").tensors}
     assert (kinds["blk.0.attn_q.weight"], kinds["token_embd.weight"]) == ("Q4_0", "Q8_0")
+
+
+@pytest.mark.parametrize(
+    ("base", "told"), [("org/Noise", True), ("org/Noise-bnb-4bit", False), ("org/Gemma-3", True), (None, False)]
+)
+def test_the_base_that_was_quantized_makes_a_better_file(qconv: Run, tmp_path: Path, base: str, told: bool) -> None:
+    stored, plain = quantized(tmp_path, "mlx")
+    for folder in (stored, plain):
+        (folder / "README.md").write_text(f"---\nbase_model: {base}\n---\n" if base else "")
+    said = " ".join(qconv("convert", stored, "--type", "q8_0", "--dry-run").stderr.split())
+    assert (f"quantized by 'mlx'; if https://huggingface.co/{base} is what was quantized, convert that" in said) == told
+    assert "is what was quantized" not in qconv("convert", plain, "--type", "q8_0", "--dry-run").stderr
