@@ -232,11 +232,12 @@ def classes() -> dict[str, str]:
 def table_of(cls: str) -> str | None:
     """The name of the table of a model class, None when there is none.
 
-    A class without a head that no table names (``MistralModel``) is that of the class with one.
+    A class without a head that no table names (``MistralModel``, ``Qwen3_5TextModel``) is that of the class with one.
     """
     name = _table_naming(cls)
     if name is None and cls.endswith("Model"):
-        heads = (cls.removesuffix("Model") + head for head in _HEADS)
+        stem = cls.removesuffix("Model")
+        heads = (base + head for base in dict.fromkeys((stem, stem.removesuffix("Text"))) for head in _HEADS)
         name = next(filter(None, map(_table_naming, heads)), None)
     return name
 

@@ -62,8 +62,12 @@ def weight_files(folder: Folder) -> WeightFiles:
     """
     if not folder.has(INDEX):
         return shards(folder)
-    listed = index_map(folder, INDEX)
-    files = set(listed.values())
+    try:
+        files = set(index_map(folder, INDEX).values())
+    except FormatError as e:
+        if not folder.has(SINGLE):
+            raise
+        return WeightFiles((SINGLE,), notes=(f"{INDEX} is passed over, since it {e.message}: {SINGLE} is the model",))
     if folder.has(SINGLE) and SINGLE not in files:
         gone = sorted(name for name in files if not folder.has(name))
         if not gone:

@@ -101,6 +101,18 @@ def test_an_index_whose_shards_are_gone_is_passed_over(sharded: Path, gone: list
     assert said.endswith(f"missing: {WHOLE} is the model")
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"version https://git-lfs.github.com/spec/v1\n", b"[1]"])
+def test_an_index_that_is_none_beside_a_whole_model_is_passed_over(sharded: Path, content: bytes) -> None:
+    p.save(sharded / WHOLE, OLD)
+    for name in (FIRST, SECOND):
+        (sharded / name).unlink()
+    (sharded / INDEX).write_bytes(content)
+    with checkpoints.open(sharded) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B + 1)
+        (said,) = opened.notes
+    assert said.startswith(f"{INDEX} is passed over, since it ")
+
+
 def test_shards_that_are_not_all_there_beside_a_whole_model(sharded: Path) -> None:
     p.save(sharded / WHOLE, OLD)
     (sharded / INDEX).unlink()
