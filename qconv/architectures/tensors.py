@@ -119,8 +119,8 @@ class Matcher:
         embeds = class_name(self.model).endswith("Model") or (folder is not None and folder.has("modules.json"))
         if not embeds:
             self.notes.append(
-                f"there is no {expected}, though config.json says that it is not the embedding (tie_word_embeddings):"
-                " runtimes take the embedding, which is right if the model was saved so, and for embedding models"
+                f"there is no {expected}, though config.json says tie_word_embeddings: false; the embedding takes its"
+                " place. A chat model that had an output of its own is incomplete: download or save it again"
             )
 
     def _places(self, wanted: Sequence[Wanted]) -> dict[str, int]:
@@ -222,7 +222,9 @@ class Matcher:
                 best = ((complete, there), wanted)
         if not best[1]:
             where = f"layer {layer} has" if layer >= 0 else "there is"
-            self.missing.append(f"{' or '.join(variants)} ({where} no {group})")
+            first = next(iter(variants.values()))
+            expected = next(want.expected for want in self._expand(first, (layer,)) if want.required)
+            self.missing.append(f"{expected} or what else stands for it ({where} no {group})")
         return best[1]
 
     def _dropped(self) -> list[tuple[str, str]]:

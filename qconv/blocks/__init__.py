@@ -21,16 +21,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
 from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
 __all__ = [
+    "HIGHEST",
+    "LOWEST",
     "SEARCHES",
     "Codec",
     "EncodeContext",
     "NonFinite",
+    "assemble",
     "cache_directory",
     "codec",
     "decodable",

@@ -21,6 +21,7 @@ from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, s
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.gptq import gptq
 from qconv.tensors.integers import as_int32
+from qconv.tensors.lossless import Lossless, lossless
 from qconv.tensors.low_rank import Factor, FactorTensor, LowRank, Magnitude, ReplacedRows, Sum
 from qconv.tensors.nvfp4 import divided, fp4_weight, packed_fp4
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
@@ -44,6 +45,7 @@ __all__ = [
     "Factor",
     "FactorTensor",
     "LazyTensor",
+    "Lossless",
     "LowRank",
     "Magnitude",
     "RepeatedRow",
@@ -72,6 +74,7 @@ __all__ = [
     "from_float32",
     "gptq",
     "is_blocks",
+    "lossless",
     "member",
     "memory_of_rows",
     "n_rows",

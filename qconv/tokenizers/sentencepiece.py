@@ -19,6 +19,7 @@ def make(context: Context) -> Metadata:
     model = load(context, "tokenizer.model")
     vocabulary = base_vocabulary(context, model)
     add_from_config(context, vocabulary)
+    context.notes.extend(context.files.renamed({})[:1])
     return vocabulary.metadata("llama", "default") | special_metadata(context, len(vocabulary))
 
 

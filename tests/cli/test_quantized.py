@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf import GGUFReader
+from gguf import GGUFReader, dequantize
 from numpy.typing import NDArray
 from safetensors import safe_open
 
 from tests.checkpoints import packing
-from tests.cli.commands import Run, make_checkpoint
+from tests.cli.commands import Run, environment, make_checkpoint
 
 Parts = dict[str, NDArray[Any]]
 Quantizer = Callable[[int, int, np.random.Generator], tuple[Parts, NDArray[np.float32]]]
@@ -47,6 +47,13 @@ def gptq(rows: int, columns: int, rng: np.random.Generator) -> tuple[Parts, NDAr
     order = (np.arange(columns) // GROUP).astype(np.int32)
     parts = {".qweight": words(codes.T, 0), ".qzeros": words(zero.T - 1, 1), ".scales": scale.T, ".g_idx": order}
     return parts, weight
+
+
+def symmetric(rows: int, columns: int, rng: np.random.Generator) -> tuple[Parts, NDArray[np.float32]]:
+    """GPTQ's with the middle for every zero point."""
+    codes, scale, zero, _ = grid(rows, columns, rng)
+    weight = (codes - 8).astype(np.float32) * scale.astype(np.float32).repeat(GROUP, 1)
+    return {".qweight": words(codes.T, 0), ".qzeros": words(zero.T * 0 + 7, 1), ".scales": scale.T}, weight
 
 
 def awq(rows: int, columns: int, rng: np.random.Generator) -> tuple[Parts, NDArray[np.float32]]:
@@ -87,6 +94,7 @@ def bitsandbytes(rows: int, columns: int, rng: np.random.Generator) -> tuple[Par
 
 CASES: dict[str, tuple[Quantizer, dict[str, Any]]] = {
     "gptq": (gptq, {"quant_method": "gptq", "bits": 4, "group_size": GROUP}),
+    "symmetric": (symmetric, {"quant_method": "gptq", "bits": 4, "group_size": GROUP}),
     "awq": (awq, {"quant_method": "awq", "bits": 4, "group_size": GROUP}),
     "compressed-tensors": (compressed, {"quant_method": "compressed-tensors", "format": "pack-quantized"}),
     "mlx": (mlx, {"bits": 4, "group_size": GROUP}),
@@ -128,3 +136,39 @@ def test_the_file_is_that_of_the_weights(qconv: Run, tmp_path: Path, name: str) 
         made.append({tensor.name: (tensor.tensor_type, tensor.data.tobytes()) for tensor in reader.tensors})
     assert len(made[1]) == 12
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("symmetric", "Q4_0"), ("mlx", "Q4_1"), ("bitsandbytes", "F32")])
+def test_kept_weights_are_the_checkpoints(qconv: Run, tmp_path: Path, name: str, kind: str) -> None:
+    """Decoded by llama.cpp's own package they are what the plain checkpoint has, to the bit."""
+    stored, plain = quantized(tmp_path, name)
+    made = []
+    for folder, type in ((stored, "keep"), (plain, "f32")):
+        done = qconv("convert", folder, "--type", type, "--output", folder.parent / "out.gguf", "--progress", "none")
+        assert done.returncode == 0, done.stderr
+        reader = GGUFReader(folder.parent / "out.gguf")
+        made.append({tensor.name: tensor for tensor in reader.tensors})
+    kept, whole = made
+    assert {kept[each].tensor_type.name for each in kept if "norm" not in each} == {kind, "F32"}
+    for each in whole:
+        numbers = dequantize(kept[each].data, kept[each].tensor_type)
+        np.testing.assert_array_equal(numbers, whole[each].data)
+
+
+def test_a_dry_run_says_what_is_kept_and_why_not(qconv: Run, tmp_path: Path) -> None:
+    stored, _ = quantized(tmp_path, "bitsandbytes")
+    shown = qconv("convert", stored, "--type", "keep", "--dry-run", env=environment(COLUMNS="200"))
+    assert shown.returncode == 0, shown.stderr
+    assert "not kept: values of a table, which no type holds" in shown.stdout + shown.stderr
+    assert "7 quantized tensors are not kept" in " ".join(shown.stderr.split())
+
+
+def test_a_mix_of_ones_own_keeps_what_it_can(qconv: Run, tmp_path: Path) -> None:
+    """The rest as asked."""
+    stored, _ = quantized(tmp_path, "symmetric")
+    mix = tmp_path / "mine.toml"
+    mix.write_text('extends = "q8_0"\nkeep = true\n')
+    done = qconv("convert", stored, "--mix", mix, "--output", tmp_path / "out.gguf", "--progress", "none")
+    assert done.returncode == 0, done.stderr
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "out.gguf").tensors}
+    assert (kinds["blk.0.attn_q.weight"], kinds["token_embd.weight"]) == ("Q4_0", "Q8_0")
