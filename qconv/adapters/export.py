@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from qconv.adapters import modules as parts
 from qconv.adapters.modules import Adapter
-from qconv.adapters.names import BaseNames
+from qconv.adapters.names import BaseNames, is_head
 from qconv.adapters.targets import Targets, misfit
 from qconv.architectures import MappedTensor, Pair, resolve_low_rank
 from qconv.checkpoints import Checkpoint
@@ -83,6 +83,8 @@ def _products(adapter: Adapter, base: Checkpoint) -> dict[str, LowRank]:
             products[target] = targets.of_tensor(modules[0], target)
             continue
         edits = targets.of_parameters(modules)
+        if edits is None and is_head(f"{modules[0].name}.weight"):
+            raise _merge_instead(f"changes '{modules[0].name}', which in the base is the embedding")
         if edits is None:
             raise misfit(base, adapter, f"it changes '{modules[0].name}', which the base does not have as one tensor")
         products.update(edits)
