@@ -222,7 +222,9 @@ class Matcher:
                 best = ((complete, there), wanted)
         if not best[1]:
             where = f"layer {layer} has" if layer >= 0 else "there is"
-            self.missing.append(f"{' or '.join(variants)} ({where} no {group})")
+            first = next(iter(variants.values()))
+            expected = next(want.expected for want in self._expand(first, (layer,)) if want.required)
+            self.missing.append(f"{expected} or what else stands for it ({where} no {group})")
         return best[1]
 
     def _dropped(self) -> list[tuple[str, str]]:
