@@ -45,8 +45,8 @@ class Targets:
     def of_parameters(self, modules: Sequence[Module]) -> Edits | None:
         """What changes of one module's ``target_parameters`` add, the outermost first; None when they do not fit.
 
-        A file does not say which of the parameters each belongs to: their shapes do, or the order of wrapping.  MLX has a
-        module for each of them, ``switch_mlp.gate_proj``.
+        A file does not say which of the parameters each belongs to: their shapes do, or the order of wrapping.  MLX has
+        a module for each of them, ``switch_mlp.gate_proj``.
         """
         if self._adapter.config.is_mlx:
             holder, _, name = modules[0].name.rpartition(".")
