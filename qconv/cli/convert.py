@@ -24,6 +24,8 @@ Examples:
   qconv convert model/ --size 4.5GB --imatrix model-calibration.gguf
   qconv convert model/ -t q4_k_m --tensor-type 'ffn_down=q6_k'
   qconv convert model/ -t q8_0 --split-max-size 4GB
+  qconv convert model/ -t q4_k_m --adapter my-lora            # merged
+  qconv convert my-lora/ -t f16 --base model/                 # for --lora
 
   file=$(qconv convert model/ -t q4_k_m --quiet) && llama-cli -m "$file"
 
@@ -51,7 +53,7 @@ def _convert(
             metavar="SOURCE",
             help="A .safetensors file, a directory with one or several, a model.safetensors.index.json, or a .gguf"
             " file in F32, F16 or BF16, or a quantized one with --allow-requantize; hf://ORG/NAME[@REVISION] or an"
-            " https:// address of a file. Several are converted one after the other.",
+            " https:// address of a file, ms://ORG/NAME, s3://BUCKET/FOLDER. Several are converted in turn.",
         ),
     ],
     skip_existing: Annotated[
