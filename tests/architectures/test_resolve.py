@@ -155,7 +155,6 @@ def test_an_embedding_model_without_an_output_is_nothing_to_tell(llama: Headers,
         ("gemma2", "Gemma2Model", None),
         ("gpt2", "GPT2Model", None),
         ("mixtral", "MixtralModel", "lm_head.weight"),
-        ("qwen35", "Qwen3_5TextModel", None),
         ("stablelm", "StableLmModel", "lm_head.weight"),
     ],
 )

@@ -181,3 +181,16 @@ def test_integers_become_32_bits_wide() -> None:
         as_int32(ArrayTensor("x", x + 1)).read(0, 2)
     with pytest.raises(PlanError, match="it is F32"):
         as_int32(ArrayTensor("x", numbers(2, 2)))
+
+
+def test_exponential() -> None:
+    x = np.array([0.0, np.log(2.0)], np.float32)
+    assert apply("exponential")(ArrayTensor("x", x)).read(0, 1).tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_repeat_first_row(kind: Any) -> None:
+    x = numbers(2, 3, kind=kind)
+    check(apply("repeat_first_row", 3)(ArrayTensor("x", x)), x[[0, 0, 0]])
+    with pytest.raises(PlanError, match="it cannot be there 0 times"):
+        apply("repeat_first_row", 0)(ArrayTensor("x", x))
