@@ -83,9 +83,8 @@ def test_figures_are_llama_perplexity_s(plain: Path, other: Path, text: Path) ->
 def test_errors_are_standard_errors_of_means() -> None:
     """By hand: three positions; of the mean of 1, 2, 6 the standard error is √(14/2) / √3."""
     nll, base = np.array([1.0, 2.0, 6.0]), np.array([1.0, 1.0, 4.0])
-    result = Evaluation(
-        Path("x"), 1, 4.5, None, Divergence(np.array([0.0, 0.3, 0.6]), nll, base, np.array([1, 1, 0]) > 0)
-    )
+    kl, same = np.array([0.0, 0.3, 0.6]), np.array([True, True, False])
+    result = Evaluation(Path("x"), 1, 4.5, None, Divergence(kl, nll, base, same))
     assert result.perplexity == pytest.approx(np.exp(3))
     assert result.perplexity_error == pytest.approx(np.exp(3) * np.sqrt(7 / 3))
     assert result.ratio == pytest.approx(np.exp(1))
