@@ -88,14 +88,22 @@ class HubServer:
             time.sleep(max(0.0, until - time.monotonic()))
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server for which a client that goes away is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
 @contextmanager
 def running() -> Iterator[HubServer]:
     """A server with nothing in it."""
     hub = HubServer()
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler(hub, host)) for host in ("hub", "store")]
+    servers = [QuietServer(("127.0.0.1", 0), handler(hub, host)) for host in ("hub", "store")]
     hub.url, hub.store = (f"http://127.0.0.1:{server.server_address[1]}" for server in servers)
     for server in servers:
-        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield hub
