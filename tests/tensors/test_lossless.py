@@ -109,8 +109,10 @@ def test_mxfp4() -> None:
 def test_ternary_weights_are_found_again_by_the_encoder(by: str) -> None:
     """In blocks of 256; a scale that F16 holds, or whose inverse it holds, loses nothing."""
     rng = np.random.default_rng(8)
-    fields = sum(rng.integers(0, 3, (2, 256)).astype(np.uint8) << 2 * i for i in range(4))
-    codes = bitnet_codes(ArrayTensor("w", fields.astype(np.uint8)))
+    fields = np.zeros((2, 256), np.uint8)
+    for i in range(4):
+        fields |= rng.integers(0, 3, fields.shape, np.uint8) << np.uint8(2 * i)
+    codes = bitnet_codes(ArrayTensor("w", fields))
     one, four = (Constant(str(n), np.full(1, n, np.float32)) for n in (1, 4))
     tensor: LazyTensor = affine(codes, four, zero=1) if by == "times" else divided(affine(codes, one, zero=1), four)
     result = kept(tensor)
