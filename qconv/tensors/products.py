@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import Combined, LazyTensor, buffer, names, n_rows, refuse
+from qconv.tensors.base import Combined, LazyTensor, buffer, n_rows, names, refuse
 from qconv.tensors.floats import as_float32
 from qconv.tensors.registry import combination
 from qconv.types import Rows, shape_text
