@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGUFReader
 
 from tests.checkpoints import packing
 from tests.cli.commands import Run, make_checkpoint
+from tests.mistral import models as mistral
 
 
 def test_eight_bit_weights_without_their_scale_are_not_converted(qconv: Run, tmp_path: Path) -> None:
@@ -65,6 +67,24 @@ def test_one_part_without_an_index_is_the_whole_model(qconv: Run, tmp_path: Path
     refused = qconv("convert", folder / "model-00002-of-00003.safetensors", "--type", "f16", "--dry-run")
     assert refused.returncode == 1
     assert "'model-00003-of-00003.safetensors' is missing" in " ".join(refused.stderr.split())
+
+
+def test_mistrals_own_format(qconv: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "Ministral-3-14B"
+    folder.mkdir()
+    mistral.ministral(folder)
+    made = qconv("convert", folder, "--type", "q8_0", "--output", tmp_path)
+    assert made.returncode == 0, made.stderr
+    reader = GGUFReader(made.stdout.strip())
+    assert reader.fields["general.architecture"].contents() == "mistral3"
+    assert {tensor.tensor_type.name for tensor in reader.tensors} == {"F32", "Q8_0"}
+    (folder / "chat_template.jinja").unlink()
+    told = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert "there is no chat template" in " ".join(told.stderr.split())
+    (folder / "params.json").unlink()
+    refused = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert refused.returncode == 1
+    assert "holds no config.json" in " ".join(refused.stderr.split())
 
 
 def test_a_lone_adapter_is_refused(qconv: Run, tmp_path: Path) -> None:
