@@ -28,8 +28,9 @@ _PARTED = (
 def merge(base: Checkpoint, wanted: Sequence[AdapterOption], *, keep_download: bool = False) -> None:
     """Makes ``base`` hand out its tensors with the adapters ``wanted`` merged in, one after another.
 
-    Takes the adapters' files, tokenizer and vocabulary over as well.  ``keep_download``: as of ``checkpoints.open``.  Raises UnsupportedError for an adapter that fits
-    another base, naming both, and as ``checkpoints.open_adapter``.
+    Takes the adapters' files, tokenizer and vocabulary over as well.  ``keep_download``: as of ``checkpoints.open``.
+    Raises PlanError for an adapter that fits another base, naming both, UnsupportedError for one that cannot be merged,
+    and as ``checkpoints.open_adapter``.
     """
     if base.metadata is not None:
         hint = "give the model's safetensors; or make a GGUF file of the adapter: qconv convert ADAPTER --base MODEL"
