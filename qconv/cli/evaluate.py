@@ -103,6 +103,7 @@ def _show(results: list[Evaluation]) -> None:
             )
             for r in results
         ],
+        tall=True,
     )
 
 
