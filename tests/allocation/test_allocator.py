@@ -281,8 +281,8 @@ def test_two_sizes_that_come_to_one_name_are_refused(wide: Path, tmp_path: Path)
         qconv.convert(wide, size=["100MB", "200MB"], output=tmp_path)
 
 
-def test_a_limit_of_bits_counts_tensors_and_not_the_header(wide: Path) -> None:
-    with chosen(wide, "5bpw") as ((plan,), allocator):
+def test_a_limit_of_bits_counts_tensors_and_not_the_header(wide: Path, tmp_path: Path) -> None:
+    with chosen(wide, "5bpw", imatrix=calibrated(wide, tmp_path / "c.gguf")) as ((plan,), allocator):
         tensors = sum(t.size for t in plan.tensors)
         weights = sum(t.weights for t in plan.tensors)
         assert allocator.limit(Size.parse("5bpw")) - (plan.size - tensors) == int(5 * weights / 8)
