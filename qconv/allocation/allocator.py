@@ -52,8 +52,8 @@ class Allocator:
         self._measurements = measurements
         self._choices = self._ladder()
         base = self._choices[len(self._choices) // 2][1]
-        self._free = [d for d in base.decisions if d.free and d.encodes]
-        self._kept = [d for d in base.decisions if not (d.free and d.encodes)]
+        self._free = [d for d in base.decisions if d.free]
+        self._kept = [d for d in base.decisions if not d.free]
         narrowed = tuple(map(policy.block_type, planner.options.block_types))
         self._menus = {d.name: menu(_info(d), narrowed) for d in self._free}
         tried = {name: set(types) for name, types in self._menus.items()}

@@ -31,6 +31,7 @@ from qconv.options import CalibrateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
 from qconv.policy import Decision, find_mix
 from qconv.runtime import Importance, Reference, Session, Sums, library_path
+from qconv.tensors import FLOATS
 
 Tokens = NDArray[np.int32]
 
@@ -209,13 +210,15 @@ class _Job:
         return np.concatenate(parts), decisions, reference
 
     def _decisions(self) -> Sequence[Decision]:
-        if self._base.type not in ("F32", "F16", "BF16", "Q8_0"):
-            raise UnsupportedError(
-                f"sensitivities cannot be measured of weights that are {self._base.type} already",
-                file=self._source,
-                hint="calibrate the unquantized model, or add --no-sensitivities",
-            )
-        return self._base.planner.choice(find_mix("Q4_K_M")).decisions
+        decisions = self._base.planner.choice(find_mix("Q4_K_M")).decisions
+        for d in decisions:
+            if d.free and d.encodes and d.intermediate_type not in FLOATS:
+                raise UnsupportedError(
+                    f"sensitivities cannot be measured of weights that are {d.intermediate_type} already",
+                    file=self._source,
+                    hint="calibrate the unquantized model, or add --no-sensitivities",
+                )
+        return decisions
 
     def _begin(self, tokens: Tokens, decisions: Sequence[Decision], probed: int) -> None:
         """``probed``: tokens that a quantized file is compared on, for which both models are run."""

@@ -219,6 +219,22 @@ def test_more_than_the_best_there_is_costs_no_more(wide: Path) -> None:
         assert {t.block_type for t in plan.tensors} == {"Q8_0", "F32"}
 
 
+def test_blocks_that_stay_as_they_are_lose_nothing_more(wide: Path, tmp_path: Path) -> None:
+    (file,) = qconv.convert(wide, "q4_k_m", output=tmp_path)
+    before = {t.name: (t.tensor_type, t.data.tobytes()) for t in gguf.GGUFReader(file).tensors}
+    with chosen(file, "100MB", allow_requantize=True) as ((plan,), allocator):
+        assert {t.name: t.block_type for t in plan.tensors} == {name: kind.name for name, (kind, _) in before.items()}
+        assert allocator.losses.total((t.name, t.block_type) for t in plan.tensors) == 0
+    with chosen(file, "600KB", allow_requantize=True) as ((plan,), allocator):
+        assert allocator.losses.total((t.name, t.block_type) for t in plan.tensors) > 0
+    (again,) = qconv.convert(file, size="600KB", allow_requantize=True, output=tmp_path / "again.gguf")
+    after = {t.name: (t.tensor_type, t.data.tobytes()) for t in gguf.GGUFReader(again).tensors}
+    assert again.stat().st_size <= 600_000
+    assert {name for name in before if after[name][0] == before[name][0]} == {
+        name for name in before if after[name] == before[name]
+    }
+
+
 def test_what_is_said_of_sensitivities(wide: Path, tmp_path: Path) -> None:
     unmeasured = (
         "no sensitivities were measured, so --size goes by those typical of a tensor's role;"

@@ -280,21 +280,20 @@ def test_no_resume_starts_afresh(plain: Path, text: Path, tmp_path: Path, monkey
     assert watcher.notes[0] == "c.gguf.part is started afresh"
 
 
-def quantized(plain: Path, directory: Path) -> Path:
-    (file,) = qconv.convert(plain, "q4_0", output=directory)
-    return file
-
-
-def test_weights_that_are_quantized_already_have_no_sensitivities(plain: Path, text: Path, tmp_path: Path) -> None:
-    file = quantized(plain, tmp_path)
-    with pytest.raises(UnsupportedError) as caught:
-        calibrate(file, options(text, tokens=64))
-    assert str(caught.value) == (
-        f"{file}: sensitivities cannot be measured of weights that are Q4_0 already"
-        " (calibrate the unquantized model, or add --no-sensitivities)"
-    )
+@pytest.mark.parametrize("type_", ["q4_0", "q8_0"])
+def test_weights_that_are_quantized_already_have_no_sensitivities(
+    type_: str, plain: Path, text: Path, tmp_path: Path
+) -> None:
+    (file,) = qconv.convert(plain, type_, output=tmp_path)
+    for base in (None, "q8_0"):
+        with pytest.raises(UnsupportedError) as caught:
+            calibrate(file, options(text, tokens=64, base=base))
+        assert str(caught.value) == (
+            f"{file}: sensitivities cannot be measured of weights that are {type_.upper()} already"
+            " (calibrate the unquantized model, or add --no-sensitivities)"
+        )
     done = calibrate(file, options(text, tokens=64, sensitivities=False))
-    assert (done.measurements.base, dict(done.measurements.sensitivities)) == ("Q4_0", {})
+    assert (done.measurements.base, dict(done.measurements.sensitivities)) == (type_.upper(), {})
 
 
 @pytest.fixture
