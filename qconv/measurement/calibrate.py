@@ -228,7 +228,7 @@ class _Job:
         self._progress.begin(total, len(decisions), done)
         unseen = [d.name for d in decisions if d.name not in self._sensitivities]
         self._progress.note(
-            f"{len(tokens):,} tokens for the importance matrix, then {each} for each of {len(unseen)} tensors"
+            f"{len(tokens):,} tokens for the importance matrix, then {each:,} for each of {len(unseen)} tensors"
             if decisions
             else f"{len(tokens):,} tokens for the importance matrix"
         )
@@ -290,7 +290,11 @@ class _Job:
             writable=True,
         ) as session:
             reference = session.keep(picked, first=min(_SENSITIVITY_FIRST, context // 2))
-            sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
+            try:
+                sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
+            except BaseException:
+                self._save(force=True)
+                raise
 
     def _probe(self, reference: Reference) -> float:
         imatrix = self._base.folder / "calibration.gguf"  # what is left of an interrupted run are sums, not pooled ones

@@ -214,6 +214,23 @@ def test_a_run_goes_on_where_it_was_stopped(
     assert not part.exists()
 
 
+def test_no_sensitivity_is_measured_twice(plain: Path, text: Path, tmp_path: Path) -> None:
+    asked = options(text, tokens=128, output=str(tmp_path / "c.gguf"))
+    with pytest.raises(Interrupted):
+        calibrate(plain, asked, progress=Stops("blk.1.attn_q.weight", 1))
+    watcher = Watcher()
+    calibrate(plain, asked, progress=watcher)
+    done = {
+        "importance",
+        "blk.1.attn_v.weight",
+        "blk.1.ffn_down.weight",
+        "blk.1.ffn_gate.weight",
+        "blk.1.ffn_up.weight",
+    }
+    assert set(watcher.finished) == done
+    assert watcher.resumed == 128 + 12 * 64
+
+
 def interrupt(*_: object) -> float:
     raise KeyboardInterrupt
 
