@@ -61,8 +61,7 @@ def show_curve(plans: Sequence[Plan], points: Sequence[Point]) -> None:
         if made.sized is not None
     ]
     measured = any(predicted is not None for *_, predicted in rows)
-    weights = max(1, plans[0].weights)
-    rows += [(p.size, f"{p.mix} (llama.cpp)", p.size * 8 / weights, p.predicted if measured else None) for p in points]
+    rows += [(p.size, f"{p.mix} (llama.cpp)", p.bits, p.predicted if measured else None) for p in points]
     screen.table(
         [
             screen.Column("bytes", right=True),

@@ -156,7 +156,10 @@ def test_points_are_llama_cpp_s_files(wide: Path, tmp_path: Path) -> None:
     (file,) = qconv.convert(wide, "q5_k_m", imatrix=imatrix, output=tmp_path)
     with chosen(wide, "600KB", imatrix=imatrix) as (_, allocator):
         points = {p.mix: p for p in allocator.points()}
+    tensors = gguf.GGUFReader(file).tensors
+    bits = sum(int(t.n_bytes) for t in tensors) * 8 / sum(int(np.prod(t.shape)) for t in tensors)
     assert points["Q5_K_M"].size == file.stat().st_size
+    assert points["Q5_K_M"].bits == pytest.approx(bits)
     assert points["Q2_K"].predicted > points["Q4_K_M"].predicted > points["Q8_0"].predicted > 0
 
 
