@@ -17,7 +17,7 @@ from qconv.evaluation.results import Evaluation
 from qconv.measurement import Text, base_model, cache_directory, first_of_each, read_text
 from qconv.options import EvaluateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
-from qconv.runtime import Reference, Session
+from qconv.runtime import Reference, Session, library_path
 
 Tokens = NDArray[np.int32]
 
@@ -35,6 +35,7 @@ def evaluate(
     ``progress`` counts tokens.  Raises LlamaCppError, InputError and its kin, Interrupted.
     """
     run, told = run or RunOptions(), progress or Silent()
+    library_path()  # refuses before anything is read
     paths = [Path(file) for file in files]
     for path in paths:
         checkpoints.open(path).close()
