@@ -38,7 +38,10 @@ def evaluate(
     library_path()  # refuses before anything is read
     paths = [Path(file) for file in files]
     for path in paths:
-        checkpoints.open(path).close()
+        with checkpoints.open(path) as opened:
+            if opened.metadata is None:
+                hint = "convert it first; --against names the model it is compared with"
+                raise InputError("is a checkpoint, not a GGUF file", file=path, hint=hint)
     text = read_text(options.text)
     with Session(paths[0], context=options.context, threads=run.threads) as session:
         tokens = _tokens(text, session, options)
