@@ -34,7 +34,7 @@ _STYLE = "auto|json|none"
 
 def _calibrate(
     model: Annotated[
-        Path,
+        str,
         typer.Argument(metavar="MODEL", help="A checkpoint as for 'qconv convert', or a GGUF file, not quantized yet."),
     ],
     progress: Annotated[Style, typer.Option(metavar=_STYLE, help="What to show on standard error meanwhile.")] = "auto",
@@ -57,7 +57,7 @@ def _calibrate(
     from qconv.cli.progress import tokens
 
     wanted, run = options_of(CalibrateOptions, given), options_of(RunOptions, given)
-    with closing(shown(progress, quiet, model.name, tokens)) as told:
+    with closing(shown(progress, quiet, Path(model).name, tokens)) as told:
         done = measurement.calibrate(model, wanted, run, told)
     if not quiet:
         for line in _lines(done):

@@ -23,7 +23,7 @@ from qconv.calibration import (
     write_calibration,
 )
 from qconv.errors import InputError, Interrupted, OutputError, QconvError, UnsupportedError
-from qconv.measurement.base import BaseModel, base_model
+from qconv.measurement.base import BaseModel, base_model, local
 from qconv.measurement.probe import probe, reference_of
 from qconv.measurement.sensitivities import measurable, sensitivities
 from qconv.measurement.text import Text, first_of_each, read_text
@@ -68,7 +68,7 @@ def calibrate(
 
     Raises LlamaCppError, InputError and its kin, OutputError when the output exists, Interrupted.
     """
-    run, path = run or RunOptions(), Path(source)
+    run, path = run or RunOptions(), local(source)
     text = read_text(options.text)
     output = _output(path, options.output)
     if not run.force and output.exists():
