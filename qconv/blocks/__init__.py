@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
+from qconv.blocks.factor import Factor, factorize, lower_panels
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
@@ -29,6 +30,7 @@ __all__ = [
     "SEARCHES",
     "Codec",
     "EncodeContext",
+    "Factor",
     "NonFinite",
     "cache_directory",
     "codec",
@@ -36,6 +38,8 @@ __all__ = [
     "decode",
     "encodable",
     "encode",
+    "factor_of",
+    "factorize",
     "warm_up",
 ]
 
@@ -82,13 +86,23 @@ def encode(
         raise UsageError(
             f"an importance vector is float32 of {rows.shape[1]}, not {importance.dtype} {importance.shape}"
         )
+    if context.factor is not None and context.factor.columns != rows.shape[1]:
+        raise UsageError(f"a Hessian of {context.factor.columns} columns is none of rows of {rows.shape[1]}")
     out = _output(out, np.uint8, (len(rows), encoder.layout.row_bytes(rows.shape[1])))
     rows = np.ascontiguousarray(rows)
     if importance is not None:
         context = replace(context, importance=np.ascontiguousarray(importance))
-    if rows.size and not encoder.encode(rows, context, out):
+    if rows.size and not _encode(encoder, rows, context, out):
         raise _first_non_finite(rows)
     return out
+
+
+def _encode(encoder: Codec, rows: NDArray[Any], context: EncodeContext, out: NDArray[np.uint8]) -> bool:
+    if context.factor is None:
+        return encoder.encode(rows, context, out)
+    from qconv.blocks import gptq
+
+    return gptq.encode(encoder, rows, context.factor, context, out)
 
 
 def decode(
@@ -108,6 +122,16 @@ def decode(
     if blocks.size:
         decoder.decode(np.ascontiguousarray(blocks), out)
     return out
+
+
+def factor_of(hessian: NDArray[Any]) -> Factor:
+    """What ``EncodeContext.factor`` takes, of a whole matrix H, of which the lower triangle is read.
+
+    Raises UsageError when it is not square, WeightError for NaN, infinity and what is no sum of x xᵀ.
+    """
+    if hessian.ndim != 2 or hessian.shape[0] != hessian.shape[1] or hessian.dtype.kind not in "fiu":
+        raise UsageError(f"a Hessian is a square matrix of numbers, not {hessian.dtype} {hessian.shape}")
+    return factorize(lower_panels(hessian), len(hessian))
 
 
 @cache
