@@ -21,17 +21,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
 from qconv.blocks.factor import Factor, factorize, lower_panels
+from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
 __all__ = [
+    "HIGHEST",
+    "LOWEST",
     "SEARCHES",
     "Codec",
     "EncodeContext",
     "Factor",
     "NonFinite",
+    "assemble",
     "cache_directory",
     "codec",
     "decodable",
@@ -40,6 +45,7 @@ __all__ = [
     "encode",
     "factor_of",
     "factorize",
+    "first_without_number",
     "warm_up",
 ]
 

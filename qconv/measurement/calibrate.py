@@ -30,7 +30,7 @@ from qconv.measurement.text import Text, first_of_each, read_text
 from qconv.options import CalibrateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
 from qconv.policy import Decision, find_mix
-from qconv.runtime import Importance, Reference, Session, Sums
+from qconv.runtime import Importance, Reference, Session, Sums, library_path
 
 Tokens = NDArray[np.int32]
 
@@ -72,9 +72,10 @@ def calibrate(
     output = _output(path, options.output)
     if not run.force and output.exists():
         raise OutputError("exists already", file=output, hint="--force replaces it, --output names another")
+    library_path()  # refuses before a temporary file is made
     told = progress or Silent()
     try:
-        with base_model(path, options.base, run) as base:
+        with base_model(path, options.base, run, told) as base:
             job = _Job(path, base, text, options, run, output, told)
             return job.run()
     except KeyboardInterrupt:
@@ -127,11 +128,8 @@ class _Job:
         measured = self._measurements()
         if self._sensitivities and reference is not None:
             measured = replace(measured, scale=self._probe(reference))
-        self._write(measured)
-        try:
-            os.replace(self._part, self._output)
-        except OSError as e:
-            raise OutputError(f"cannot be written: {e.strerror}", file=self._output) from e
+        self._write(self._output, measured)
+        self._part.unlink(missing_ok=True)
         return Calibrated(self._output, measured, tuple(self._notes))
 
     # what an earlier run left
@@ -153,7 +151,8 @@ class _Job:
             except InputError:
                 left = None
         if left is None or left.job != self._job():
-            self._progress.note(f"{self._part.name} is of another calibration, and is replaced")
+            of = "is of another calibration, and is replaced" if self._run.resume else "is started afresh"
+            self._progress.note(f"{self._part.name} {of}")
             return
         self._sums, self._done, self._sensitivities = sums, left.tokens, dict(left.sensitivities)
 
@@ -187,7 +186,8 @@ class _Job:
             parts = self._text.tokens(session, special=o.parse_special)
             tokens = first_of_each(parts, max(wanted, o.context), o.context)
             decisions = measurable(self._decisions(), session) if o.sensitivities else []
-            self._begin(tokens, decisions)
+            picked = _spread(np.concatenate(parts), o.context, _PROBE_CHUNKS)
+            self._begin(tokens, decisions, picked.size)
             start = None
             if self._sums:
                 sums = {name: Sums(s.squares, s.sums, s.counts, s.peaks) for name, s in self._sums.items()}
@@ -204,7 +204,6 @@ class _Job:
             self._progress.finish_tensor("importance")
             reference = None
             if decisions:
-                picked = _spread(np.concatenate(parts), o.context, _PROBE_CHUNKS)
                 reference = reference_of(session, picked)
                 self._progress.advance("outputs", picked.size)
         return np.concatenate(parts), decisions, reference
@@ -218,10 +217,10 @@ class _Job:
             )
         return self._base.planner.choice(find_mix("Q4_K_M")).decisions
 
-    def _begin(self, tokens: Tokens, decisions: Sequence[Decision]) -> None:
+    def _begin(self, tokens: Tokens, decisions: Sequence[Decision], probed: int) -> None:
+        """``probed``: tokens that a quantized file is compared on, for which both models are run."""
         each = min(self._options.sensitivity_tokens, len(tokens))
-        probes = min(_PROBE_CHUNKS * self._options.context, len(tokens)) * 2 if decisions else 0
-        total = len(tokens) + each * len(decisions) + probes
+        total = len(tokens) + (each * len(decisions) + 2 * probed if decisions else 0)
         done = self._done + each * sum(d.name in self._sensitivities for d in decisions)
         self._progress.begin(total, len(decisions), done)
         unseen = [d.name for d in decisions if d.name not in self._sensitivities]
@@ -291,21 +290,26 @@ class _Job:
             sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
 
     def _probe(self, reference: Reference) -> float:
-        self._write(self._measurements())
-        measured = read_measurements(self._part)
+        imatrix = self._base.folder / "calibration.gguf"  # what is left of an interrupted run are sums, not pooled ones
+        self._write(imatrix, self._measurements())
+        measured = read_measurements(imatrix)
         assert measured is not None
         try:
-            return probe(self._source, self._base, reference, self._part, measured, self._run, self._options.context)
+            context = self._options.context
+            return probe(self._source, self._base, reference, imatrix, measured, self._run, context, self._probed)
         except Interrupted:
             raise
         except QconvError as e:
             self._notes.append(f"predictions are rough, since no quantized file could be run to check them: {e}")
             return measured.scale
 
-    def _write(self, measured: Measurements) -> None:
-        """The part file as the whole one is to be."""
+    def _probed(self, tokens: int) -> None:
+        self._progress.advance("a quantized file", tokens)
+
+    def _write(self, path: Path, measured: Measurements) -> None:
+        """The file as it is to be."""
         peaks = {n: s.peaks for n, s in self._sums.items() if not self._is_written(n)}
-        write_calibration(self._part, self._pooled(), measured, [self._text.names[0]], peaks)
+        write_calibration(path, self._pooled(), measured, [self._text.names[0]], peaks)
 
 
 def _spread(tokens: Tokens, context: int, wanted: int) -> Tokens:
