@@ -221,8 +221,19 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*notes, *doubts, *general.notes),
+        warnings=(*notes, *doubts, *general.notes, *_better_source(checkpoint, general)),
     )
+
+
+def _better_source(checkpoint: checkpoints.Checkpoint, general: metadata.General) -> list[str]:
+    """What the card of a quantized checkpoint names as its base, where that is not quantized itself."""
+    bases = [base["repo_url"] for base in general.base_models or [] if base.get("repo_url")]
+    plain = [url for url in bases if not checkpoints.names_quantization(url)]
+    if checkpoint.quantized_by is None or len(bases) != 1 or not plain:
+        return []
+    return [
+        f"the weights are quantized by '{checkpoint.quantized_by}'; if {plain[0]} is what was quantized, convert that"
+    ]
 
 
 def _modules_left_out(checkpoint: checkpoints.Checkpoint, resolved: architectures.Resolved) -> list[str]:

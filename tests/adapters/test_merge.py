@@ -112,6 +112,20 @@ def test_mlx_adapters(tmp_path: Path) -> None:
         np.testing.assert_allclose(rows(opened.lazy["model.q_proj.weight"], 4), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("stored", "name"), [("mlp.experts.{}.up_proj", "mlp"), ("block_sparse_moe.experts.{}.w3", "block_sparse_moe")]
+)
+def test_mlx_adapters_of_experts_that_the_base_keeps_apart(tmp_path: Path, stored: str, name: str) -> None:
+    experts = {f"model.layers.0.{stored.format(n)}.weight": whole(6, 4, seed=n) for n in range(3)}
+    packing.save(tmp_path / "model.safetensors", experts)
+    a, b = whole(3, 2, 4, seed=7), whole(3, 6, 2, seed=8)
+    module = f"model.layers.0.{name}.switch_mlp.up_proj"
+    adapter = save_mlx(tmp_path / "mlx", {f"{module}.lora_a": a, f"{module}.lora_b": b}, 4.0)
+    with merged(tmp_path, [AdapterOption(str(adapter))]) as opened:
+        for number, (each, weights) in enumerate(experts.items()):
+            assert rows(opened.lazy[each], 4).tolist() == (weights + 4 * b[number] @ a[number]).tolist()
+
+
 def test_a_quantized_base_is_what_was_trained_against(tmp_path: Path) -> None:
     """8-bit floats: 0x38 is 1, 0x40 is 2, times the tensor's scale."""
     codes = np.where(whole(6, 4) > 0, 0x40, 0x38).astype(np.uint8)
