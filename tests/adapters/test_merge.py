@@ -288,3 +288,19 @@ def test_a_configuration_is_needed(tmp_path: Path) -> None:
     file = packing.save(tmp_path / "a" / "adapter_model.safetensors", Q)
     with pytest.raises(InputError, match=r"holds no adapter_config.json, which says how strong"):
         merged(tmp_path, [AdapterOption(str(file))])
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_merged_weights_are_mlxs(tmp_path: Path, kind: str) -> None:
+    """What the layers of mlx-lm 0.32.2 fuse (``scripts/record_mlx_adapters.py``)."""
+    recorded = Path(__file__).parent / "mlx_vectors" / kind
+    (tmp_path / "base").mkdir()
+    shutil.copy(recorded / "base.safetensors", tmp_path / "base" / "model.safetensors")
+    for name in ("adapters.safetensors", "adapter_config.json"):
+        shutil.copy(recorded / name, tmp_path / name)
+    with merged(tmp_path / "base", [AdapterOption(str(tmp_path))]) as opened:
+        expected = load_file(recorded / "merged.safetensors")
+        assert expected
+        for name, weights in expected.items():
+            merged_rows = rows(opened.lazy[name], 5)
+            np.testing.assert_allclose(merged_rows, weights.reshape(merged_rows.shape), rtol=3e-6, atol=1e-5)

@@ -223,6 +223,32 @@ def test_latent_attention_taken_apart(tmp_path: Path) -> None:
     assert_recorded(golden, made(save(tmp_path, golden, stacked(tensors, "mlp"), MLX)))
 
 
+def test_experts_of_gpt_oss(tmp_path: Path) -> None:
+    """In another order than the original's, whose gates and their biases are one tensor each."""
+    golden = recorded("gpt-oss-plain")
+    tensors: Saved = {}
+    for name, (dtype, shape) in golden["tensors"].items():
+        assert dtype == "F16"
+        values = np.frombuffer(tiny.weights(name, dtype, tuple(shape)), "<f2").reshape(shape)
+        module, _, part = name.rpartition(".experts.")
+        biases = part.endswith("_bias")
+        end = "bias" if biases else "weight"
+        if not module:
+            tensors[name] = values
+        elif part.startswith("down_proj"):
+            tensors[f"{module}.experts.down_proj.{end}"] = values if biases else values.swapaxes(-1, -2).copy()
+        else:
+            for number, which in enumerate(("gate", "up")):
+                half = values[..., number::2]
+                tensors[f"{module}.experts.{which}_proj.{end}"] = (half if biases else half.swapaxes(-1, -2)).copy()
+    outputs = made(save(tmp_path, golden, tensors, MLX))
+    expected = golden["expected"]["tensors"]
+    assert {name: shape for name, (shape, _) in outputs.items()} == {name: shape for name, _, shape, _ in expected}
+    for name, kind, _, digest in expected:
+        data = outputs[name][1].astype({"F32": "<f4", "F16": "<f2"}[kind])
+        assert hashlib.sha256(data.tobytes()).hexdigest() == digest, name
+
+
 @pytest.mark.parametrize("name", ["llama3-bpe", "gemma3-text", "qwen3", "phi3", "glm4"])
 def test_models_that_are_saved_alike(tmp_path: Path, name: str) -> None:
     golden = recorded(name)
