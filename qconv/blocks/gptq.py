@@ -53,7 +53,7 @@ def encode(codec: Codec, rows: NDArray[Any], factor: Factor, context: EncodeCont
     context = replace(context, importance=importance, factor=None)
     if not codec.encode(rows, context, out):
         return False
-    grid = quants(codec.layout.name)
+    grid = quants(codec)
     if grid is not None:
         with single_threaded():
             for row in range(0, len(rows), ROWS):
