@@ -108,13 +108,15 @@ def open_source(
 
 
 def _lone_adapter(checkpoint: checkpoints.Checkpoint) -> UnsupportedError:
-    base = (checkpoint.config or {}).get("base_model_name_or_path")
-    of = f" of {base}" if isinstance(base, str) and base else ""
+    """The error for an adapter without its base; what to type has the base's own name where the adapter tells it."""
+    said = (checkpoint.config or {}).get("base_model_name_or_path")
+    base = said if isinstance(said, str) and said and " " not in said else None
+    adapter = checkpoint.folder.location
     return UnsupportedError(
-        f"holds a LoRA adapter, not a model: what changes in one{of}",
+        f"holds a LoRA adapter, not a model: what changes in {base or 'one'}",
         file=checkpoint.location,
-        hint=f"merge it: qconv convert BASE --adapter {checkpoint.folder.location}; or make a file of it for --lora: "
-        f"qconv convert {checkpoint.folder.location} --base BASE",
+        hint=f"merge it: qconv convert {base or 'BASE'} --adapter {adapter}; or make a file of it for --lora: "
+        f"qconv convert {adapter} --base {base or 'BASE'}",
     )
 
 
