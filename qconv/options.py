@@ -378,8 +378,9 @@ class CalibrateOptions(Options):
     """What a calibration measures.
 
     ``text``: files, one after the other.  ``tokens``: of it to take, None for 8 for each column of the widest input.
-    ``context``: tokens in a chunk.  ``sensitivities``: measure them, with ``sensitivity_tokens`` each.  ``base``: the
-    type the model is run in, None for its own.  ``parse_special``, ``process_output``: as llama-imatrix's.
+    ``context``: tokens in a chunk.  ``sensitivities``: measure them, with ``sensitivity_tokens`` each.  ``hessians``:
+    measure them too, in a folder beside the output.  ``base``: the type the model is run in, None for its own.
+    ``parse_special``, ``process_output``: as llama-imatrix's.
     ``output``: a file or a directory; None: ``NAME-calibration.gguf`` beside the model.
 
     Raises UsageError.
@@ -410,6 +411,15 @@ class CalibrateOptions(Options):
         "Tokens each tensor's sensitivity is measured with. By default 512.",
         "--sensitivity-tokens",
         metavar="N",
+    )
+    hessians: bool = option(
+        False,
+        "flag",
+        MEASURING,
+        "Also measure Hessians, for 'qconv convert --rounding gptq', in NAME-hessians/ beside the output: 2 n^2 bytes"
+        " for each input of n columns. --memory says how much of them is summed up in one pass over the text, by"
+        " default 2GB.",
+        "--hessians",
     )
     base: str | None = option(
         None,

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
-from qconv.blocks.factor import Factor, factorize, lower_panels
+from qconv.blocks.factor import PANEL, Factor, factor_bytes, factorize, lower_panels
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
 __all__ = [
+    "PANEL",
     "SEARCHES",
     "Codec",
     "EncodeContext",
@@ -38,6 +39,7 @@ __all__ = [
     "decode",
     "encodable",
     "encode",
+    "factor_bytes",
     "factor_of",
     "factorize",
     "warm_up",

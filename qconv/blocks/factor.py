@@ -43,8 +43,8 @@ class Factor:
 
 
 def factor_bytes(columns: int) -> int:
-    """Bytes that making a ``Factor`` takes at most: a triangle of float64, and two panels beside it."""
-    return 4 * columns * (columns + PANEL) + 4 * 8 * PANEL * columns
+    """Bytes that making a ``Factor`` takes at most: triangles of float32 and float64, and a few panels beside them."""
+    return 6 * columns * (columns + PANEL) + 32 * PANEL * columns
 
 
 def lower_panels(matrix: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:
