@@ -8,7 +8,6 @@ touched.  Importing this module imports nothing but the standard library, so tha
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +51,8 @@ def option(
 TYPES, IMPORTANCE, MODEL, ADAPTERS = "Types", "Importance matrix", "Model", "Adapters"
 OUTPUT, RUN, PARTS = "Output", "Running", "Parts"
 
+LARGEST_WEIGHT = 1e9
+"""How many times as strong as trained an adapter may be asked to be."""
 SEARCHES = ("reference", "thorough")
 """How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
@@ -513,7 +514,7 @@ class AdapterOption:
                 number = float(weight)
             except ValueError:
                 return cls(text)
-            if not math.isfinite(number):
+            if not abs(number) <= LARGEST_WEIGHT:
                 raise UsageError(f"'{text}' is no weight of an adapter", hint="such as my-lora=0.5")
             return cls(path, number)
         if not text:

@@ -47,6 +47,7 @@ ORDER = [
     "verify",
     "compare",
     "summary",
+    "publish",
     "api",
     "cli",
 ]

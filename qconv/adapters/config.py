@@ -12,6 +12,8 @@ from typing import Any
 from qconv.errors import FormatError, UnsupportedError
 
 LONGEST_PATTERN = 200
+LARGEST_NUMBER = 1e9
+"""A strength; those of real adapters lie below a thousand."""
 _PATTERN = re.compile(r"[\w.\-\\|^$()?*+\[\]]+")
 _REPEATED_GROUP = re.compile(r"\)[*+?]")
 _MOST_REPEATS = 2
@@ -112,8 +114,9 @@ class AdapterConfig:
 
     def _number(self, values: Mapping[str, Any], key: str, default: float | None = None) -> float:
         value = values.get(key, default)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise FormatError(f"has {value!r} for '{key}', which is no number", file=self.location)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST_NUMBER:
+            what = f"is no number up to {LARGEST_NUMBER:g}"
+            raise FormatError(f"has {value!r} for '{key}', which {what}", file=self.location)
         return float(value)
 
     def tokens(self, module: str) -> tuple[int, ...]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from qconv.adapters import modules as parts
 from qconv.adapters.modules import Adapter
-from qconv.adapters.names import BaseNames
+from qconv.adapters.names import BaseNames, is_head
 from qconv.adapters.targets import Targets, misfit
 from qconv.architectures import MappedTensor, Pair, resolve_low_rank
 from qconv.checkpoints import Checkpoint
-from qconv.errors import QconvError, UnsupportedError
+from qconv.errors import FormatError, QconvError, UnsupportedError
 from qconv.tensors import Factor, FactorTensor, LazyTensor, LowRank, operations
 from qconv.types import Metadata, Value, ValueType
 
@@ -45,7 +45,10 @@ def export(checkpoint: Checkpoint, base: Checkpoint) -> AdapterModel:
     adapter = parts.read(checkpoint, merging=False)
     try:
         products = _products(adapter, base)
-        alpha = Counter(_alpha(delta) for delta in products.values()).most_common(1)[0][0]
+        alphas = Counter(alpha for alpha in map(_alpha, products.values()) if alpha)  # 0 would mean 1 to llama.cpp
+        if not alphas:
+            raise FormatError("changes nothing: its strength is 0", file=adapter.config.location)
+        alpha = alphas.most_common(1)[0][0]
         pairs = {name: _pair(delta, _alpha(delta) / alpha) for name, delta in products.items()}
         architecture, made = resolve_low_rank(base, pairs)
     except QconvError as e:
@@ -80,6 +83,8 @@ def _products(adapter: Adapter, base: Checkpoint) -> dict[str, LowRank]:
             products[target] = targets.of_tensor(modules[0], target)
             continue
         edits = targets.of_parameters(modules)
+        if edits is None and is_head(f"{modules[0].name}.weight"):
+            raise _merge_instead(f"changes '{modules[0].name}', which in the base is the embedding")
         if edits is None:
             raise misfit(base, adapter, f"it changes '{modules[0].name}', which the base does not have as one tensor")
         products.update(edits)

@@ -50,11 +50,11 @@ class BaseNames:
         """
         for gate, up, down in _EXPERT_NAMES:
             wanted = {"gate_up_proj": (gate, up), "down_proj": (down,)}.get(parameter, (parameter,))
-            found: list[Sequence[str]] = []
-            while all(names := [self.find(f"{module}.{len(found)}.{each}.weight") for each in wanted]):
-                found.append([name for name in names if name is not None])
-            if found:
-                return found
+            numbered: list[Sequence[str]] = []
+            while all(names := [self.find(f"{module}.{len(numbered)}.{each}.weight") for each in wanted]):
+                numbered.append([name for name in names if name is not None])
+            if numbered:
+                return numbered
         return None
 
     def embedding(self) -> str | None:

@@ -60,13 +60,17 @@ class Targets:
         """The ``target_parameters`` of a module, in the order in which they were wrapped."""
         given = self._adapter.config.values.get("target_parameters")
         names = {each for each in given if isinstance(each, str)} if isinstance(given, list) else set()
-        of_module = []
-        for each in sorted(names):
-            holder, _, parameter = each.rpartition(".")
-            if module == holder or module.endswith(f".{holder}"):
-                of_module.append(parameter)
+        of_module = set()
+        for each in names:
+            holder, dot, parameter = each.rpartition(".")
+            if not dot or module == holder or module.endswith(f".{holder}"):
+                of_module.add(parameter)
+        there = [name for name in sorted(of_module) if self._has(module, name)]
         known = _PARAMETER_ORDER
-        return sorted(of_module, key=lambda name: known.index(name) if name in known else len(known))
+        return sorted(there, key=lambda name: known.index(name) if name in known else len(known))
+
+    def _has(self, module: str, parameter: str) -> bool:
+        return self._names.find(f"{module}.{parameter}") is not None or bool(self._names.experts(module, parameter))
 
     def _edits(self, module: Module, parameter: str) -> Edits | None:
         """What is added to which tensors for one parameter; None when it does not fit."""

@@ -8,7 +8,7 @@ from qconv.architectures import evaluate, registry
 from qconv.architectures.model import ModelContext
 from qconv.architectures.table import Entry
 from qconv.errors import PlanError, TableError
-from qconv.tensors import FLOATS, FLOATS8, LazyTensor, is_blocks, refuse
+from qconv.tensors import FLOATS, FLOATS8, LazyTensor, Scaled, as_int32, is_blocks, refuse
 
 
 def lazy_tensor(
@@ -26,9 +26,18 @@ def lazy_tensor(
         state = _applied(model, step, state)
     if len(state) != 1:
         raise TableError(f"{len(state)} tensors are left of {entry.from_}: no operation combines them")
-    if not is_blocks(state[0].dtype) and not (entry.store or "").startswith("I"):
+    if entry.store == "I32":
+        return as_int32(state[0])
+    if not is_blocks(state[0].dtype):
         _refuse_integers(model, parts)
     return carried(state[0])
+
+
+def stored_type(store: str | None, tensor: LazyTensor) -> str | None:
+    """``store`` with "source" replaced: a type of the checkpoint's own, Q8_0 for 8-bit floats with scales."""
+    if store != "source":
+        return store
+    return "Q8_0" if isinstance(tensor, Scaled) and tensor.inner.dtype in FLOATS8 else tensor.dtype
 
 
 def _refuse_empty(model: ModelContext, parts: Sequence[LazyTensor]) -> None:

@@ -20,6 +20,9 @@ _LOCAL_THETA = (
 )
 _PARTIAL_ROTARY = ("partial_rotary_factor", "rope_pct", "rope_percent")
 
+_OF_THE_WHOLE = ("architectures", "dtype", "quantization_config", "tie_word_embeddings", "torch_dtype")
+"""Keys that count for the text part, where an unknown class wraps it; others may be about images or sounds."""
+
 
 def text_config(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The part of a multimodal model's config that is about its text model."""
@@ -38,14 +41,18 @@ def model_class(config: Mapping[str, Any]) -> str | None:
     Of a multimodal class no table knows, it is the class whose text model it has.
     """
     text = text_config(config) or {}
+    named = _named_class(config, text)
+    if named is None or table_of(named) is not None:
+        return named
+    return common().text_models.get(str(text.get("model_type")), named)
+
+
+def _named_class(config: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:
+    """The text model's class where the config names one, with the exceptions llama.cpp's converter makes."""
     outer, inner = _first_class(config), _first_class(text)
     if outer is None and isinstance(config.get("ssm_cfg"), Mapping):  # original Mamba checkpoints name no class
         return str(config["ssm_cfg"].get("layer", "Mamba")) + "ForCausalLM"
-    if outer not in common().wrapper_classes and inner is not None:
-        outer = inner
-    if outer is not None and table_of(outer) is None:
-        return common().text_models.get(str(text.get("model_type")), outer)
-    return outer
+    return outer if outer in common().wrapper_classes or inner is None else inner
 
 
 def _first_class(config: Mapping[str, Any]) -> str | None:
@@ -60,7 +67,10 @@ def complete(config: Mapping[str, Any], table: Table) -> dict[str, Any]:
         full = _with_defaults(config, config.get("model_type"), table)
     else:
         kind = text.get("model_type") or f"{config.get('model_type')}_text"
-        full = {**config, **_with_defaults(text, kind, table)}
+        named = _named_class(config, text)
+        known = named is None or table_of(named) is not None
+        outer = config if known else {k: v for k, v in config.items() if k in _OF_THE_WHOLE}
+        full = {**outer, **_with_defaults(text, kind, table)}
         if "tie_word_embeddings" in config:  # the outer class is what ties
             full["tie_word_embeddings"] = config["tie_word_embeddings"]
     full["rope_parameters"] = _rope_parameters(full)

@@ -23,7 +23,8 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
     """Where one output tensor comes from; exactly one of ``from`` and ``make`` is set.
 
     ``or``: other spellings of ``from``, the first one that is there counts.  ``optional``: may be missing, always or
-    when the named condition holds.  ``store``: the type llama.cpp's converter forces on it.  ``count``: the derivation
+    when the named condition holds.  ``store``: the type llama.cpp's converter forces on it: a type, "file" for the
+    file's own, or "source" for that of the checkpoint, Q8_0 where that is an 8-bit float.  ``count``: the derivation
     that says how many {expert} stands for here, where it is something else than the table's experts.
     """
 
@@ -84,7 +85,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """One architecture; see ``formats/README.md``.
 
     ``exclude``: what it does not inherit of the table it extends and of the keys all have.  ``redirect``: other
-    tables, each with the condition on the config under which that one counts instead.
+    tables, each with the condition on the config under which that one counts instead.  ``store``: of entries that have
+    none of their own.
     """
 
     name: str = ""
@@ -100,6 +102,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     layers: str = "n_layer"
     experts: str = "n_expert"
     renames: tuple[str, ...] = ()
+    store: str | None = None
     defaults: dict[str, dict[str, Any]] = {}
     metadata: Keys = {}
     modules: Entries = {}
@@ -187,6 +190,7 @@ def _merged(base: Table, own: Table) -> Table:
         layers=base.layers if own.layers == "n_layer" else own.layers,
         experts=base.experts if own.experts == "n_expert" else own.experts,
         renames=own.renames or base.renames,
+        store=own.store or base.store,
         defaults=base.defaults | own.defaults,
         metadata=both("metadata"),
         modules=both("modules"),
@@ -228,11 +232,12 @@ def classes() -> dict[str, str]:
 def table_of(cls: str) -> str | None:
     """The name of the table of a model class, None when there is none.
 
-    A class without a head that no table names (``MistralModel``) is that of the class with one.
+    A class without a head that no table names (``MistralModel``, ``Qwen3_5TextModel``) is that of the class with one.
     """
     name = _table_naming(cls)
     if name is None and cls.endswith("Model"):
-        heads = (cls.removesuffix("Model") + head for head in _HEADS)
+        stem = cls.removesuffix("Model")
+        heads = (base + head for base in dict.fromkeys((stem, stem.removesuffix("Text"))) for head in _HEADS)
         name = next(filter(None, map(_table_naming, heads)), None)
     return name
 

@@ -75,14 +75,16 @@ class Matcher:
         """
         wanted = self.entries()
         self._check_absent(wanted)
-        made: list[tuple[tuple[bool, int], MappedTensor]] = []
+        made: list[tuple[tuple[bool, bool, int], MappedTensor]] = []
         places = self._places(wanted)
         for want in wanted:
             if want.there:
                 sources = [[self.names[name] for name in names] for names in want.sources]
+                store = want.entry.store or self.table.store
                 tensor = build.lazy_tensor(self.model, want.entry, sources, self.tensors)
-                rank = (tensor.dtype in FLOATS, places[want.output])  # llama.cpp repacks blocks before all else
-                made.append((rank, MappedTensor(want.output, tensor, want.entry.store)))
+                # llama.cpp's converter writes tables of integers, then repacked blocks, before all else
+                rank = (tensor.dtype in FLOATS, tensor.dtype != "I32", places[want.output])
+                made.append((rank, MappedTensor(want.output, tensor, build.stored_type(store, tensor))))
                 self.claimed.update(name for names in want.sources for name in names)
             elif want.required and want.output == _OUTPUT and want.entry.optional:
                 self._tie(want.expected)
@@ -117,8 +119,8 @@ class Matcher:
         embeds = class_name(self.model).endswith("Model") or (folder is not None and folder.has("modules.json"))
         if not embeds:
             self.notes.append(
-                f"there is no {expected}, though config.json says that it is not the embedding (tie_word_embeddings):"
-                " runtimes take the embedding, which is right if the model was saved so, and for embedding models"
+                f"there is no {expected}, though config.json says tie_word_embeddings: false; the embedding takes its"
+                " place. A chat model that had an output of its own is incomplete: download or save it again"
             )
 
     def _places(self, wanted: Sequence[Wanted]) -> dict[str, int]:
@@ -220,7 +222,9 @@ class Matcher:
                 best = ((complete, there), wanted)
         if not best[1]:
             where = f"layer {layer} has" if layer >= 0 else "there is"
-            self.missing.append(f"{' or '.join(variants)} ({where} no {group})")
+            first = next(iter(variants.values()))
+            expected = next(want.expected for want in self._expand(first, (layer,)) if want.required)
+            self.missing.append(f"{expected} or what else stands for it ({where} no {group})")
         return best[1]
 
     def _dropped(self) -> list[tuple[str, str]]:

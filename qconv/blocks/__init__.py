@@ -21,18 +21,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
 from qconv.blocks.factor import PANEL, Factor, factor_bytes, factorize, lower_panels
+from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
 __all__ = [
+    "HIGHEST",
+    "LOWEST",
     "PANEL",
     "SEARCHES",
     "Codec",
     "EncodeContext",
     "Factor",
     "NonFinite",
+    "assemble",
     "cache_directory",
     "codec",
     "decodable",
@@ -42,6 +47,7 @@ __all__ = [
     "factor_bytes",
     "factor_of",
     "factorize",
+    "first_without_number",
     "warm_up",
 ]
 

@@ -109,6 +109,8 @@ def read_measurements(path: str | os.PathLike[str]) -> Measurements | None:
             for name in [name.removesuffix(PEAKS) for name in file.tensors if name.endswith(PEAKS)]:
                 counted = name + COUNTS in file.tensors  # not for the output matrix, whose importance is left out
                 tokens = float(read_floats(f, file, name + COUNTS).sum()) if counted else keys.number("tokens")
+                if not math.isfinite(tokens):
+                    raise FormatError("are not numbers of tokens", file=path, tensor=name + COUNTS, hint=_HINT)
                 mean = read_floats(f, file, name + PEAKS) / np.float32(max(1.0, tokens))
                 if not np.isfinite(mean).all() or (mean < 0).any():
                     raise FormatError("are not peaks", file=path, tensor=name + PEAKS, hint=_HINT)

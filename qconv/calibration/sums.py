@@ -16,6 +16,8 @@ from qconv.calibration.measurements import Measurements
 from qconv.errors import FormatError, InputError, OutputError
 from qconv.types import TensorInfo, Value, ValueType
 
+_MOST_TOKENS = 2.0**53
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSums:
@@ -87,10 +89,14 @@ def read_sums(path: Path) -> dict[str, TensorSums]:
             for name in [n.removesuffix(SQUARES) for n in file.tensors if n.endswith(SQUARES)]:
                 squares, total, counts = (read_floats(f, file, name + end) for end in (SQUARES, SUMS, COUNTS))
                 shape = file.tensors[name + SQUARES].info.shape
-                if total.size != squares.size or not counts.size or not np.isfinite(counts).all() or len(shape) != 2:
+                if total.size != squares.size or len(shape) != 2 or counts.size not in (1, shape[0]):
                     raise FormatError("holds sums that do not fit together", file=path, tensor=name)
-                whole = np.round(counts.astype(np.float64)).astype(np.int64)
                 peaks = read_floats(f, file, name + PEAKS) if name + PEAKS in file.tensors else np.zeros(0, np.float32)
+                if not all(np.isfinite(values).all() for values in (squares, total, peaks)):
+                    raise FormatError("holds sums that are not finite", file=path, tensor=name)
+                if not ((counts >= 0) & (counts < _MOST_TOKENS)).all():
+                    raise FormatError("holds counts that are no numbers of tokens", file=path, tensor=name)
+                whole = np.round(counts.astype(np.float64)).astype(np.int64)
                 sums[name] = TensorSums(squares.reshape(shape), total.reshape(shape), whole, peaks.astype(np.float64))
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=path) from e

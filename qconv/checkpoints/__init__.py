@@ -21,7 +21,17 @@ from qconv.checkpoints.sniff import explain, refuse_lookalike, refuse_pickle
 from qconv.errors import InputError, UsageError
 from qconv.storage import Folder, LocalFolder, StoredFile, is_address, open_address
 
-__all__ = ["KINDS", "Checkpoint", "add_dense", "further_modules", "open", "open_adapter", "open_from", "prefetch"]
+__all__ = [
+    "KINDS",
+    "Checkpoint",
+    "add_dense",
+    "further_modules",
+    "open",
+    "open_adapter",
+    "open_from",
+    "place",
+    "prefetch",
+]
 
 KINDS: tuple[Any, ...] = (gguf, safetensors)
 """The modules of all kinds of input, the first that recognizes one wins."""
@@ -40,7 +50,7 @@ def open(path: str | os.PathLike[str], *, keep_download: bool = False) -> Checkp
     Raises ``InputError`` when there is nothing, ``FormatError`` when it is damaged, ``UnsupportedError`` when it is of
     a kind or in a quantization that qconv does not read.
     """
-    return open_from(*_place(os.fspath(path), keep=keep_download))
+    return open_from(*place(os.fspath(path), keep=keep_download))
 
 
 def open_adapter(path: str | os.PathLike[str]) -> Checkpoint:
@@ -48,7 +58,7 @@ def open_adapter(path: str | os.PathLike[str]) -> Checkpoint:
 
     A folder may hold a model besides.  Raises as ``open``, and ``InputError`` when there is no adapter.
     """
-    folder, name = _place(os.fspath(path))
+    folder, name = place(os.fspath(path))
     weights = name or adapter_weights(folder)
     pickle = next((each for each in folder.names() if each == "adapter_model.bin"), None)
     if weights is None and pickle is not None:
@@ -65,7 +75,7 @@ def open_adapter(path: str | os.PathLike[str]) -> Checkpoint:
     return adapter
 
 
-def _place(text: str, *, keep: bool = False) -> tuple[Folder, str | None]:
+def place(text: str, *, keep: bool = False) -> tuple[Folder, str | None]:
     """The folder that a path or an address is, or is a file in, and that file's name; raises as ``open``."""
     if is_address(text):
         return open_address(text, keep=keep)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qconv.checkpoints import mistral
@@ -62,8 +62,14 @@ def weight_files(folder: Folder) -> WeightFiles:
     """
     if not folder.has(INDEX):
         return shards(folder)
-    listed = index_map(folder, INDEX)
-    files = set(listed.values())
+    try:
+        _weight_map(folder, INDEX)
+    except FormatError as e:
+        if not folder.has(SINGLE):
+            raise
+        chosen = shards(folder)
+        return replace(chosen, notes=(f"{INDEX} is passed over, since it {e.message}", *chosen.notes))
+    files = set(index_map(folder, INDEX).values())
     if folder.has(SINGLE) and SINGLE not in files:
         gone = sorted(name for name in files if not folder.has(name))
         if not gone:
@@ -156,10 +162,7 @@ def read_index(folder: Folder, name: str) -> dict[str, str]:
 
 def index_map(folder: Folder, name: str) -> dict[str, str]:
     """The index's map from tensor name to file, sorted by file; every file would lie in the index's folder."""
-    index = read_json(folder, name, _LARGEST_INDEX)
-    listed = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(listed, dict) or not listed or not all(isinstance(file, str) for file in listed.values()):
-        raise FormatError("has no 'weight_map' from tensors to files", file=folder.locate(name))
+    listed = _weight_map(folder, name)
     files = sorted(set(listed.values()))
     if len(files) > SHARDS:
         raise FormatError(f"names {len(files)} files; at most {SHARDS} are allowed", file=folder.locate(name))
@@ -170,13 +173,20 @@ def index_map(folder: Folder, name: str) -> dict[str, str]:
     return dict(sorted(listed.items(), key=lambda item: item[1]))
 
 
+def _weight_map(folder: Folder, name: str) -> dict[str, str]:
+    index = read_json(folder, name, _LARGEST_INDEX)
+    listed = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(listed, dict) or not listed or not all(isinstance(file, str) for file in listed.values()):
+        raise FormatError("has no 'weight_map' from tensors to files", file=folder.locate(name))
+    return listed
+
+
 def index_of(folder: Folder, name: str) -> str | None:
     """The index beside the file ``name`` if it lists that as one of several, so that it is only a shard of a model."""
-    if not folder.has(INDEX):
+    try:
+        files = set(_weight_map(folder, INDEX).values()) if folder.has(INDEX) else set()
+    except FormatError:
         return None
-    index = read_json(folder, INDEX, _LARGEST_INDEX)
-    listed = index.get("weight_map") if isinstance(index, dict) else None
-    files = {file for file in listed.values() if isinstance(file, str)} if isinstance(listed, dict) else set()
     return INDEX if name in files and len(files) > 1 else None
 
 

@@ -81,7 +81,9 @@ def _add(stored: dict[str, StoredTensor], file: StoredFile, tensors: Sequence[Te
         name = location.info.name
         if name in stored:
             message = f"is also in '{stored[name].file.name}'"
-            raise FormatError(message, file=file.location, tensor=name, hint="keep one of the files")
+            raise FormatError(
+                message, file=file.location, tensor=name, hint="give the file you mean, or keep only one of them"
+            )
         stored[name] = StoredTensor(location, file)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from qconv import __version__
-from qconv.cli import architectures, calibrate, compare, convert, evaluate, info, verify, warm_up
+from qconv.cli import architectures, calibrate, card, compare, convert, evaluate, info, modelfile, verify, warm_up
 from qconv.cli.help import Command, Group
 from qconv.errors import UsageError
 
@@ -62,6 +62,8 @@ app.command("compare", cls=Command, short_help=compare.SHORT, epilog=compare.EXA
 app.command("architectures", cls=Command, short_help=architectures.SHORT, epilog=architectures.EXAMPLES)(
     architectures.architectures
 )
+app.command("card", cls=Command, short_help=card.SHORT, epilog=card.EXAMPLES)(card.card)
+app.command("modelfile", cls=Command, short_help=modelfile.SHORT, epilog=modelfile.EXAMPLES)(modelfile.modelfile)
 app.command("warm-up", cls=Command, short_help=warm_up.SHORT, epilog=warm_up.EXAMPLES)(warm_up.warm_up)
 
 

@@ -51,7 +51,7 @@ def _convert(
             metavar="SOURCE",
             help="A .safetensors file, a directory with one or several, a model.safetensors.index.json, or a .gguf"
             " file in F32, F16 or BF16, or a quantized one with --allow-requantize; hf://ORG/NAME[@REVISION] or an"
-            " https:// address of a file. Several are converted one after the other.",
+            " https:// address of a file, ms://ORG/NAME, s3://BUCKET/FOLDER. Several are converted in turn.",
         ),
     ],
     skip_existing: Annotated[

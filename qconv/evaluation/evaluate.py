@@ -65,7 +65,7 @@ def _reference(
         told.finish_tensor(against.name)
         return kept
     with (
-        base_model(against, options.base, run) as base,
+        base_model(against, options.base, run, told) as base,
         Session(base.path, context=options.context, threads=run.threads) as session,
     ):
         if not np.array_equal(_tokens(text, session, options), tokens):

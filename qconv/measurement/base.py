@@ -15,6 +15,7 @@ import platformdirs
 from qconv import calibration, checkpoints, conversion, plan
 from qconv.errors import OutputError
 from qconv.options import ConvertOptions, RunOptions
+from qconv.pipeline import Progress
 from qconv.plan import Planner
 
 _FORGOTTEN = 2 * 86400
@@ -42,10 +43,13 @@ def cache_directory() -> Path:
 
 
 @contextmanager
-def base_model(source: Path, base: str | None, run: RunOptions) -> Iterator[BaseModel]:
+def base_model(
+    source: Path, base: str | None, run: RunOptions, progress: Progress | None = None
+) -> Iterator[BaseModel]:
     """The model at ``source``, a checkpoint or a GGUF file, as a file to run; a temporary one is removed afterwards.
 
-    ``base``: the type of the temporary file; None: the checkpoint's own type, and a GGUF file as it is.
+    ``base``: the type of the temporary file; None: the checkpoint's own type, and a GGUF file as it is.  ``progress``
+    is told how large it becomes, and where.
 
     Raises as ``checkpoints.open``, ``plan.make`` and ``conversion.run`` do.
     """
@@ -62,6 +66,9 @@ def base_model(source: Path, base: str | None, run: RunOptions) -> Iterator[Base
         if not own:
             wanted = ConvertOptions(types=(type_.lower(),), output=str(folder / "base.gguf"), allow_requantize=True)
             plans = plan.make(checkpoint, wanted)
+            if progress is not None:
+                size = plans[0].size / 1e9
+                progress.note(f"the model is run from a temporary {type_} file of {size:.2f} GB in {folder.parent}")
             quick = RunOptions(threads=run.threads, memory=run.memory)
             (result,) = conversion.run(plans, checkpoint.files, [folder], quick)
             path = result.files[0]

@@ -32,7 +32,7 @@ from qconv.measurement.text import Text, first_of_each, read_text
 from qconv.options import CalibrateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
 from qconv.policy import Decision, find_mix
-from qconv.runtime import Importance, Reference, Session, Sums
+from qconv.runtime import Importance, Reference, Session, Sums, library_path
 
 Tokens = NDArray[np.int32]
 
@@ -75,9 +75,10 @@ def calibrate(
     output = _output(path, options.output)
     if not run.force and output.exists():
         raise OutputError("exists already", file=output, hint="--force replaces it, --output names another")
+    library_path()  # refuses before a temporary file is made
     told = progress or Silent()
     try:
-        with base_model(path, options.base, run) as base:
+        with base_model(path, options.base, run, told) as base:
             job = _Job(path, base, text, options, run, output, told)
             return job.run()
     except KeyboardInterrupt:
@@ -132,11 +133,8 @@ class _Job:
         measured = self._measurements()
         if self._sensitivities and reference is not None:
             measured = replace(measured, scale=self._probe(reference))
-        self._write(measured)
-        try:
-            os.replace(self._part, self._output)
-        except OSError as e:
-            raise OutputError(f"cannot be written: {e.strerror}", file=self._output) from e
+        self._write(self._output, measured)
+        self._part.unlink(missing_ok=True)
         return Calibrated(
             self._output, measured, tuple(self._notes), self._hessians if self._options.hessians else None
         )
@@ -160,7 +158,8 @@ class _Job:
             except InputError:
                 left = None
         if left is None or left.job != self._job():
-            self._progress.note(f"{self._part.name} is of another calibration, and is replaced")
+            of = "is of another calibration, and is replaced" if self._run.resume else "is started afresh"
+            self._progress.note(f"{self._part.name} {of}")
             return
         self._sums, self._done, self._sensitivities = sums, left.tokens, dict(left.sensitivities)
 
@@ -195,7 +194,8 @@ class _Job:
             tokens = first_of_each(parts, max(wanted, o.context), o.context)
             decisions = measurable(self._decisions(), session) if o.sensitivities else []
             passes = self._hessian_passes(session, tokens) if o.hessians else None
-            self._begin(tokens, decisions, passes)
+            picked = _spread(np.concatenate(parts), o.context, _PROBE_CHUNKS)
+            self._begin(tokens, decisions, picked.size, passes)
             start = None
             if self._sums:
                 sums = {name: Sums(s.squares, s.sums, s.counts, s.peaks) for name, s in self._sums.items()}
@@ -214,7 +214,6 @@ class _Job:
                 passes.run(session, tokens, lambda n: self._progress.advance("Hessians", n))
             reference = None
             if decisions:
-                picked = _spread(np.concatenate(parts), o.context, _PROBE_CHUNKS)
                 reference = reference_of(session, picked)
                 self._progress.advance("outputs", picked.size)
         return np.concatenate(parts), decisions, reference
@@ -241,13 +240,11 @@ class _Job:
         )
         return Passes(session.inputs(), self._hessians, info, self._run.memory, self._run.resume)
 
-    def _begin(self, tokens: Tokens, decisions: Sequence[Decision], passes: Passes | None) -> None:
+    def _begin(self, tokens: Tokens, decisions: Sequence[Decision], probed: int, passes: Passes | None = None) -> None:
+        """``probed``: tokens that a quantized file is compared on, for which both models are run."""
         each = min(self._options.sensitivity_tokens, len(tokens))
-        probes = min(_PROBE_CHUNKS * self._options.context, len(tokens)) * 2 if decisions else 0
-        total = len(tokens) + each * len(decisions) + probes
-        if passes is not None:
-            total += len(tokens) * len(passes.passes)
-            self._progress.note(passes.note(len(tokens)))
+        total = len(tokens) + (each * len(decisions) + 2 * probed if decisions else 0)
+        total += 0 if passes is None else len(tokens) * len(passes.passes)
         done = self._done + each * sum(d.name in self._sensitivities for d in decisions)
         self._progress.begin(total, len(decisions), done)
         unseen = [d.name for d in decisions if d.name not in self._sensitivities]
@@ -256,6 +253,8 @@ class _Job:
             if decisions
             else f"{len(tokens):,} tokens for the importance matrix"
         )
+        if passes is not None:
+            self._progress.note(passes.note(len(tokens)))
 
     def _importances(self, decisions: Sequence[Decision]) -> Mapping[str, NDArray[np.float32]]:
         pooled = self._pooled()
@@ -317,21 +316,26 @@ class _Job:
             sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
 
     def _probe(self, reference: Reference) -> float:
-        self._write(self._measurements())
-        measured = read_measurements(self._part)
+        imatrix = self._base.folder / "calibration.gguf"  # what is left of an interrupted run are sums, not pooled ones
+        self._write(imatrix, self._measurements())
+        measured = read_measurements(imatrix)
         assert measured is not None
         try:
-            return probe(self._source, self._base, reference, self._part, measured, self._run, self._options.context)
+            context = self._options.context
+            return probe(self._source, self._base, reference, imatrix, measured, self._run, context, self._probed)
         except Interrupted:
             raise
         except QconvError as e:
             self._notes.append(f"predictions are rough, since no quantized file could be run to check them: {e}")
             return measured.scale
 
-    def _write(self, measured: Measurements) -> None:
-        """The part file as the whole one is to be."""
+    def _probed(self, tokens: int) -> None:
+        self._progress.advance("a quantized file", tokens)
+
+    def _write(self, path: Path, measured: Measurements) -> None:
+        """The file as it is to be."""
         peaks = {n: s.peaks for n, s in self._sums.items() if not self._is_written(n)}
-        write_calibration(self._part, self._pooled(), measured, [self._text.names[0]], peaks)
+        write_calibration(path, self._pooled(), measured, [self._text.names[0]], peaks)
 
 
 def _spread(tokens: Tokens, context: int, wanted: int) -> Tokens:

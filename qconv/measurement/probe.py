@@ -6,6 +6,7 @@ over positions, and errors of several tensors are not quite independent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,8 +43,11 @@ def probe(
     measurements: Measurements,
     run: RunOptions,
     context: int,
+    progress: Callable[[int], None] | None = None,
 ) -> float:
     """Makes a file of ``source`` beside the base, runs it, and returns ``Measurements.scale``.
+
+    ``progress`` is called with the number of tokens each step has run it on.
 
     Raises as ``conversion.run`` and ``Session`` do.
     """
@@ -60,7 +64,7 @@ def probe(
         quick = RunOptions(threads=run.threads, memory=run.memory, force=True)
         (result,) = conversion.run([planner.plan(mix)], checkpoint.files, [base.folder], quick)
     with Session(result.files[0], context=context, threads=run.threads) as session:
-        actual = session.kl_divergence(reference).mean
+        actual = session.kl_divergence(reference, progress=progress).mean
     types = [(d.name, d.type) for d in free]
     return scale_of(losses.of_weights(types), losses.of_inputs(types), actual)
 

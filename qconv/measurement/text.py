@@ -46,13 +46,19 @@ class Text:
 
 
 def first_of_each(parts: Sequence[NDArray[np.int32]], most: int, context: int) -> NDArray[np.int32]:
-    """The first tokens of each part, in whole chunks, as many as are their share of ``most``; at least one chunk."""
-    total = sum(map(len, parts))
-    if total <= most:
+    """The first tokens of each part, in whole chunks, as many as are its share of ``most``; at least one chunk in all.
+
+    Shares are rounded so that the largest remainders get what is left.
+    """
+    chunks = [len(part) // context for part in parts]
+    total, wanted = sum(chunks), max(1, most // context)
+    if total <= wanted:
         return np.concatenate(parts)
-    taken = [part[: round(most * len(part) / total / context) * context] for part in parts]
-    chosen = np.concatenate(taken)
-    return chosen[: max(1, most // context) * context] if len(chosen) else parts[0][:context]
+    taken = [wanted * count // total for count in chunks]
+    by_remainder = sorted(range(len(parts)), key=lambda n: -(wanted * chunks[n] % total))
+    for n in by_remainder[: wanted - sum(taken)]:
+        taken[n] += 1
+    return np.concatenate([part[: count * context] for part, count in zip(parts, taken, strict=True)])
 
 
 def read_text(files: Sequence[str | os.PathLike[str]]) -> Text:

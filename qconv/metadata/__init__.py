@@ -1,6 +1,7 @@
 """A file's metadata but the architecture's and the tokenizer's: ``general.*``, the order of keys, the file's name."""
 
 from qconv.metadata.assemble import FILE_TYPE, assemble, overridden, quantized
+from qconv.metadata.card import read_card
 from qconv.metadata.general import General, gather, lone
 from qconv.metadata.naming import file_name, stem_of
 from qconv.metadata.override import parse_override
@@ -18,5 +19,6 @@ __all__ = [
     "overridden",
     "parse_override",
     "quantized",
+    "read_card",
     "stem_of",
 ]

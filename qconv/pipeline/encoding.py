@@ -9,11 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import blocks
-from qconv.tensors import FLOATS, are_finite, as_float32, convert, rounds
+from qconv.errors import WeightError
+from qconv.plan import NonFinite
+from qconv.tensors import FLOATS, are_finite, as_float32, convert, is_blocks, rounds
 from qconv.types import Rows
 
 SLICE = 1 << 17
 """Weights worked on between two looks at whether to stop; their float32 values stay in a core's own cache."""
+
+
+_AS_F32 = "keep the tensor in another type: --tensor-type NAME=f32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +41,14 @@ def encode(
     search: str,
     out: NDArray[np.uint8],
     check: Callable[[], None],
-    finite: bool,
+    non_finite: NonFinite,
 ) -> Overflow:
     """Fills ``out``, uint8 ``(rows, row bytes)``, with ``rows`` of ``dtype``, rounded to ``intermediate_type``, as
     ``block_type``.
 
     Works through slices of rows and calls ``check`` before each, which may raise to stop.  Raises blocks.NonFinite
-    with the row counted in ``rows``: for plain types only if all weights are to be ``finite``, else always.
+    with the row counted in ``rows``, unless ``non_finite`` keeps them in a plain type; WeightError for weights too
+    large for a 16-bit type in a file that is to hold no infinity at all.
     """
     step = max(1, SLICE // max(1, rows.shape[1]))
     if block_type in FLOATS:
@@ -50,10 +56,12 @@ def encode(
         for row in range(0, len(rows), step):
             check()
             piece = np.ascontiguousarray(rows[row : row + step])
-            if finite:
+            if non_finite != "keep":
                 require_finite(piece, dtype, row)
             target = out[row : row + step].reshape(-1)
             overflow += _convert(piece.reshape(-1), dtype, intermediate_type, block_type, target)
+            if overflow.count and non_finite == "refuse":
+                raise WeightError(f"holds {overflow.greatest:g}, too large for {block_type}", hint=_AS_F32)
         return overflow
     for row in range(0, len(rows), step):
         check()
@@ -69,8 +77,15 @@ def encode(
 
 
 def require_finite(rows: Rows, dtype: str, first: int = 0) -> None:
-    """Raises blocks.NonFinite for the first of ``rows``, counted from ``first``, that holds NaN or infinity."""
-    if not are_finite(rows, dtype):
+    """Raises blocks.NonFinite for the first of ``rows``, counted from ``first``, that holds NaN or infinity.
+
+    Of blocks the scales are looked at, of integers nothing.
+    """
+    if is_blocks(dtype) and rows.size:
+        bad = blocks.first_without_number(dtype, rows)
+        if bad is not None:
+            raise blocks.NonFinite(first + bad, 0)
+    elif dtype in FLOATS and not are_finite(rows, dtype):
         row, column = divmod(int(np.isfinite(as_float32(rows, dtype)).argmin()), rows.shape[1])
         raise blocks.NonFinite(first + row, column)
 

@@ -105,7 +105,7 @@ class Processor:
     def _encode(self, rows: Rows, block: Block, encoding: Encoding, buffers: Buffers) -> NDArray[np.uint8]:
         dtype = block.work.tensor.dtype
         if encoding.block_type == dtype and not rounds(dtype, encoding.intermediate_type):
-            if encoding.non_finite != "keep" and dtype in FLOATS:
+            if encoding.non_finite != "keep":
                 encodings.require_finite(np.ascontiguousarray(rows), dtype)
             return np.ascontiguousarray(rows).view(np.uint8)
         importance = encoding.importance
@@ -121,7 +121,7 @@ class Processor:
                 encoding.search,
                 out,
                 self._cancellation.check,
-                encoding.non_finite != "keep",
+                encoding.non_finite,
             )
         if overflow.count:
             with self._lock:

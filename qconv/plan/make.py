@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +15,10 @@ from qconv import checkpoints, gguf, metadata, policy
 from qconv.calibration import Imatrix, read_imatrix
 from qconv.errors import OutputError, PlanError, UsageError
 from qconv.options import ConvertOptions
-from qconv.plan.source_model import read_model
+from qconv.plan.keep import KeptModel, keep
+from qconv.plan.source_model import SourceModel, read_model
 from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
-from qconv.tensors import Dequantized, LazyTensor, is_blocks
+from qconv.tensors import FLOATS, Dequantized, LazyTensor, is_blocks
 from qconv.types import Metadata, TensorInfo, Value, ValueType, shape_text, without_leading_ones
 
 
@@ -54,9 +57,20 @@ class Planner:
             return [policy.load_mix(self.options.mix)]
         return list({mix.name: mix for mix in map(policy.find_mix, self.options.types)}.values())
 
+    @cached_property
+    def _kept(self) -> KeptModel:
+        return keep(self.model)
+
     def choice(self, mix: policy.Mix) -> policy.Choice:
         """Types in llama.cpp's two stages; a float file of a checkpoint takes the first alone."""
-        model, overrides = self.model, self.options.type_overrides
+        if not mix.keep:
+            return self._choice(mix, self.model)
+        if mix.is_float:
+            mix = msgspec.structs.replace(mix, type=self.model.float_type)
+        return self._kept.choice(self._choice(mix, self._kept.model), mix)
+
+    def _choice(self, mix: policy.Mix, model: SourceModel) -> policy.Choice:
+        overrides = self.options.type_overrides
         if self._by_converter(mix):
             return policy.converter.choose(model.infos(mix.type), model.fixed, mix, overrides)
         return policy.quantizer.choose(
@@ -105,13 +119,13 @@ class Planner:
         }
         infos = [TensorInfo(d.name, d.type, shapes[d.name]) for d in choice.decisions]
         files, places = _lay_out(keys, infos, self._name(mix, keys, infos, sized), options.split_max_size)
-        sources = self.tensors()
+        sources = {output.name: output.tensor for output in (self._kept.model if mix.keep else model).outputs}
         tensors = tuple(
             TensorPlan(
                 name=d.name,
                 shape=shapes[d.name],
                 tensor=dequantized(sources[d.name], d.type),
-                intermediate_type=d.intermediate_type,
+                intermediate_type=_rounded_to(sources[d.name], d.intermediate_type),
                 block_type=d.type,
                 reason=d.reason if d.wanted is None else f"{d.reason}; rows of {d.shape[-1]} do not fit {d.wanted}",
                 wanted=d.wanted,
@@ -198,6 +212,12 @@ def _check_dimensions(location: str, infos: Sequence[TensorInfo]) -> None:
                 tensor=info.name,
                 hint="leave the tensor out of the file, or fold two of its dimensions into one",
             )
+
+
+def _rounded_to(tensor: LazyTensor, intermediate_type: str) -> str:
+    """``intermediate_type``, but F32 for floats that the converter itself would make blocks of."""
+    made_blocks = tensor.dtype in FLOATS and is_blocks(intermediate_type)
+    return "F32" if made_blocks else intermediate_type
 
 
 def _refuse_fallbacks(fallbacks: Sequence[policy.Decision]) -> None:

@@ -43,6 +43,8 @@ class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight of Llama 3 8B.  Types in ``needs_imatrix`` are refused without an importance matrix.  With ``extends``, a
     mix's rules come before those of the built-in mix it names, and what it leaves out is taken from there.
     ``tensors``: block types of tensors by their whole names, before any rule.
+    ``keep``: weights that a checkpoint has quantized already stay so where a type holds the same numbers; of a float
+    ``type`` the others are as the checkpoint stores them.
     """
 
     file_type: int | None = None
@@ -54,6 +56,7 @@ class Mix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rules: tuple[Rule, ...] = ()
     tensors: dict[str, str] = {}
     extends: str = ""
+    keep: bool = False
     name: str = ""
 
     @property

@@ -9,7 +9,7 @@ ends it there is an error here.
 from qconv.runtime.collection import Collection
 from qconv.runtime.importance import PEAK_COLUMNS
 from qconv.runtime.layout import INSTALL
-from qconv.runtime.library import available
+from qconv.runtime.library import available, library_path
 from qconv.runtime.model import ModelInfo
 from qconv.runtime.results import (
     Divergence,
@@ -39,5 +39,6 @@ __all__ = [
     "Sums",
     "WeightTensor",
     "available",
+    "library_path",
     "standard_error",
 ]

@@ -160,12 +160,15 @@ _LOOKED_AT = 4
 
 
 def add_peaks(peaks: NDArray[np.float64], rows: NDArray[np.float32]) -> None:
-    """Adds the squares of the largest magnitudes in each 32 and each 256 columns of rows ``(n, columns)``, in place."""
+    """Adds the squares of the largest magnitudes in each 32 and each 256 columns of rows ``(n, columns)``, in place.
+
+    The sums are rounded to float32, as files hold them, so that going on from a file's changes nothing.
+    """
     if not len(rows) or not len(peaks):
         return
     sample = rows[::_LOOKED_AT]
     total = np.concatenate(_peaks(sample), axis=None)
-    peaks += total * (len(rows) / len(sample))
+    peaks[:] = (peaks + total * (len(rows) / len(sample))).astype(np.float32)
 
 
 def _peaks(rows: NDArray[np.float32]) -> list[NDArray[np.float64]]:

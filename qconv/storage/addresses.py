@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from qconv.errors import UsageError
 from qconv.storage.base import Folder
 from qconv.storage.hub import SCHEME, open_hub
+from qconv.storage.modelscope import SCHEME as MODELSCOPE
+from qconv.storage.modelscope import open_modelscope
+from qconv.storage.other import open_other
 from qconv.storage.web import open_web
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -27,6 +29,6 @@ def open_address(text: str, *, keep: bool = False) -> tuple[Folder, str | None]:
         return open_hub(text.removeprefix(SCHEME), keep=keep)
     if text.startswith(("https://", "http://")):
         return open_web(text)
-    raise UsageError(
-        f"'{text.partition('://')[0]}' is no kind of address qconv knows", hint="hf://ORG/NAME or https://"
-    )
+    if text.startswith(MODELSCOPE):
+        return open_modelscope(text.removeprefix(MODELSCOPE))
+    return open_other(text)

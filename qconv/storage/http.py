@@ -32,14 +32,16 @@ _CONNECT, _READ = 10.0, 60.0
 """Seconds until a server that does not answer, or sends nothing more, counts as gone."""
 REDIRECTS = 5
 """Addresses that one leads to, one after the other, at most."""
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
+"""Answers after which the same request may do better."""
+_SECRET = ("authorization", "cookie")
 _FEW = 2
 """Attempts more, where the answer is hardly a passing one."""
 _BEGINNING, _LEAST_BEGINNING = 128 << 10, 4 << 10
 """Bytes at a file's beginning that are fetched together: headers of 4 GB are about as long."""
 _PREFETCHING = threading.Semaphore(8)
 _CHANGED = "has changed since it was opened"
-_RUN_AGAIN = "run the same command again"
+_RUNAGAIN = "run the same command again"
 
 
 class Again(Exception):
@@ -79,14 +81,14 @@ class Attempts:
 
 
 class Web:
-    """How requests are made: one session, and the header that says who asks, for one host only.
+    """How requests are made: one session, and the headers that say who asks, for one host only.
 
     ``refused``: the error for an answer of 401 or 403 to a request for the file at a location.
     """
 
     def __init__(self, headers: Mapping[str, str], origin: str, refused: Callable[[str, Response], InputError]) -> None:
-        self._headers = {k: v for k, v in headers.items() if k.lower() != "authorization"}
-        self._secret = {k: v for k, v in headers.items() if k.lower() == "authorization"}
+        self._headers = {k: v for k, v in headers.items() if k.lower() not in _SECRET}
+        self._secret = {k: v for k, v in headers.items() if k.lower() in _SECRET}
         self._origin = _origin(origin)
         self.refused = refused
 
@@ -210,7 +212,7 @@ class HttpFile:
             before = done
             try:
                 with self._ranged(offset + done, offset + len(view)) as response:
-                    for chunk in _chunks(response):
+                    for chunk in chunks(response):
                         piece = chunk[: len(view) - done]
                         view[done : done + len(piece)] = piece
                         done += len(piece)
@@ -252,7 +254,7 @@ class HttpFile:
         """Raises Again, or InputError where trying again does not help, unless the body begins at byte ``start``."""
         status, headers = response.status_code, response.headers
         redirected_here = self._direct is not None
-        if status in _AGAIN:
+        if status in AGAIN:
             raise Again(f"the server answers {status}", retry_after(headers))
         if status >= 400 and redirected_here:
             self._direct = None  # its signature has expired: ask for a new one
@@ -295,10 +297,10 @@ class HttpFile:
                 self._changed()
 
     def _changed(self) -> NoReturn:
-        raise InputError(_CHANGED, file=self.location, hint=_RUN_AGAIN)
+        raise InputError(_CHANGED, file=self.location, hint=_RUNAGAIN)
 
 
-def _chunks(response: Response) -> Iterator[bytes]:
+def chunks(response: Response) -> Iterator[bytes]:
     """The body as it comes; Again when the line breaks."""
     import httpx2
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from urllib.parse import quote, unquote
 
 from qconv import __version__
-from qconv.errors import FormatError, InputError, UsageError
-from qconv.storage.base import LARGEST_SMALL_FILE, FileIdentity, Folder, StoredFile
-from qconv.storage.http import Again, Attempts, HttpFile, Web, retry_after, session
+from qconv.errors import InputError, UsageError
+from qconv.storage.base import FileIdentity, Folder, StoredFile
+from qconv.storage.http import Again, Attempts, Web, retry_after, session
 from qconv.storage.local import LocalFile, LocalFolder, is_inside
+from qconv.storage.repository import Entry, RepositoryFolder, folder_and_file
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -50,82 +51,25 @@ class Address(NamedTuple):
         return cls(match["repository"], unquote(match["revision"]) if match["revision"] else None, path)
 
 
-class _Entry(NamedTuple):
-    """A file of a commit.  ``etag``: git's hash, or for large files the SHA-256 of their contents."""
-
-    size: int
-    etag: str
-    is_sha256: bool
-
-
-class HubFolder:
-    """A ``Folder`` on the Hub.
-
-    ``below``: the folder in the repository, ending in a slash, or empty.  ``keep``: what is opened or read is
-    downloaded into huggingface_hub's cache first.
-    """
+class HubFolder(RepositoryFolder):
+    """A ``Folder`` on the Hub.  ``keep``: what is opened is downloaded into huggingface_hub's cache first."""
 
     def __init__(
-        self, address: Address, commit: str, entries: Mapping[str, _Entry], web: Web, endpoint: str, *, keep: bool
+        self, address: Address, commit: str, entries: Mapping[str, Entry], web: Web, endpoint: str, *, keep: bool
     ) -> None:
+        revision = f"@{quote(address.revision, safe='')}" if address.revision else ""
+        name = address.repository.rpartition("/")[2]
+        super().__init__(f"{SCHEME}{address.repository}{revision}", name, address.path, entries, web)
         self._repository = address.repository
         self._commit = commit
-        self._entries = entries
-        self._web = web
         self._endpoint = endpoint
         self._keep = keep
-        self._below = address.path + "/" if address.path else ""
-        revision = f"@{quote(address.revision, safe='')}" if address.revision else ""
-        self._root = f"{SCHEME}{address.repository}{revision}/"
 
-    @property
-    def location(self) -> str:
-        return (self._root + self._below).rstrip("/")
-
-    @property
-    def name(self) -> str:
-        return (self._repository + "/" + self._below).rstrip("/").rpartition("/")[2]
-
-    def names(self, below: str = "") -> list[str]:
-        prefix = self._below + (below.rstrip("/") + "/" if below else "")
-        return sorted({n[len(prefix) :].partition("/")[0] for n in self._entries if n.startswith(prefix)})
-
-    def has(self, name: str) -> bool:
-        return is_inside(name) and self._below + name in self._entries
-
-    def locate(self, name: str) -> str:
-        return self._root + self._below + name
-
-    def read(self, name: str, limit: int = LARGEST_SMALL_FILE) -> bytes:
-        entry = self._entry(name)
-        if entry.size > limit:
-            raise FormatError(f"is larger than {limit} bytes", file=self.locate(name))
-        file = self.open(name)
-        try:
-            return file.read(entry.size, 0)
-        finally:
-            file.close()
-
-    def open(self, name: str) -> StoredFile:
-        entry = self._entry(name)
-        path = self._below + name
-        version = f"{self._commit} {entry.etag}"
-        sha256 = entry.etag if entry.is_sha256 else None
+    def _open_entry(self, path: str, entry: Entry) -> StoredFile:
         cached = self._downloaded(path) if self._keep else self._cached(path, entry.size)
         if cached is not None:
-            return _CachedFile(cached, self.locate(name), version, sha256)
-        url = f"{self._endpoint}/{self._repository}/resolve/{self._commit}/{quote(path)}"
-        etag = sha256  # what a redirect tells; smaller files come without one
-        return HttpFile(self._web, url, self.locate(name), entry.size, version, etag=etag, sha256=sha256)
-
-    def _entry(self, name: str) -> _Entry:
-        if not is_inside(name):
-            hint = "only files of its own folder are read"
-            raise FormatError(f"names a file outside its folder, '{name}'", file=self.location, hint=hint)
-        entry = self._entries.get(self._below + name)
-        if entry is None:
-            raise InputError("is not there", file=self.locate(name))
-        return entry
+            return _CachedFile(cached, f"{self._root}/{path}", entry.version, entry.sha256)
+        return super()._open_entry(path, entry)
 
     def _cached(self, path: str, size: int) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
@@ -144,7 +88,7 @@ class HubFolder:
         def download() -> str:
             return hf_hub_download(self._repository, path, revision=self._commit, endpoint=self._endpoint)
 
-        return Path(_ask(self._root + path, page(self._endpoint, self._repository), download))
+        return Path(_ask(f"{self._root}/{path}", page(self._endpoint, self._repository), download))
 
 
 class _CachedFile(LocalFile):
@@ -186,13 +130,17 @@ def open_hub(text: str, *, keep: bool) -> tuple[Folder, str | None]:
     if commit is None:
         raise InputError("has no commit", file=here)
 
-    def tree() -> dict[str, _Entry]:
-        entries: dict[str, _Entry] = {}
+    files = f"{api.endpoint}/{address.repository}/resolve/{commit}"
+
+    def tree() -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
         for entry in api.list_repo_tree(address.repository, recursive=True, revision=commit):
             if isinstance(entry, RepoFile):
-                lfs = entry.lfs
-                known = (entry.size, entry.blob_id) if lfs is None else (lfs.size, lfs.sha256)
-                entries[entry.path] = _Entry(*known, lfs is not None)
+                url, lfs = f"{files}/{quote(entry.path)}", entry.lfs
+                if lfs is None:
+                    entries[entry.path] = Entry(entry.size, f"{commit} {entry.blob_id}", url)
+                else:
+                    entries[entry.path] = Entry(lfs.size, f"{commit} {lfs.sha256}", url, lfs.sha256, True)
             if len(entries) > _MOST_FILES:
                 raise InputError(f"holds more than {_MOST_FILES:,} files", file=here)
         return entries
@@ -201,20 +149,13 @@ def open_hub(text: str, *, keep: bool) -> tuple[Folder, str | None]:
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     asking = {"User-Agent": f"qconv/{__version__}"} | ({"Authorization": f"Bearer {token}"} if token else {})
     web = Web(asking, api.endpoint, lambda at, answer: _refused(at, shown, answer))
-    path, name = _folder_and_file(address.path, entries)
+    path, name = folder_and_file(address.path, entries)
     return HubFolder(address._replace(path=path), commit, entries, web, api.endpoint, keep=keep), name
 
 
 def page(endpoint: str, repository: str) -> str:
     """Where a person reads about a model."""
     return f"{endpoint}/{repository}"
-
-
-def _folder_and_file(path: str, entries: Mapping[str, _Entry]) -> tuple[str, str | None]:
-    if path not in entries:
-        return path, None
-    folder, _, name = path.rpartition("/")
-    return folder, name
 
 
 def _offline(address: Address) -> tuple[Folder, str | None]:

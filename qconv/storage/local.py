@@ -143,6 +143,11 @@ def open_regular(path: Path) -> int:
     """A descriptor to read ``path`` from; raises ``InputError`` when it cannot be opened or is not a regular file."""
     try:
         descriptor = platform.open_file(path, platform.READ_FLAGS)
+    except FileNotFoundError as e:
+        if not path.is_symlink():
+            raise InputError(f"cannot be opened: {e.strerror}", file=path) from e
+        hint = "is the disk it leads to there? else download it again"
+        raise InputError(f"is a link to {os.readlink(path)}, where nothing is", file=path, hint=hint) from e
     except OSError as e:
         raise InputError(f"cannot be opened: {e.strerror}", file=path) from e
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -134,4 +134,4 @@ def shown(address: str) -> str:
         return address
     parts = urlsplit(address)
     host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" if parts.scheme in ("http", "https") else address
+    return f"{parts.scheme}://{host}{parts.path}"

@@ -20,13 +20,15 @@ from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.gptq import gptq
+from qconv.tensors.integers import as_int32
+from qconv.tensors.lossless import Lossless, lossless
 from qconv.tensors.low_rank import Factor, FactorTensor, LowRank, Magnitude, ReplacedRows, Sum
 from qconv.tensors.nvfp4 import divided, fp4_weight, packed_fp4
 from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
 from qconv.tensors.packed import packed
 from qconv.tensors.retyped import retyped
 from qconv.tensors.rows import member
-from qconv.tensors.scaled import Widened, scaled
+from qconv.tensors.scaled import Scaled, Widened, scaled
 from qconv.tensors.shapes import reshape
 from qconv.tensors.stacked import RepeatedRow, StackedCodes, bitnet_codes
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
@@ -43,10 +45,12 @@ __all__ = [
     "Factor",
     "FactorTensor",
     "LazyTensor",
+    "Lossless",
     "LowRank",
     "Magnitude",
     "RepeatedRow",
     "ReplacedRows",
+    "Scaled",
     "Scales",
     "StackedCodes",
     "StoredTensor",
@@ -56,6 +60,7 @@ __all__ = [
     "affine",
     "are_finite",
     "as_float32",
+    "as_int32",
     "awq_gemm",
     "awq_gemv",
     "bitnet_codes",
@@ -69,6 +74,7 @@ __all__ = [
     "from_float32",
     "gptq",
     "is_blocks",
+    "lossless",
     "member",
     "memory_of_rows",
     "n_rows",

@@ -117,8 +117,11 @@ def _apply(
     scale: NDArray[np.float32],
     offset: NDArray[np.float32],
 ) -> None:
-    np.subtract(codes, zero, out=rows, dtype=np.float32)
-    np.multiply(rows, scale, out=rows)
+    if zero.size > 1 or zero.any():
+        np.subtract(codes, zero, out=rows, dtype=np.float32)
+        np.multiply(rows, scale, out=rows)
+    else:
+        np.multiply(codes, scale, out=rows, dtype=np.float32)
     if offset.size > 1 or offset.any():
         np.add(rows, offset, out=rows)
 

@@ -25,8 +25,8 @@ from qconv.tensors.shapes import transpose
 from qconv.types import Rows, shape_text
 
 _PER_WORD = 8
-_SHIFTS = (0, 16, 4, 20, 8, 24, 12, 28)
-"""At which bit of its word each of eight outputs is."""
+_OUTPUTS = ((0, 2), (4, 6), (1, 3), (5, 7))
+"""Which of its word's eight outputs the lower and the upper half of each byte belong to."""
 _BITS = 4
 
 
@@ -47,17 +47,23 @@ class Interleaved(Unary):
         return _PER_WORD * self.inner.row_group
 
     def memory(self, rows: int) -> int:
-        return memory_of_rows(self.inner, rows // _PER_WORD + 2) + 8 * columns(self)
+        return memory_of_rows(self.inner, rows // _PER_WORD + 2) + 2 * columns(self) * (rows + 2 * _PER_WORD)
 
     def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         target = buffer(self, stop - start, out)
         if not target.size:
             return target
-        first = start // _PER_WORD
-        packed = self.inner.read(first, -(-stop // _PER_WORD)).view(np.uint32)
-        for row in range(start, stop):
-            word, place = divmod(row, _PER_WORD)
-            target[row - start] = (packed[word - first] >> np.uint32(_SHIFTS[place])) & np.uint32((1 << _BITS) - 1)
+        first, last = start // _PER_WORD, -(-stop // _PER_WORD)
+        raw = self.inner.read(first, last).view(np.uint8).reshape(last - first, columns(self), 4)
+        whole = (start, stop) == (first * _PER_WORD, last * _PER_WORD)
+        rows = target if whole else np.empty(((last - first) * _PER_WORD, columns(self)), np.uint8)
+        eights = rows.reshape(last - first, _PER_WORD, columns(self))
+        for byte, (low, high) in enumerate(_OUTPUTS):
+            pairs = np.ascontiguousarray(raw[:, :, byte])
+            np.bitwise_and(pairs, 15, out=eights[:, low])
+            np.right_shift(pairs, 4, out=eights[:, high])
+        if not whole:
+            target[...] = rows[start - first * _PER_WORD : stop - first * _PER_WORD]
         return target
 
     def describe(self) -> str:

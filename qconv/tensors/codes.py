@@ -49,8 +49,11 @@ class Codes(Unary):
         return memory_of_rows(self.inner, rows) + 4 * rows * (self.count + 2 * _ALIGNED)
 
     def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        numbers = self._unpacked(self.inner.read(start, stop))[:, : self.count]
+        if out is None:
+            return numbers
         target = buffer(self, stop - start, out)
-        target[...] = self._unpacked(self.inner.read(start, stop))[:, : self.count]
+        target[...] = numbers
         return target
 
     def read_columns(self, start: int, stop: int, first: int, last: int) -> Rows:

@@ -73,6 +73,12 @@ def scale(tensor: LazyTensor, factor: float) -> LazyTensor:
 
 
 @operation
+def exponential(tensor: LazyTensor) -> LazyTensor:
+    """``exp(x)``."""
+    return Elementwise(tensor, "exponential", lambda x, out: np.copyto(out, exp(x)))
+
+
+@operation
 def negative_exp(tensor: LazyTensor) -> LazyTensor:
     """``-exp(x)``: from the logarithm of a state's decay to the decay."""
     return Elementwise(tensor, "negative_exp", lambda x, out: np.negative(exp(x), out=out))

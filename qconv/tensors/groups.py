@@ -43,6 +43,14 @@ def rows_at(tensor: LazyTensor, *numbers: int) -> LazyTensor:
 
 
 @operation
+def repeat_first_row(tensor: LazyTensor, count: int) -> LazyTensor:
+    """The first row, ``count`` times."""
+    if count <= 0:
+        raise refuse("repeat_first_row", tensor, f"it cannot be there {count} times")
+    return rows_at(tensor, *[0] * count)
+
+
+@operation
 def group_qkv(tensor: LazyTensor, n_head: int, n_head_kv: int) -> LazyTensor:
     """From groups of some query heads, a key head and a value head to all queries, then all keys, then all values."""
     per_group = whole("group_qkv", tensor, n_head, n_head_kv)

@@ -42,9 +42,9 @@ class Mxfp4(Combined):
         blocks, scales = self.parts
         n_blocks = scales.shape[-1]
         per_row = n_blocks if len(blocks.shape) == len(scales.shape) + 1 else 1
-        packed = blocks.read(start * per_row, stop * per_row).reshape(stop - start, n_blocks, _PACKED)
+        packed = blocks.read(start * per_row, stop * per_row).view(np.uint8).reshape(stop - start, n_blocks, _PACKED)
         cells = target.reshape(stop - start, n_blocks, 1 + _PACKED)
-        cells[:, :, 0] = scales.read(start, stop)
+        cells[:, :, 0] = scales.read(start, stop).view(np.uint8)
         first, second = packed[:, :, : _PACKED // 2], packed[:, :, _PACKED // 2 :]
         cells[:, :, 1::2] = (first & 0x0F) | (second << 4)
         cells[:, :, 2::2] = (first >> 4) | (second & 0xF0)

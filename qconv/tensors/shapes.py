@@ -8,15 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import LazyTensor, ReadsColumns, Unary, buffer, columns, memory_of_rows, read_columns, refuse
-from qconv.tensors.dtypes import row_bytes
+from qconv.tensors.base import (
+    LazyTensor,
+    ReadsColumns,
+    Unary,
+    buffer,
+    bytes_of_rows,
+    columns,
+    memory_of_rows,
+    refuse,
+)
+from qconv.tensors.dtypes import is_blocks, row_bytes
 from qconv.tensors.registry import operation
+from qconv.tensors.strips import SIZE, strips, width
 from qconv.types import Rows, shape_text
 
 _CHUNK = 4 << 20
 """Bytes of source rows a transpose reads at a time."""
-_PAGE = 4096
-"""Bytes that systems read at once at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +99,8 @@ def groups(tensor: LazyTensor, count: int) -> LazyTensor:
 class Transpose(Unary):
     """The last two dimensions exchanged.
 
-    Any range of rows can be read: as strips of columns where the source can read those, and wide enough for whole pages
-    they cost no more than once.  Otherwise each range reads the source matrices it lies in, and all rows of a matrix at
-    once read it once.
+    Any range of rows can be read.  Where the source reads columns by themselves, strips of them are kept for the ranges
+    around.  Otherwise each range reads the source matrices it lies in: all rows of a matrix at once read it once.
     """
 
     @property
@@ -102,11 +109,16 @@ class Transpose(Unary):
 
     @property
     def row_group(self) -> int:
-        rows = self.shape[-2]
-        return min(rows, _PAGE // row_bytes(self.dtype, 1)) if isinstance(self.inner, ReadsColumns) else rows
+        return 1 if self._by_strips else self.shape[-2]
 
     def memory(self, rows: int) -> int:
+        if self._by_strips:
+            return self.inner.memory(self.inner.shape[-2]) + 2 * max(SIZE, width(self.inner) * bytes_of_rows(self, 1))
         return memory_of_rows(self.inner, self._step)
+
+    @property
+    def _by_strips(self) -> bool:
+        return isinstance(self.inner, ReadsColumns) and not is_blocks(self.inner.dtype)
 
     @property
     def _step(self) -> int:
@@ -122,10 +134,14 @@ class Transpose(Unary):
             matrix, first = divmod(row, source_columns)
             count = min(stop - row, source_columns - first)
             part = target[row - start : row - start + count]
-            for a in range(0, source_rows, step):
-                b = min(source_rows, a + step)
+            if self._by_strips:
+                for column, strip in strips(self.inner, matrix, first, first + count):
+                    part[column - first : column - first + strip.shape[1]] = strip.T
+            else:
                 base = matrix * source_rows
-                part[:, a:b] = read_columns(self.inner, base + a, base + b, first, first + count).T
+                for a in range(0, source_rows, step):
+                    b = min(source_rows, a + step)
+                    part[:, a:b] = self.inner.read(base + a, base + b)[:, first : first + count].T
             row += count
         return target
 

@@ -15,8 +15,10 @@ from qconv.tensors.base import columns
 from qconv.tensors.dtypes import array_type, row_bytes
 from qconv.types import Rows, TensorInfo
 
-_FEW = 4
-"""Columns are read by themselves where they are less than one in so many."""
+_FEW = 16
+"""Columns are read by themselves where they are less than one in so many: a call costs as much as some kilobytes."""
+_CHUNK = 4 << 20
+"""Bytes of whole rows that are read at a time for some of their columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +103,21 @@ class StoredTensor(_Leaf):
     def read_columns(self, start: int, stop: int, first: int, last: int) -> Rows:
         """Columns ``[first, last)`` of rows ``[start, stop)`` of a plain type; raises as ``read``.
 
-        Each row's piece is read by itself, unless it is a large part of its row.
+        Each row's piece is read by itself where it is a small part of its row; else whole rows are, some at a time.
         """
         info = self.location.info
-        if last - first > info.columns // _FEW:
-            rows: Rows = self.read(start, stop)[:, first:last]
-            return rows
         width, size = row_bytes(info.dtype, info.columns), row_bytes(info.dtype, 1)
         pieces = np.empty((stop - start, (last - first) * size), np.uint8)
-        for row in range(start, stop):
-            self._read_bytes(pieces[row - start], row * width + first * size)
+        few = (last - first) * _FEW < info.columns
+        step = 1 if few else max(1, _CHUNK // width)
+        for row in range(start, stop, step):
+            target = pieces[row - start : row - start + step]
+            if few:
+                self._read_bytes(target[0], row * width + first * size)
+                continue
+            whole = np.empty((len(target), width), np.uint8)
+            self._read_bytes(whole.reshape(-1), row * width)
+            target[...] = whole[:, first * size : last * size]
         return self._rows(pieces.reshape(-1), stop - start, pieces.shape[1])
 
     def _read_bytes(self, raw: NDArray[np.uint8], offset: int) -> None:

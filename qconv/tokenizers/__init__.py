@@ -123,6 +123,8 @@ def metadata(
         reads_others = attempt.kind != "mistral"  # which looks at files of transformers for nothing
         if reads_others and tokens is not None and (text := past_embedding.tell(context, len(tokens.data))) is not None:
             note(text)
+        if pre is not None and (made := keys.get("tokenizer.ggml.pre")) is not None and made.data != pre:
+            context.notes.append(f"--pre {pre} counts for byte-level BPE only, which this vocabulary is not")
         for text in context.notes:
             note(text)
         for name, encoding in files.marks.items():

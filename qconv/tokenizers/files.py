@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeAlias, TypeVar
 
@@ -115,6 +116,21 @@ class TokenizerFiles:
             return {int(index): added_token(entry, location) for index, entry in found.items()}
         except ValueError as e:
             raise FormatError(f"added_tokens_decoder: {e}", file=location) from e
+
+    def renamed(self, texts: Mapping[int, str]) -> list[str]:
+        """Ids that ``tokenizer.json`` and ``tokenizer_config.json`` call differently, each with both spellings.
+
+        ``texts``: what ids are called in the former besides its added tokens.
+        """
+        file = self.tokenizer_json
+        if file is None:
+            return []
+        known = {**texts, **{token.id: token.content for token in file.added_tokens or ()}}
+        return [
+            f"token {index} is '{known[index]}' in tokenizer.json and '{token.content}' in tokenizer_config.json"
+            for index, token in sorted((self.config_added_tokens or {}).items())
+            if known.get(index, token.content) != token.content
+        ]
 
     @cached_property
     def added_tokens_json(self) -> dict[str, int]:

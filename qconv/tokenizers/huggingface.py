@@ -64,18 +64,8 @@ class HfTokenizer:
 
     @cached_property
     def renamed(self) -> list[str]:
-        """Ids that ``tokenizer.json`` and ``tokenizer_config.json`` call differently, each with both spellings.
-
-        transformers goes by the text, so that such a token of the config is a new one behind all others.
-        """
-        texts = {index: text for text, index in self.vocab.items()}
-        texts |= {token.id: token.content for token in self.file.added_tokens or ()}
-        said = self.files.config_added_tokens or {}
-        return [
-            f"token {index} is '{texts[index]}' in tokenizer.json and '{token.content}' in tokenizer_config.json"
-            for index, token in sorted(said.items())
-            if index in texts and texts[index] != token.content and self.files.tokenizer_json is not None
-        ]
+        """As ``TokenizerFiles.renamed``; transformers takes the config's spelling for a further token, behind all."""
+        return self.files.renamed({index: text for text, index in self.vocab.items()})
 
     def id_of(self, text: str) -> int | None:
         found = self._added_ids.get(text)

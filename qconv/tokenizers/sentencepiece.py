@@ -19,6 +19,7 @@ def make(context: Context) -> Metadata:
     model = load(context, "tokenizer.model")
     vocabulary = base_vocabulary(context, model)
     add_from_config(context, vocabulary)
+    context.notes.extend(context.files.renamed({})[:1])
     return vocabulary.metadata("llama", "default") | special_metadata(context, len(vocabulary))
 
 
@@ -30,7 +31,7 @@ def load(context: Context, *names: str) -> SentencePieceModel:
     raise NotThisTokenizer(
         f"has no {' or '.join(names)}",
         file=context.files.location,
-        hint="put the model's tokenizer files beside the weights",
+        hint="copy it from the base model beside the weights: transformers 5 saves none",
     )
 
 

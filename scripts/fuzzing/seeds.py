@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from small_tokenizer import byte_alphabet
@@ -11,11 +13,12 @@ from tokenizer_parts import pieces, sentencepiece
 
 from fuzzing.forms import FORMS
 from fuzzing.targets import NAMES, TENSORS, TESTS
-from qconv import formats
+from qconv import checkpoints, formats
 from qconv.architectures import registry
 from qconv.cli import app
 from qconv.policy.conditions import CONDITIONS
 from qconv.policy.roles import members
+from tests.mistral import models as mistral
 
 HOSTILE = TESTS / "hostile" / "files"
 VOCABULARY = 280
@@ -49,7 +52,9 @@ def seeds(target: str) -> list[bytes]:
             header = {"__metadata__": {"format": "pt"}, **tensors, "c": {"dtype": "BF16", "shape": []}}
             return [write({"header": header, "data": "\1\2" * 300, "placed": True}), *_hostile(".safetensors")]
         case "plan":
-            return [write(model) for model in [*_recorded(), *_tokenizers()]]
+            return [write(model) for model in [*_recorded(), *_tokenizers(), *_mistral()]]
+        case "adapter":
+            return [write(each) for each in _adapters()]
         case "imatrix":
             return [write(_imatrix()), _dat()]
         case "mix":
@@ -77,7 +82,23 @@ def words(target: str) -> list[str]:
         case "safetensors":
             return ["F64", "F32", "F16", "BF16", "F8_E4M3", "F4", "I64", "U8", "BOOL", "__metadata__", "dtype", "shape"]
         case "plan":
-            return [*NAMES, "BF16", "F16", "F32", "I64", "BPE", "ByteLevel", "Sequence", "Split", "llama", "bos_token"]
+            return [
+                *NAMES,
+                *_PARAMS,
+                "BF16",
+                "F16",
+                "F32",
+                "I64",
+                "BPE",
+                "ByteLevel",
+                "Sequence",
+                "Split",
+                "llama",
+                "bos_token",
+            ]
+        case "adapter":
+            parts = ("lora_A", "lora_B", "lora_embedding_A", "lora_magnitude_vector", "lora_a", "lora_b", "m")
+            return [*parts, *_LORA, *NAMES, "weight", "bias", "base_layer", "modules_to_save", "BF16", "F32", "LORA"]
         case "imatrix":
             return [t.name + end for t in TENSORS for end in (".in_sum2", ".counts")]
         case "mix":
@@ -186,6 +207,74 @@ def _recorded() -> list[dict[str, Any]]:
             model = {"config.json": golden["config"], **files}
             found.append({"files": model, "tensors": golden["tensors"], "type": "q4_k_m"})
     return found
+
+
+def _mistral() -> list[dict[str, Any]]:
+    """Models in Mistral's own format."""
+    found = []
+    for make in mistral.CASES.values():
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            make(folder)
+            files: dict[str, Any] = {path.name: json.loads(path.read_text()) for path in folder.glob("*.json")}
+            texts = [*folder.glob("*.jinja"), *folder.glob("tokenizer.model.v*")]
+            files |= {path.name: path.read_bytes().decode("latin-1") for path in texts}
+            with checkpoints.open(folder) as opened:
+                tensors = {name: [t.dtype, list(t.shape)] for name, t in opened.stored.items()}
+        found.append({"files": files, "tensors": tensors, "type": "q8_0"})
+    return found
+
+
+_PARAMS = ("moe", "yarn", "llama_4_scaling", "quantization", "qformat_weight", "fp8_e4m3", "kv_lora_rank", "v3", "v13")
+_LORA = {
+    "peft_type": "LORA",
+    "r": 2,
+    "lora_alpha": 4,
+    "use_rslora": False,
+    "use_dora": False,
+    "fan_in_fan_out": False,
+    "rank_pattern": {},
+    "alpha_pattern": {"q_proj": 3, ".*down": 1},
+    "init_lora_weights": True,
+    "target_parameters": ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"],
+    "trainable_token_indices": {"embed_tokens": [3, 1]},
+    "alora_invocation_tokens": None,
+    "lora_parameters": {"rank": 2, "scale": 20.0},
+}
+"""What an adapter's configuration may say."""
+
+
+def _adapters() -> list[dict[str, Any]]:
+    """A Llama's adapter of each kind of part, and one of experts that are stored together."""
+    golden = json.loads((TESTS / "architectures" / "goldens" / "llama3-bpe.json").read_text("utf-8"))
+    layer, shapes = "base_model.model.model.layers.0", golden["tensors"]
+    q, e = (shapes[f"model.{name}.weight"][1] for name in ("layers.0.self_attn.q_proj", "embed_tokens"))
+    own = {
+        f"{layer}.self_attn.q_proj.lora_A.weight": ["F32", [2, q[1]]],
+        f"{layer}.self_attn.q_proj.lora_B.weight": ["F32", [q[0], 2]],
+        f"{layer}.self_attn.q_proj.lora_magnitude_vector": ["F32", [q[0]]],
+        "base_model.model.model.embed_tokens.lora_embedding_A": ["F16", [2, e[0]]],
+        "base_model.model.model.embed_tokens.lora_embedding_B": ["F16", [e[1], 2]],
+        "base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta": ["BF16", [2, e[1]]],
+        f"{layer}.input_layernorm.weight": ["F32", [q[1]]],
+    }
+    plain = {name: about for name, about in own.items() if ".lora_A" in name or ".lora_B" in name}
+    base = {"config": golden["config"], "tensors": shapes}
+    experts = {"model.layers.0.mlp.experts.gate_up_proj": ["F32", [4, 16, 32]]}
+    experts |= {"model.layers.0.mlp.experts.down_proj": ["F32", [4, 32, 8]]}
+    outer = f"{layer}.mlp.experts"
+    fused = {f"{outer}.lora_A.weight": ["F32", [8, 8]], f"{outer}.lora_B.weight": ["F32", [32, 8]]}
+    inner = f"{outer}.base_layer"
+    fused |= {f"{inner}.lora_A.weight": ["F32", [8, 32]], f"{inner}.lora_B.weight": ["F32", [16, 8]]}
+    name = "layers.0.self_attn.q_proj"
+    mlx = {f"{name}.lora_a": ["F32", [q[1], 2]], f"{name}.lora_b": ["F32", [2, q[0]]]}
+    peft = {key: value for key, value in _LORA.items() if key != "lora_parameters"}
+    return [
+        {**base, "adapter": own, "adapter_config": {**peft, "use_dora": True}},
+        {**base, "adapter": plain, "adapter_config": peft, "weight": 0.5},
+        {"config": {}, "tensors": experts, "adapter": fused, "adapter_config": peft},
+        {**base, "adapter": mlx, "adapter_config": {"lora_parameters": {"scale": 20.0}, "fine_tune_type": "lora"}},
+    ]
 
 
 def _tokenizers() -> list[dict[str, Any]]:

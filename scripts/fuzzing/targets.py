@@ -39,9 +39,12 @@ WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I64": 8, "I32"
 
 NAMES = (
     "config.json",
+    "params.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
+    "tokenizer.model.v1",
+    "tokenizer.model.v3",
     "spiece.model",
     "sentencepiece.bpe.model",
     "added_tokens.json",
@@ -127,15 +130,57 @@ def model_folder(data: bytes, folder: Path) -> None:
         given = options if isinstance(options, dict) else {}
         tokenizers.metadata(LocalFolder(folder), config if isinstance(config, dict) else {}, kind=kind, options=given)
         return
-    header, size = _header(model.get("tensors"))
-    text = json.dumps(header).encode()
-    path = _file(folder / "model.safetensors", len(text).to_bytes(8, "little") + text)
-    os.truncate(path, 8 + len(text) + size)
+    names = ["model.safetensors", "consolidated.safetensors"]
+    name, other = names[::-1] if "params.json" in files else names
+    (folder / other).unlink(missing_ok=True)
+    _weights(folder / name, model.get("tensors"))
     with checkpoints.open(folder) as opened:
         if isinstance(wanted := model.get("type"), str):
             plan.make(opened, ConvertOptions(types=(wanted,), pre="llama-bpe"))
         else:
             summary.describe(opened)
+
+
+def adapter(data: bytes, folder: Path) -> None:
+    """An adapter and its base, written down as a JSON object: merged, and made a file of its own.
+
+    ``config`` and ``tensors`` of the base, ``adapter_config`` and ``adapter`` tensors of the adapter; ``files`` lie
+    beside the adapter.  ``weight``: the adapter's.
+    """
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(said, dict):
+        return
+    base, own = folder / "base", folder / "own"
+    for place in (base, own):
+        place.mkdir(exist_ok=True)
+    _files(said, own)
+    _file(base / "config.json", json.dumps(said.get("config")).encode())
+    _file(own / "adapter_config.json", json.dumps(said.get("adapter_config")).encode())
+    _weights(base / "model.safetensors", said.get("tensors"))
+    _weights(own / "adapter_model.safetensors", said.get("adapter"))
+    weight = f"={said['weight']}" if isinstance(said.get("weight"), int | float) else ""
+    options = ConvertOptions(types=("q4_k_m",), adapter=(f"{own}{weight}",))
+    with contextlib.suppress(QconvError), plan.open_source(base, options) as opened:
+        for name, tensor in opened.tensors.items():
+            if tensor.weights < _MOST_READ:
+                opened.read(name, 0, min(tensor.rows, 4))
+    with checkpoints.open_adapter(own) as opened:
+        plan.make(opened, ConvertOptions(types=("f16",), base=str(base)))
+
+
+_MOST_READ = 1 << 16
+"""Weights of a tensor that is read; products of larger ones take long."""
+
+
+def _weights(path: Path, tensors: Any) -> None:
+    """A safetensors file of these tensors, whose weights are zero."""
+    header, size = _header(tensors)
+    text = json.dumps(header).encode()
+    _file(path, len(text).to_bytes(8, "little") + text)
+    os.truncate(path, 8 + len(text) + size)
 
 
 def _files(model: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -250,6 +295,7 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "gguf": gguf_file,
     "safetensors": safetensors_file,
     "plan": model_folder,
+    "adapter": adapter,
     "imatrix": importance,
     "mix": mix_file,
     "table": table_file,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gguf import GGUFReader
+from safetensors.numpy import load_file
 
 import qconv
 from qconv.errors import QconvError, UsageError
@@ -65,6 +66,7 @@ def two(folder: Path, ranks: tuple[int, int], **config: Any) -> tuple[Path, dict
         ((4, 9), {"r": 4, "lora_alpha": 6, "use_rslora": True, "rank_pattern": {"v_proj": 9}}, (6 / 2, 6 / 3)),
         ((4, 2), {"r": 4, "lora_alpha": 6, "rank_pattern": {"v_proj": 2}}, (6 / 4, 6 / 2)),
         ((4, 4), {"r": 4, "lora_alpha": 6, "alpha_pattern": {"layers.1.self_attn.v_proj": 24}}, (6 / 4, 24 / 4)),
+        ((4, 4), {"r": 4, "lora_alpha": 6, "alpha_pattern": {"q_proj": 0}}, (0, 6 / 4)),
     ],
 )
 def test_strengths_that_llama_cpps_converter_forgets(
@@ -99,14 +101,15 @@ def test_mlx_keeps_matrices_turned(tmp_path: Path) -> None:
     assert tensors["blk.0.attn_output.weight.lora_b"].tolist() == b.T.tolist()
 
 
+@pytest.mark.parametrize("target", ["mlp.experts.down_proj", "down_proj"])
 @pytest.mark.parametrize("make", [files.fused_experts, files.experts_apart])
-def test_experts_of_one_parameter(tmp_path: Path, make: Callable[[Path], tuple[Path, Path]]) -> None:
+def test_experts_of_one_parameter(tmp_path: Path, make: Callable[[Path], tuple[Path, Path]], target: str) -> None:
     """``target_parameters``: B's last axis counts the experts; llama.cpp has them first."""
     base, _ = make(tmp_path)
     a, b = whole(files.EXPERTS * 2, files.HIDDEN, seed=1), whole(files.WIDTH, 2 * files.EXPERTS, seed=2)
     name = "base_model.model.model.layers.1.mlp.experts"
     tensors = {f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}
-    config = {"r": 2, "lora_alpha": 4, "target_parameters": ["mlp.experts.down_proj"]}
+    config = {"r": 2, "lora_alpha": 4, "target_parameters": [target, "gate.weight"]}
     (made,) = qconv.convert(save(tmp_path / "a", tensors, **config), "f32", base=base)
     _, made_tensors = parts(made)
     assert made_tensors["blk.1.ffn_down_exps.weight.lora_a"].tolist() == a.reshape(files.EXPERTS, 2, -1).tolist()
@@ -130,6 +133,7 @@ EXPERT = "base_model.model.model.layers.0.block_sparse_moe.experts.1.w1"
 @pytest.mark.parametrize(
     ("tensors", "config", "message"),
     [
+        (PAIR, {"lora_alpha": 0}, "adapter_config.json: changes nothing: its strength is 0"),
         (PAIR, {"use_dora": True}, r"is a DoRA adapter, which .* cannot hold \(merge it instead: qconv convert BASE"),
         ({**PAIR, f"{Q}.lora_magnitude_vector": whole(64)}, {}, "has 'lora_magnitude_vector' for .*merge it instead"),
         ({**PAIR, "base_model.model.lm_head.weight": whole(48, 64)}, {}, "brings 'lm_head.weight' whole.*merge it"),
@@ -158,6 +162,16 @@ def test_what_such_a_file_cannot_hold(tmp_path: Path, tensors: Any, config: Any,
     base, _ = files.mixtral(tmp_path)
     with pytest.raises(QconvError, match=message):
         qconv.convert(save(tmp_path / "a", tensors, **config), "f16", base=base)
+
+
+def test_an_output_layer_that_is_the_embedding_has_to_be_merged(tmp_path: Path) -> None:
+    base, _ = files.qwen2(tmp_path)
+    tensors = {n: t for n, t in load_file(base / "model.safetensors").items() if n != "lm_head.weight"}
+    packing.save(base / "model.safetensors", tensors)
+    name = "base_model.model.lm_head"
+    tensors = {f"{name}.lora_A.weight": whole(2, 64), f"{name}.lora_B.weight": whole(48, 2)}
+    with pytest.raises(QconvError, match=r"changes 'lm_head', which in the base is the embedding.*merge it instead"):
+        qconv.convert(save(tmp_path / "a", tensors), "f16", base=base)
 
 
 def test_usage(tmp_path: Path) -> None:

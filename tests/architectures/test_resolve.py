@@ -126,7 +126,9 @@ def test_an_output_that_is_missing_is_the_embedding(llama: Headers) -> None:
     resolved = architectures.resolve(llama.without("lm_head.weight"))
     assert "output.weight" not in [output.name for output in resolved.tensors]
     (said,) = resolved.notes
-    assert said.startswith("there is no lm_head.weight, though config.json says that it is not the embedding")
+    assert said.startswith(
+        "there is no lm_head.weight, though config.json says tie_word_embeddings: false; the embedding"
+    )
     llama.config["tie_word_embeddings"] = True
     assert architectures.resolve(llama).notes == ()
     del llama.config["tie_word_embeddings"]  # untied is what Llama's class assumes
@@ -358,6 +360,16 @@ def test_an_unknown_class_is_what_its_text_part_is() -> None:
     known = {"architectures": ["LlavaForConditionalGeneration"], "text_config": {"model_type": "qwen2"}}
     assert model_class(known) == "LlavaForConditionalGeneration"
     assert model_class({"architectures": ["SomethingNew"], "text_config": {"model_type": "new"}}) == "SomethingNew"
+
+
+def test_an_unknown_classs_own_keys_are_not_its_text_parts() -> None:
+    text = {"model_type": "qwen2", "hidden_size": 64}
+    wrapped = {"architectures": ["SomethingNew"], "head_dim": 32, "tie_word_embeddings": True, "text_config": text}
+    full = complete(wrapped, table("qwen2"))
+    assert "head_dim" not in full  # MusicFlamingo's is about sounds
+    assert full["tie_word_embeddings"] is True
+    known = complete(wrapped | {"architectures": ["Qwen2AudioForConditionalGeneration"]}, table("qwen2"))
+    assert known["head_dim"] == 32
 
 
 def test_every_text_model_has_a_table() -> None:

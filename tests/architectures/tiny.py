@@ -23,7 +23,7 @@ _VOCABULARY = {"model": {"type": "WordPiece", "vocab": {f"t{i}": i for i in rang
 
 _WIDTHS = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4"}
 
-_BYTES = {"U8": (0, 256), "F8_E4M3": (0, 127), "BOOL": (0, 2)}
+_BYTES = {"U8": (0, 256), "I8": (0, 256), "F8_E4M3": (0, 127), "F8_E8M0": (110, 130), "BOOL": (0, 2)}
 
 
 def weights(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:

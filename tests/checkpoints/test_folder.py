@@ -101,6 +101,40 @@ def test_an_index_whose_shards_are_gone_is_passed_over(sharded: Path, gone: list
     assert said.endswith(f"missing: {WHOLE} is the model")
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b"version https://git-lfs.github.com/spec/v1\n", b"[1]"])
+def test_an_index_that_is_none_beside_a_whole_model_is_passed_over(sharded: Path, content: bytes) -> None:
+    p.save(sharded / WHOLE, OLD)
+    for name in (FIRST, SECOND):
+        (sharded / name).unlink()
+    (sharded / INDEX).write_bytes(content)
+    with checkpoints.open(sharded) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B + 1)
+        (said,) = opened.notes
+    assert said.startswith(f"{INDEX} is passed over, since it ")
+
+
+def test_a_file_beside_an_index_that_is_none_can_be_given(sharded: Path) -> None:
+    p.save(sharded / WHOLE, OLD)
+    (sharded / INDEX).write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match="holds two models"):
+        checkpoints.open(sharded)
+    with checkpoints.open(sharded / WHOLE) as opened:
+        np.testing.assert_array_equal(opened.read("a", 0, 3), B + 1)
+
+
+def test_an_index_that_names_files_outside_is_not_passed_over(sharded: Path) -> None:
+    p.save(sharded / WHOLE, OLD)
+    p.index(sharded / INDEX, {"z": "../x.safetensors"})
+    with pytest.raises(FormatError, match="names a file outside its folder"):
+        checkpoints.open(sharded)
+
+
+def test_a_link_to_a_disk_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / WHOLE).symlink_to("/nowhere/weights.safetensors")
+    with pytest.raises(InputError, match=r"is a link to /nowhere/weights\.safetensors, where nothing is \(is the disk"):
+        checkpoints.open(tmp_path)
+
+
 def test_shards_that_are_not_all_there_beside_a_whole_model(sharded: Path) -> None:
     p.save(sharded / WHOLE, OLD)
     (sharded / INDEX).unlink()

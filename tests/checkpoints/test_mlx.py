@@ -211,3 +211,26 @@ def test_unknown_models_are_refused_only_when_mlx_saved_them(tmp_path: Path) -> 
     assert_recorded(golden, made(save(tmp_path, golden, original(golden))))
     with pytest.raises(UnsupportedError, match="which weights MLX changes in models of type 'surprise' is not known"):
         checkpoints.open(save(tmp_path, golden, original(golden), MLX))
+
+
+def test_quantized_experts_under_switch_mlp(tmp_path: Path) -> None:
+    """``q * scale + bias`` of groups of 32 codes of 8 bits, four to a word: here every value is exact in float32."""
+    golden = recorded("qwen3moe")
+    tensors = stacked(original(golden), "mlp")
+    codes_of: Saved = {}
+    for name in [name for name in tensors if ".switch_mlp." in name]:
+        shape = tensors.pop(name).shape
+        codes = np.random.default_rng(len(name)).integers(0, 256, shape, np.uint8)
+        module = name.removesuffix("weight")
+        codes_of[name] = codes
+        tensors[name] = codes.view("<u4")
+        groups = (*shape[:-1], shape[-1] // 32)
+        tensors[f"{module}scales"] = narrow(np.full(groups, 1 / 128, np.float32))
+        tensors[f"{module}biases"] = narrow(np.full(groups, -1, np.float32))
+    golden["config"]["quantization"] = {"group_size": 32, "bits": 8}
+    outputs = made(save(tmp_path, golden, tensors, MLX))
+    for name, codes in codes_of.items():
+        *_, layer, _, _, projection, _ = name.split(".")
+        made_shape, values = outputs[f"blk.{layer}.ffn_{projection.removesuffix('_proj')}_exps.weight"]
+        assert made_shape == list(codes.shape)
+        np.testing.assert_array_equal(values.reshape(codes.shape), codes / np.float32(128) - 1)

@@ -274,3 +274,16 @@ def test_blocks_by_their_number_when_the_config_is_lost(tmp_path: Path, rows: in
     lasting = np.repeat(np.repeat(scale, 128, 0), 128, 1)[:rows, :columns]
     with checkpoints.open(tmp_path) as opened:
         np.testing.assert_array_equal(opened.read("a.weight", 0, rows), decoded(weight) * lasting)
+
+
+def test_scales_of_packed_experts_are_left_alone(tmp_path: Path) -> None:
+    """DeepSeek V4: 8-bit floats with ``.scale``, and beside them 4-bit ones, two a byte, with scales of that name."""
+    weight, scale = codes(4, 8), np.array([[127, 128]], np.uint8)  # 1 and 2
+    packed, exponents = np.zeros((4, 16), np.int8), np.zeros((4, 1), np.uint8)
+    arrays: Arrays = {"a.weight": weight, "a.scale": scale, "e.weight": packed, "e.scale": exponents}
+    config = {"quant_method": "fp8", "weight_block_size": [4, 4], "scale_fmt": "ue8m0"}
+    folder(tmp_path, arrays, config, {"a.scale": "F8_E8M0", "e.scale": "F8_E8M0"})
+    with checkpoints.open(tmp_path) as opened:
+        assert sorted(opened.tensors) == ["a.weight", "e.scale", "e.weight"]
+        assert (opened.tensors["e.weight"].dtype, opened.tensors["e.scale"].dtype) == ("I8", "F8_E8M0")
+        np.testing.assert_array_equal(opened.read("a.weight", 0, 4), decoded(weight) * np.repeat([1, 2], 4))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from qconv import blocks
 from qconv.errors import WeightError
 from qconv.options import Part, RunOptions
 from qconv.plan import NonFinite
@@ -77,7 +78,7 @@ def test_what_f16_does_not_hold_is_told(tmp_path: Path, dtype: str) -> None:
 
 def test_each_part_tells_of_its_own(tmp_path: Path) -> None:
     rows = np.full((64, 32), 1e5, np.float32)
-    made = plan("x.gguf", [Sketch("w", Copy("x", rows.shape, "F32"), "F16")])
+    made = plan("x.gguf", [Sketch("w", Copy("x", rows.shape, "F32"), "F16")], non_finite="ask")
     notes = []
     for number in (1, 2):
         watcher = Watcher()
@@ -93,6 +94,34 @@ def test_rounding_before_encoding(tmp_path: Path) -> None:
     made = plan("x.gguf", [Sketch("w", Copy("x", rows.shape, "F32"), "Q8_0", "F16")])
     with pytest.raises(WeightError, match=r"tensor 'w': row 7, column 3 is 70000, which F16 does not hold.*\(the chec"):
         run([made], Memory({"x": rows}), [tmp_path])
+
+
+def test_a_quantized_file_holds_no_infinity_where_rows_fit_no_block(tmp_path: Path) -> None:
+    rows = np.ones((40, 30), np.float32)
+    rows[7, 3] = 70_000
+    made = plan("x.gguf", [Sketch("w", Copy("x", rows.shape, "F32"), "F16")], non_finite="refuse")
+    with pytest.raises(WeightError, match=r"tensor 'w': holds 70000, too large for F16 .*--tensor-type NAME=f32"):
+        run([made], Memory({"x": rows}), [tmp_path])
+
+
+SCALES = [
+    *[("Q8_0", 34, 0, value) for value in (b"\x00\x7c", b"\x01\xfc", b"\xff\x7f")],
+    ("Q4_1", 20, 2, b"\x00\x7e"),
+    ("Q6_K", 210, 208, b"\x00\xfc"),
+    ("MXFP4", 17, 0, b"\xff"),
+    ("NVFP4", 36, 3, b"\x7f"),
+]
+"""A type, the bytes of its blocks, and where in one lies what is no number (ggml-common.h)."""
+
+
+@pytest.mark.parametrize(("block_type", "width", "offset", "value"), SCALES)
+def test_scales_of_blocks_that_are_copied(block_type: str, width: int, offset: int, value: bytes) -> None:
+    rows = np.zeros((5, 3 * width), np.uint8)
+    assert blocks.first_without_number(block_type, rows) is None
+    start = width + offset
+    rows[3, start : start + len(value)] = np.frombuffer(value, np.uint8)
+    assert blocks.first_without_number(block_type, rows) == 3
+    assert np.isfinite(blocks.decode(block_type, rows[:3])).all()
 
 
 @pytest.mark.parametrize("shape", [(0, 8), (3, 0), ()])

@@ -129,8 +129,8 @@ def test_unknown_names_list_the_known_nearest_first() -> None:
     assert split_tensor_type("a=b=c") == ("a", "b=c")
 
 
-def test_twenty_mixes_and_fifteen_block_types() -> None:
-    assert len(mixes()) == 20
+def test_twenty_one_mixes_and_fifteen_block_types() -> None:
+    assert len(mixes()) == 21
     assert len(offered()) == 15
     assert all(mix.about and mix.bits for mix in mixes().values())
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qconv.errors import UsageError, WeightError
 from qconv.runtime import Importance, Session
-from qconv.runtime.importance import accumulate
+from qconv.runtime.importance import accumulate, add_peaks
 from tests.runtime import models, reference
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -102,6 +102,29 @@ def test_rows_are_added_one_after_the_other(rows: int, columns: int) -> None:
     accumulate(squares, sums, x)
     assert np.array_equal(squares, expected_squares)
     assert np.array_equal(sums, expected_sums)
+
+
+def test_peaks_are_of_every_32_and_every_256_columns() -> None:
+    """Of one row in four, which stand for all; rows of 256 columns whose largest magnitudes are known."""
+    rows = np.zeros((8, 256), np.float32)
+    rows[0, [3, 31, 32, 255]] = [2, -3, 5, -7]
+    rows[4, [0, 64]] = [1, 4]
+    rows[1] = 100  # not looked at
+    peaks = np.zeros(9)
+    add_peaks(peaks, rows)
+    # each of the two rows looked at counts 8 / 2 times
+    assert peaks.tolist() == [4 * x for x in (9 + 1, 25, 16, 0, 0, 0, 0, 49, 49 + 16)]
+    add_peaks(peaks, rows[:1])
+    assert peaks.tolist() == [49, 125, 64, 0, 0, 0, 0, 245, 309]
+    add_peaks(peaks, rows[:0])
+    assert peaks[0] == 49
+
+
+@pytest.mark.parametrize(("columns", "count"), [(96, 3), (512, 18), (48, 0)])
+def test_only_widths_that_rows_are_whole_numbers_of_have_peaks(columns: int, count: int) -> None:
+    peaks = np.zeros(count)
+    add_peaks(peaks, np.full((4, columns), -2, np.float32))
+    assert peaks.tolist() == [16.0] * count
 
 
 def test_a_text_in_parts_has_the_sums_of_the_whole(session: Session, tokens: Tokens) -> None:

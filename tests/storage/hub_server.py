@@ -3,7 +3,8 @@
 Two ports, as two hosts: the Hub's own, with its interface, small files and redirects, and a store of large files, to
 which the Hub redirects with a signature that the store wants to see.  What it answers follows the public interface
 (``/api/models/NAME/revision/REV``, ``/api/models/NAME/tree/COMMIT``, ``/NAME/resolve/COMMIT/FILE``, ``X-Linked-ETag``,
-``X-Linked-Size``, ``X-Error-Code``), as huggingface_hub 2.4 asks for it.
+``X-Linked-Size``, ``X-Error-Code``), as huggingface_hub 2.4 asks for it, and ModelScope's
+(``/api/v1/models/NAME/repo/files`` and ``/api/v1/models/NAME/repo``), as modelscope_hub 0.5 does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_canary_0123456789"
 SIGNATURE = "signature-canary-9876543210"
@@ -147,15 +148,21 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
                 self.file(data, f"store-{digest[:8]}")
 
         def on_hub(self, path: str) -> None:
-            interface = path.startswith("/api/models/")
-            words = unquote(path).removeprefix("/api/models").strip("/").split("/")
+            interface = path.startswith(("/api/models/", "/api/v1/models/"))
+            words = unquote(path).removeprefix("/api/v1/models").removeprefix("/api/models").strip("/").split("/")
             name, what, rest = "/".join(words[:2]), words[2:3], words[3:]
             repository = hub.repositories.get(name)
             known = self.headers.get("authorization") == f"Bearer {TOKEN}"
+            asked = {k: v[0] for k, v in parse_qs(urlsplit(self.path).query).items()}
             if repository is None or (repository.private and not known):
                 self.answer(401, b"{}", {"X-Error-Code": "RepoNotFound"})
             elif interface and what == ["tree"]:
                 self.answer(200, json.dumps([entry(n, d) for n, d in repository.files.items()]).encode())
+            elif interface and what == ["repo"] and rest == ["files"]:
+                listed = [listing(n, d, repository.commit) for n, d in repository.files.items()]
+                self.answer(200, json.dumps({"Code": 200, "Data": {"Files": listed}}).encode())
+            elif interface and what == ["repo"]:
+                self.resolve(repository, asked["Revision"], asked["FilePath"])
             elif interface:
                 self.describe(name, repository, rest[0] if rest else "main")
             elif repository.gated and not known:
@@ -228,6 +235,12 @@ def entry(name: str, data: bytes) -> dict[str, Any]:
     if name.endswith(LARGE):
         about["lfs"] = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
     return about
+
+
+def listing(name: str, data: bytes, commit: str) -> dict[str, Any]:
+    """A file as ModelScope lists it."""
+    digest = hashlib.sha256(data).hexdigest()
+    return {"Type": "blob", "Path": name, "Size": len(data), "Revision": commit, "Sha256": digest}
 
 
 def git_hash(data: bytes) -> str:

@@ -202,7 +202,7 @@ def test_addresses(hub: HubServer, noise: Path, tmp_path: Path, monkeypatch: pyt
         qconv.open(f"hf://{NAME}@other")
     with pytest.raises(InputError, match="is not on the Hub, or private"):
         qconv.open("hf://acme/Nothing")
-    for wrong in ("hf://acme", "hf://acme/Noise/../x", "ftp://host/model.gguf", f"{hub.url}/"):
+    for wrong in ("hf://acme", "hf://acme/Noise/../x", "nonsense://host/model.gguf", f"{hub.url}/"):
         with pytest.raises(UsageError):
             open_address(wrong)
 

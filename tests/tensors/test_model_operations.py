@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qconv.errors import PlanError
+from qconv.errors import FormatError, PlanError
+from qconv.tensors import as_int32
 from qconv.tensors.mean import mean
 from tests.tensors.arrays import ArrayTensor
 from tests.tensors.test_operations import KINDS, apply, check, numbers
@@ -169,3 +170,27 @@ def test_exchange_blocks_wants_such_blocks(arguments: tuple[int, int, int]) -> N
     tensor = ArrayTensor("x", numbers(10, 3))
     with pytest.raises(PlanError, match="does not fit 10 x 3"):
         apply("exchange_blocks", *arguments)(tensor)
+
+
+def test_integers_become_32_bits_wide() -> None:
+    x = np.array([[0, -1], [2**31 - 1, -(2**31)]], np.int64)
+    tensor = as_int32(ArrayTensor("x", x))
+    assert (tensor.dtype, tensor.shape) == ("I32", (2, 2))
+    assert np.array_equal(tensor.read(0, 2), x)
+    with pytest.raises(FormatError, match="more than 32 bits"):
+        as_int32(ArrayTensor("x", x + 1)).read(0, 2)
+    with pytest.raises(PlanError, match="it is F32"):
+        as_int32(ArrayTensor("x", numbers(2, 2)))
+
+
+def test_exponential() -> None:
+    x = np.array([0.0, np.log(2.0)], np.float32)
+    assert apply("exponential")(ArrayTensor("x", x)).read(0, 1).tolist() == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_repeat_first_row(kind: Any) -> None:
+    x = numbers(2, 3, kind=kind)
+    check(apply("repeat_first_row", 3)(ArrayTensor("x", x)), x[[0, 0, 0]])
+    with pytest.raises(PlanError, match="it cannot be there 0 times"):
+        apply("repeat_first_row", 0)(ArrayTensor("x", x))

@@ -95,7 +95,8 @@ def test_tokens_assumed_for_a_missing_config_are_told(copy: Callable[[str], Path
 def notes_of(folder: Path, **changes: Any) -> list[str]:
     case, config = (json.loads((folder / name).read_text()) for name in ("case.json", "config.json"))
     notes: list[str] = []
-    tokenizers.metadata(LocalFolder(folder), {**config, **changes}, kind=case["kind"], note=notes.append)
+    pre = changes.pop("pre", None)
+    tokenizers.metadata(LocalFolder(folder), {**config, **changes}, kind=case["kind"], pre=pre, note=notes.append)
     return notes
 
 
@@ -155,6 +156,20 @@ def test_one_id_with_two_spellings_is_told(copy: Callable[[str], Path], case: st
     with pytest.raises(TokenizerError, match=re.escape(said) + ".*the same text in both"):
         convert(folder, vocab_size=size)
     assert notes_of(folder, vocab_size=size + 8)[0] == said
+
+
+def test_a_renamed_token_of_a_sentencepiece_model_is_told(copy: Callable[[str], Path]) -> None:
+    """llama.cpp's converter takes the config's spelling, and has a row for it."""
+    folder = copy("spm-added")
+    added = [{"id": 270, "content": "<|reserved|>", "special": False}]
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {}}, "added_tokens": added}))
+    assert (
+        notes_of(folder)[-1] == "token 270 is '<|reserved|>' in tokenizer.json and '<|odd|>' in tokenizer_config.json"
+    )
+
+
+def test_a_pre_tokenizer_that_does_not_count_is_told(copy: Callable[[str], Path]) -> None:
+    assert "--pre llama-bpe counts for byte-level BPE only" in notes_of(copy("codellama"), pre="llama-bpe")[0]
 
 
 @pytest.mark.parametrize("size", [-1, 0, 1 << 40, "12", True, 1.5])

@@ -54,6 +54,11 @@ def head_dim(model: ModelContext) -> int:
 
 
 @derivation
+def half_head_dim(model: ModelContext) -> int:
+    return head_dim(model) // 2
+
+
+@derivation
 def sum(model: ModelContext, *of: Argument) -> int | float:
     """All terms added: config keys, derivations or numbers."""
     return builtins.sum(_numbers(model, of))

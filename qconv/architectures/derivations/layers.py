@@ -8,6 +8,12 @@ from qconv.architectures.registry import derivation
 
 
 @derivation
+def key_in_each_layer(model: ModelContext, key: str) -> list[float]:
+    """The value of a config key for every layer."""
+    return [float(model.number(key))] * block_count(model)
+
+
+@derivation
 def in_each_layer(model: ModelContext, value: float) -> list[float]:
     """The same number for every layer."""
     return [float(value)] * block_count(model)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from qconv.checkpoints.methods.parts import Config, Tensors, block_size, fitting, scale
+from qconv.checkpoints.methods.parts import Config, Tensors, block_size, fitting, is_fp8, scale, stems
 from qconv.tensors import LazyTensor
 
 _UNUSED = (".activation_scale", "_activation_scale", ".qscale_act")
-_PAIRS = {"_scale_inv": "", ".qscale_weight": ".weight"}
+_SCALE = ".scale"
+"""Of DeepSeek V4, whose experts' 4-bit floats have scales of that name too: they stay what they are."""
+_PAIRS = {"_scale_inv": "", ".qscale_weight": ".weight", _SCALE: ".weight"}
 
 
 def undo(tensors: Tensors, config: Config) -> Tensors:
@@ -22,7 +24,10 @@ def undo(tensors: Tensors, config: Config) -> Tensors:
         said = "weight_block_size" in config
         return fitting(weight, scales, block) if said else _by_shape(weight, scales)
 
-    return scale(tensors, _PAIRS, of, _UNUSED)
+    others = {name for name in stems(tensors, _SCALE) if not is_fp8(tensors.get(name + ".weight"))}
+    left = {name + _SCALE for name in others}
+    plain = scale({name: tensor for name, tensor in tensors.items() if name not in left}, _PAIRS, of, _UNUSED)
+    return {name: plain.get(name, tensor) for name, tensor in tensors.items() if name in plain or name in left}
 
 
 def _by_shape(weight: LazyTensor, scales: LazyTensor) -> Sequence[int] | None:

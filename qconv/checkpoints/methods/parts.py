@@ -70,8 +70,8 @@ def scale(
     return result
 
 
-def is_fp8(tensor: LazyTensor) -> bool:
-    return tensor.dtype in FLOATS8
+def is_fp8(tensor: LazyTensor | None) -> bool:
+    return tensor is not None and tensor.dtype in FLOATS8
 
 
 def fitting(weight: LazyTensor, scale: LazyTensor, block: Sequence[int] | None) -> Sequence[int] | None:

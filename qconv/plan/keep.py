@@ -1,0 +1,78 @@
+"""Weights that a checkpoint has quantized already, kept in the block types that hold the same numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from qconv import formats, policy
+from qconv.architectures import MappedTensor
+from qconv.plan.source_model import SourceModel
+from qconv.tensors import Lossless, is_blocks, lossless
+
+
+@dataclass(frozen=True, slots=True)
+class KeptModel:
+    """``model`` with the tensors that are kept in their block types.
+
+    ``kept``: by name what keeps them; ``lost``: by name why a quantized tensor is not; ``stored``: by name the type of
+    the others, which a float mix leaves as it is.
+    """
+
+    model: SourceModel
+    kept: dict[str, Lossless] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, str] = field(default_factory=dict)
+
+    def choice(self, choice: policy.Choice, mix: policy.Mix) -> policy.Choice:
+        """``choice`` with the reasons for what is kept and what is not, and the file type that most weights have."""
+        decisions = tuple(self._decision(decision, mix) for decision in choice.decisions)
+        weights: Counter[str] = Counter()
+        for decision in decisions:
+            weights[decision.type] += decision.weights
+        most = weights.most_common(1)[0][0] if weights else "F32"
+        number = formats.file_types().get("MXFP4_MOE" if most == "MXFP4" else most, choice.file_type)
+        return replace(choice, decisions=decisions, file_type=number, notes=(*choice.notes, *self._notes()))
+
+    def _decision(self, decision: policy.Decision, mix: policy.Mix) -> policy.Decision:
+        kept = self.kept.get(decision.name)
+        if kept is not None:
+            rounded = f", {kept.how}" if kept.how else ""
+            reason = f"kept as it is quantized{rounded}"
+            before = decision.type if is_blocks(kept.tensor.dtype) else "F32"
+            return replace(decision, type=kept.block_type, intermediate_type=before, reason=reason, wanted=None)
+        if decision.name in self.lost:
+            return replace(decision, reason=f"{decision.reason}; not kept: {self.lost[decision.name]}")
+        if mix.is_float and decision.reason == "default":
+            stored = self.stored[decision.name]
+            return replace(decision, type=stored, intermediate_type=stored, reason="as it is stored", wanted=None)
+        return decision
+
+    def _notes(self) -> Iterator[str]:
+        for why, count in Counter(self.lost.values()).items():
+            yield f"{count} quantized tensors are not kept: {why}"
+        if not self.kept and not self.lost:
+            yield "no weight of the checkpoint is quantized in a way that could be kept"
+
+
+def keep(model: SourceModel) -> KeptModel:
+    """Reads scales and zero points, and no codes."""
+    if model.is_gguf:
+        return KeptModel(model)
+    kept: dict[str, Lossless] = {}
+    lost: dict[str, str] = {}
+    stored: dict[str, str] = {}
+    outputs: list[MappedTensor] = []
+    for output in model.outputs:
+        result = lossless(output.tensor)
+        if isinstance(result, Lossless):
+            kept[output.name] = result
+            outputs.append(replace(output, tensor=result.tensor))
+            continue
+        if isinstance(result, str):
+            lost[output.name] = result
+        else:
+            stored[output.name] = output.tensor.dtype
+        outputs.append(output)
+    return KeptModel(replace(model, outputs=tuple(outputs)), kept, lost, stored)

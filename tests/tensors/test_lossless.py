@@ -1,0 +1,151 @@
+"""Grids kept in block types, decoded again by llama.cpp's own package; and the reasons where none holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from qconv.tensors import (
+    Codes,
+    Constant,
+    LazyTensor,
+    Lossless,
+    affine,
+    fp4_weight,
+    lossless,
+    operations,
+    retyped,
+    scaled,
+)
+from tests.tensors.arrays import ArrayTensor
+
+ROWS, COLUMNS = 6, 128
+
+
+def decoded(kept: Lossless) -> NDArray[np.float32]:
+    rows = kept.tensor.read(0, ROWS)
+    return gguf.dequantize(rows, gguf.GGMLQuantizationType[kept.block_type]).reshape(ROWS, COLUMNS)
+
+
+def codes(bits: int) -> Codes:
+    words = np.random.default_rng(bits).integers(0, 256, (ROWS, COLUMNS * bits // 8), np.uint8)
+    return Codes(ArrayTensor("codes", words), bits, COLUMNS)
+
+
+def scales(group: int = 32) -> LazyTensor:
+    numbers = np.random.default_rng(9).random((ROWS, COLUMNS // group)) * 0.01 + 0.001
+    return ArrayTensor("scales", numbers.astype(np.float16))
+
+
+def kept(tensor: LazyTensor) -> Lossless:
+    result = lossless(tensor)
+    assert isinstance(result, Lossless), result
+    return result
+
+
+@pytest.mark.parametrize(
+    ("bits", "block_type"), [(2, "Q4_0"), (3, "Q4_0"), (4, "Q4_0"), (5, "Q5_0"), (6, "Q8_0"), (8, "Q8_0")]
+)
+@pytest.mark.parametrize("group", [32, 64, COLUMNS])
+def test_symmetric_codes_lose_nothing(bits: int, block_type: str, group: int) -> None:
+    tensor = affine(codes(bits), scales(group), zero=1 << (bits - 1), group=group)
+    result = kept(tensor)
+    assert (result.block_type, result.how) == (block_type, "")
+    np.testing.assert_array_equal(decoded(result), tensor.read(0, ROWS))
+    np.testing.assert_array_equal(result.tensor.read(2, 5), result.tensor.read(0, ROWS)[2:5])
+
+
+@pytest.mark.parametrize(("bits", "block_type"), [(2, "Q4_1"), (4, "Q4_1"), (5, "Q5_1")])
+def test_offsets_that_f16_holds_lose_nothing(bits: int, block_type: str) -> None:
+    tensor = affine(codes(bits), scales(), offset=scales())
+    result = kept(tensor)
+    assert (result.block_type, result.how) == (block_type, "")
+    np.testing.assert_array_equal(decoded(result), tensor.read(0, ROWS))
+
+
+def test_zero_points_become_offsets_rounded_once() -> None:
+    zero = np.random.default_rng(3).integers(0, 16, (ROWS, 4)).astype(np.uint8)
+    tensor = affine(codes(4), scales(), zero=ArrayTensor("zero", zero))
+    result = kept(tensor)
+    assert (result.block_type, result.how) == ("Q4_1", "one rounding of the offsets")
+    factors = scales().read(0, ROWS).astype(np.float32)
+    offsets = (-zero.astype(np.float32) * factors).astype(np.float16).astype(np.float32)
+    numbers = codes(4).read(0, ROWS).astype(np.float32)
+    np.testing.assert_array_equal(decoded(result), numbers * factors.repeat(32, 1) + offsets.repeat(32, 1))
+
+
+def test_zero_points_that_are_all_the_middle_are_symmetric() -> None:
+    tensor = affine(codes(4), scales(), zero=ArrayTensor("zero", np.full((ROWS, 4), 8, np.uint8)))
+    assert kept(tensor).block_type == "Q4_0"
+
+
+def test_integers_of_channels() -> None:
+    numbers = np.random.default_rng(4).integers(-128, 128, (ROWS, COLUMNS)).astype(np.int8)
+    tensor = scaled(ArrayTensor("w", numbers), scales(COLUMNS), None)
+    result = kept(tensor)
+    assert result.block_type == "Q8_0"
+    np.testing.assert_array_equal(decoded(result), tensor.read(0, ROWS))
+
+
+def test_mxfp4() -> None:
+    rng = np.random.default_rng(5)
+    packed = ArrayTensor("w", rng.integers(0, 256, (ROWS, COLUMNS // 2), np.uint8))
+    tensor = fp4_weight(packed, ArrayTensor("s", rng.integers(120, 130, (ROWS, COLUMNS // 32), np.uint8)))
+    result = kept(tensor)
+    assert (result.block_type, result.how) == ("MXFP4", "")
+    np.testing.assert_array_equal(decoded(result), tensor.read(0, ROWS))
+
+
+def test_rows_in_another_order_are_kept() -> None:
+    tensor = operations()["permute_rope"](affine(codes(4), scales(), zero=8), 1)
+    np.testing.assert_array_equal(decoded(kept(tensor)), tensor.read(0, ROWS))
+
+
+def number(value: float, kind: Any) -> LazyTensor:
+    bits = np.full((ROWS, 4), value, np.float32)
+    return ArrayTensor("scales", bits if kind == "F32" else (bits.view(np.uint32) >> 16).astype(np.uint16))
+
+
+def float8() -> LazyTensor:
+    return retyped(ArrayTensor("w", np.zeros((ROWS, 64), np.uint8)), "F8_E4M3", "U8")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "why"),
+    [
+        (lambda: affine(codes(4), number(1e-9, "F32"), zero=8), "F16 does not hold its scales"),
+        (lambda: affine(codes(4), number(1e20, "BF16"), zero=8), "F16 does not hold its scales"),
+        (lambda: affine(codes(4), number(np.inf, "F32"), zero=8), "F16 does not hold its scales"),
+        (lambda: affine(codes(4), scales(16), zero=8), "groups of 16 columns are no multiple of 32"),
+        (lambda: affine(codes(8), scales(), offset=scales()), "8 bits with offsets, which no type holds"),
+        (lambda: affine(codes(8), scales(), zero=1), "8 bits around 1, which no type holds"),
+        (lambda: operations()["add"](affine(codes(4), scales(), zero=8), 1), "an operation changes its values"),
+        (
+            lambda: scaled(
+                retyped(ArrayTensor("w", np.zeros((ROWS, 64), np.uint8)), "F8_E4M3", "U8"), number(1, "F32"), (1, 16)
+            ),
+            "F8_E4M3 numbers",
+        ),
+    ],
+)
+def test_why_nothing_holds_it(tensor: Any, why: str) -> None:
+    result = lossless(tensor())
+    assert isinstance(result, str)
+    assert why in result
+
+
+def test_groups_by_activation_order_are_not_kept_and_runs_are() -> None:
+    runs = ArrayTensor("order", (np.arange(COLUMNS) // 32).astype(np.int32))
+    assert kept(affine(codes(4), scales(), zero=8, order=runs)).block_type == "Q4_0"
+    shuffled = ArrayTensor("order", np.random.default_rng(6).permutation(np.arange(COLUMNS) // 32).astype(np.int32))
+    assert lossless(affine(codes(4), scales(), zero=8, order=shuffled)) == (
+        "its groups are no runs of columns (activation order)"
+    )
+
+
+def test_a_plain_tensor_is_nothing_to_keep() -> None:
+    assert lossless(Constant("a", np.ones((4, 64), np.float32))) is None
