@@ -18,6 +18,8 @@ from qconv.errors import UsageError, WeightError
 
 PANEL = 256
 """Columns worked on at once: those of a super-block."""
+TILE_ROWS = 128
+"""Rows that are rounded together; row blocks begin at multiples of it (see ``gptq``)."""
 DAMPING = 0.01
 _MOST_DAMPING = 100.0
 """A matrix that needs more is no sum of squares."""

@@ -12,7 +12,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv import blocks
 from qconv.blocks.codec import Codec, EncodeContext
 
 _PROBED = 64
@@ -41,9 +40,8 @@ class Quants:
 
 
 @cache
-def quants(block_type: str) -> Quants | None:
+def quants(codec: Codec) -> Quants | None:
     """The quants of a type that can be encoded; None where they do not lie apart from each other (TQ1_0, F16)."""
-    codec = blocks.codec(block_type)
     weights, size = codec.layout.weights, codec.layout.bytes
     rows = np.random.default_rng(1).standard_normal((_PROBED, weights), np.float32)
     made = np.empty((_PROBED, size), np.uint8)

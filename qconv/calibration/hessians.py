@@ -1,9 +1,9 @@
 """Hessians: H = Σ x xᵀ over the inputs x of weight matrices, for rounding that lets errors cancel (``blocks.gptq``).
 
-A folder holds a file for each input that matrices share; such a file alone is read as well.  It is a GGUF file with keys
-``qconv.hessians.*`` and two tensors named after the first matrix that reads the input: ``NAME.hessian``, F32
-``(matrices, values)``, and ``NAME.counts``, F32 ``(matrices,)``, of tokens.  The values of a matrix are its lower triangle
-in panels of 256 rows, each ``(256, columns up to the last of these rows)``: some 2 n² bytes for n columns.
+A folder holds a file for each input that matrices share; such a file alone is read as well.  It is a GGUF file with
+keys ``qconv.hessians.*`` and two tensors named after the first matrix that reads the input: ``NAME.hessian``, F32
+``(matrices, values)``, and ``NAME.counts``, F32 ``(matrices,)``, of tokens.  The values of a matrix are its lower
+triangle in panels of 256 rows, each ``(256, columns up to the last of these rows)``: some 2 n² bytes for n columns.
 """
 
 from __future__ import annotations
