@@ -18,7 +18,7 @@ beside it.  Row blocks that begin at multiples of ``ROWS`` make the same bytes a
 """
 
 # numba compiles what is here: neither its functions nor its decorators are typed
-# mypy: disallow-untyped-calls=False, disallow-untyped-decorators=False
+# mypy: disallow-untyped-defs=False, disallow-untyped-calls=False, disallow-untyped-decorators=False
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _weighed(errors: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArr
 
 
 @kernel("gptq")
-def _round_columns(panel, u, lowest, steps, levels, top, first, count, width, chosen, errors):  # type: ignore[no-untyped-def]
+def _round_columns(panel, u, lowest, steps, levels, top, first, count, width, chosen, errors):
     """Rounds columns ``first`` to ``first + count`` of rows of ``width`` columns, 16 rows side by side, and changes the
     later columns of ``panel``.
 
@@ -217,7 +217,7 @@ def _round_columns(panel, u, lowest, steps, levels, top, first, count, width, ch
 
 
 @kernel("gptq")
-def _pack(chosen, codes, pieces, weights, blocks, size):  # type: ignore[no-untyped-def]
+def _pack(chosen, codes, pieces, weights, blocks, size):
     """Puts the codes of ``chosen`` levels into blocks whose quant bits are clear."""
     runs = pieces.size // (4 * weights)
     for i in range(chosen.size // weights):

@@ -7,7 +7,6 @@ belongs to that weight's quant; bits of scales change many.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +38,18 @@ class Quants:
     pieces: NDArray[np.int32]
 
 
-@cache
+_known: dict[str, Quants | None] = {}
+
+
 def quants(codec: Codec) -> Quants | None:
     """The quants of a type that can be encoded; None where they do not lie apart from each other (TQ1_0, F16)."""
+    name = codec.layout.name
+    if name not in _known:
+        _known[name] = _quants(codec)
+    return _known[name]
+
+
+def _quants(codec: Codec) -> Quants | None:
     weights, size = codec.layout.weights, codec.layout.bytes
     rows = np.random.default_rng(1).standard_normal((_PROBED, weights), np.float32)
     made = np.empty((_PROBED, size), np.uint8)

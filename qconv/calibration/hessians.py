@@ -118,7 +118,12 @@ def values(columns: int) -> int:
     return sum(height * width for height, width in shapes(columns))
 
 
-def file_name(tensor: str) -> str:
+def hessian_bytes(columns: int) -> int:
+    """Bytes that one matrix takes in a file, and about as many while it is summed up."""
+    return 4 * values(columns)
+
+
+def hessian_file(tensor: str) -> str:
     """Of the file with the Hessians of the input that ``tensor`` is the first to read."""
     return tensor.removesuffix(".weight").replace("/", "_") + ".gguf"
 
@@ -178,7 +183,7 @@ def read_hessians(place: Path) -> Hessians:
     by_tensor: dict[str, TensorHessian] = {}
     models: dict[str, Path] = {}
     for path in paths:
-        info, hessian = read_file(path)
+        info, hessian = read_hessian_file(path)
         models.setdefault(info.model, path)
         for name in hessian.tensors:
             if name in by_tensor:
@@ -190,7 +195,7 @@ def read_hessians(place: Path) -> Hessians:
     return Hessians(place, next(iter(models)), by_tensor)
 
 
-def read_file(path: Path) -> tuple[HessiansInfo, TensorHessian]:
+def read_hessian_file(path: Path) -> tuple[HessiansInfo, TensorHessian]:
     """What one file says, and holds; raises InputError and FormatError."""
     try:
         file = gguf.read(path)

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.calibration import HessiansInfo, write_hessians
-from qconv.calibration.hessians import file_name, read_file, values
+from qconv.calibration import HessiansInfo, hessian_bytes, hessian_file, read_hessian_file, write_hessians
 from qconv.errors import InputError, OutputError
 from qconv.runtime import Collection, MatrixInput, Session
 
@@ -34,7 +33,7 @@ class Passes:
         measured = [(i, [t for t in i.tensors if t.startswith("blk.") or t == "output.weight"]) for i in inputs]
         named = [MatrixInput(tuple(t), i.columns, i.matrices) for i, t in measured if t]
         self._missing = [i for i in named if not (resume and self._is_there(i))]
-        self.bytes = sum(4 * values(i.columns) * i.matrices for i in self._missing)
+        self.bytes = sum(hessian_bytes(i.columns) * i.matrices for i in self._missing)
         self.passes = _passes(self._missing, DEFAULT_MEMORY if memory is None else memory)
 
     def note(self, tokens: int) -> str:
@@ -80,13 +79,13 @@ class Passes:
                     own[number] = following.count
                     yield shrunk(following.h, *pooled[i.tensors[0]])
 
-            path = self._folder / file_name(gram.tensors[0])
+            path = self._folder / hessian_file(gram.tensors[0])
             write_hessians(path, self._info, gram.tensors, i.columns, own, matrices(gram.h, gram.count))
             pooled.pop(gram.tensors[0], None)
 
     def _is_there(self, i: MatrixInput) -> bool:
         with suppress(InputError):
-            info, hessian = read_file(self._folder / file_name(i.tensors[0]))
+            info, hessian = read_hessian_file(self._folder / hessian_file(i.tensors[0]))
             return info == self._info and (hessian.columns, hessian.matrices) == (i.columns, i.matrices)
         return False
 
@@ -102,7 +101,7 @@ def _passes(inputs: Sequence[MatrixInput], memory: int) -> list[list[MatrixInput
     passes: list[list[MatrixInput]] = []
     taken = 0
     for i in inputs:
-        needed = 4 * values(i.columns) * i.matrices
+        needed = hessian_bytes(i.columns) * i.matrices
         if not passes or taken + needed > memory:
             passes.append([])
             taken = 0
