@@ -1,4 +1,4 @@
-"""qconv in Python: ``qconv.quantize``, ``qconv.dequantize``, ``qconv.open``, ``qconv.convert``."""
+"""qconv in Python: arrays, files, conversions, measurements."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from qconv.errors import UsageError
 
 if TYPE_CHECKING:
     from qconv.checkpoints import Checkpoint
+    from qconv.evaluation import Evaluation
+    from qconv.measurement import Calibrated
+    from qconv.options import Options
     from qconv.pipeline import Progress
 
 
@@ -126,8 +129,7 @@ def convert(
     if given.get("base") is not None:
         given["base"] = os.fspath(given["base"])
     if "adapter" in given:
-        one = isinstance(given["adapter"], str | os.PathLike)
-        given["adapter"] = tuple(map(os.fspath, [given["adapter"]] if one else given["adapter"]))
+        given["adapter"] = _paths(given["adapter"])
     if given.get("imatrix") is not None:
         given.setdefault("imatrix_name", os.fspath(given["imatrix"]))
     what, how = split(given)
@@ -137,3 +139,66 @@ def convert(
         directories = [plan.directory(checkpoint, wanted)] * len(plans)
         results = conversion.run(plans, checkpoint.files, directories, run, progress, record=wanted.record())
         return [file for result in results for file in result.files]
+
+
+def calibrate(
+    model: str | os.PathLike[str],
+    text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Calibrated:
+    """Measures on a text which weights of a model matter; its ``path`` is for ``convert``'s ``imatrix``.
+
+    ``model``: a checkpoint or a GGUF file that is not quantized.  ``text``: files, one after the other.  ``output``: a
+    file or a directory.  ``options``: the other fields of ``CalibrateOptions`` and ``RunOptions`` (``tokens=20_000``,
+    ``context=512``, ``base="q8_0"``, ``threads=8``, ``force=True``, ...).  ``progress`` counts tokens.
+
+    Needs llama.cpp: ``pip install 'qconv[runtime]'``.  Raises UsageError for an option or a value that does not exist,
+    LlamaCppError when llama.cpp is missing or fails, and every other ``qconv.errors.QconvError``.
+    """
+    from qconv import measurement
+    from qconv.options import CalibrateOptions, RunOptions
+
+    given = {**options, "text": _paths(text)}
+    if output is not None:
+        given["output"] = os.fspath(output)
+    what, how = _divided(CalibrateOptions, given)
+    return measurement.calibrate(model, CalibrateOptions.of(what), RunOptions.of(how), progress)
+
+
+def evaluate(
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    against: str | os.PathLike[str],
+    text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> list[Evaluation]:
+    """Runs quantized files on a text beside the model they were made from: KL divergence, perplexity, same top token.
+
+    ``against``: the unquantized model, a checkpoint or a GGUF file.  ``options``: the other fields of
+    ``EvaluateOptions`` and ``RunOptions``.  ``progress`` counts tokens.
+
+    Needs llama.cpp: ``pip install 'qconv[runtime]'``.  Raises as ``calibrate``.
+    """
+    from qconv import evaluation
+    from qconv.options import EvaluateOptions, RunOptions
+
+    what, how = _divided(EvaluateOptions, {**options, "text": _paths(text)})
+    wanted, run = EvaluateOptions.of(what), RunOptions.of(how)
+    return list(evaluation.evaluate(_paths(files), against, wanted, run, progress))
+
+
+def _paths(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
+    several = [given] if isinstance(given, str | os.PathLike) else given
+    return tuple(os.fspath(each) for each in several)
+
+
+def _divided(kind: type[Options], given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values for ``kind``, and the rest for ``RunOptions``, which refuse what is neither's."""
+    from qconv.options import names
+
+    own = names(kind)
+    return {k: v for k, v in given.items() if k in own}, {k: v for k, v in given.items() if k not in own}

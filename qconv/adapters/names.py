@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from qconv.architectures import canonical
@@ -49,7 +48,8 @@ class BaseNames:
         One name each, or gate and up for ``gate_up_proj``; None when the base does not have them so.
         """
         for gate, up, down in _EXPERT_NAMES:
-            wanted = {"gate_up_proj": (gate, up), "down_proj": (down,)}.get(parameter, (parameter,))
+            alone = {"gate_proj": (gate,), "up_proj": (up,), "down_proj": (down,)}
+            wanted = {"gate_up_proj": (gate, up), **alone}.get(parameter, (parameter,))
             numbered: list[Sequence[str]] = []
             while all(names := [self.find(f"{module}.{len(numbered)}.{each}.weight") for each in wanted]):
                 numbered.append([name for name in names if name is not None])
@@ -63,9 +63,9 @@ class BaseNames:
         return next((name for each in known if (name := self.find(f"{each}.weight")) is not None), None)
 
 
-_HEAD = re.compile(r"(?:.*\.)?(?:lm_head|embed_out|output)\.weight")
+_HEADS = ("lm_head.weight", "embed_out.weight", "output.weight")
 
 
 def is_head(name: str) -> bool:
     """Whether a tensor is an output layer by its name."""
-    return _HEAD.fullmatch(name) is not None
+    return canonical(name) in _HEADS

@@ -55,14 +55,22 @@ def expert_product(
 ) -> LowRank | None:
     """The part of ``product`` that belongs to ``rows`` of one expert's own matrix, (out, in)."""
     a, b, _ = pair(module)
-    if not len(a.shape) == len(b.shape) == 2 or a.shape[0] != b.shape[1] or a.shape[0] % experts:
+    one, order = (expert, expert + 1), (0, 1, 2)
+    if config.is_mlx:
+        if not len(a.shape) == len(b.shape) == 3 or not a.shape[0] == b.shape[0] == experts:
+            return None
+        rank, columns, most = a.shape[1], a.shape[2], b.shape[1]
+        left = Factor(b, b.shape, order, (one, rows, (0, b.shape[2])))
+        right = Factor(a, a.shape, order, (one, (0, rank), (0, columns)))
+    else:
+        if not len(a.shape) == len(b.shape) == 2 or a.shape[0] != b.shape[1] or a.shape[0] % experts:
+            return None
+        rank, columns, most = a.shape[0] // experts, a.shape[1], b.shape[0]
+        left = Factor(b, (most, rank, experts), (2, 0, 1), (rows, (0, rank), one))
+        right = Factor(a, (experts, rank, columns), order, (one, (0, rank), (0, columns)))
+    if not 0 <= rows[0] < rows[1] <= most:
         return None
-    rank, one = a.shape[0] // experts, (expert, expert + 1)
-    if not 0 <= rows[0] < rows[1] <= b.shape[0]:
-        return None
-    left = Factor(b, (b.shape[0], rank, experts), (2, 0, 1), (rows, (0, rank), one))
-    right = Factor(a, (experts, rank, a.shape[1]), (0, 1, 2), (one, (0, rank), (0, a.shape[1])))
-    return _scaled((left, right), module, config, (rows[1] - rows[0], a.shape[1]), weight)
+    return _scaled((left, right), module, config, (rows[1] - rows[0], columns), weight)
 
 
 def _scaled(

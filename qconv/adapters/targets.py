@@ -45,8 +45,13 @@ class Targets:
     def of_parameters(self, modules: Sequence[Module]) -> Edits | None:
         """What changes of one module's ``target_parameters`` add, the outermost first; None when they do not fit.
 
-        A file does not say which of the parameters each belongs to: their shapes do, or the order of wrapping.
+        A file does not say which of the parameters each belongs to: their shapes do, or the order of wrapping.  MLX has
+        a module for each of them, ``switch_mlp.gate_proj``.
         """
+        if self._adapter.config.is_mlx:
+            holder, _, name = modules[0].name.rpartition(".")
+            experts = self._names.experts(holder.replace(".switch_mlp", ".experts"), name)
+            return None if experts is None else self._expert_edits(modules[0], experts)
         parameters = self._parameters(modules[0].name)
         if len(parameters) != len(modules) or len(modules) > _MOST_PARAMETERS:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from qconv import calibration, gguf, policy
@@ -70,7 +71,7 @@ class Allocator:
             memory=run.memory,
             progress=progress,
         )
-        self.losses = Losses(table_, measurements, len(self._free))
+        self.losses = Losses(table_, measurements, Counter(policy.role(d.name) for d in self._free))
 
     def points(self) -> list[Point]:
         """llama.cpp's mixes, by size."""

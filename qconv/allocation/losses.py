@@ -12,7 +12,7 @@ weights' error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +31,8 @@ class Losses:
 
     errors: ErrorTable
     measurements: Measurements | None
-    tensors: int
-    """How many tensors there are to share what is typical of a model."""
+    roles: Mapping[str, int]
+    """How many tensors of each role share what is typical of it."""
 
     @property
     def measured(self) -> bool:
@@ -89,4 +89,4 @@ class Losses:
                 return (max(0.0, s.kl) + deviations * s.deviation) / s.disturbance
         typical = table().typical
         role = policy.role(name)
-        return typical.get(role, typical["other"]) / (energy * max(1, self.tensors)) if energy > 0 else 0.0
+        return typical.get(role, typical["other"]) / (energy * max(1, self.roles.get(role, 1))) if energy > 0 else 0.0

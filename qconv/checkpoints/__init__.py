@@ -17,6 +17,7 @@ from qconv.checkpoints import gguf, mlx, quantized, safetensors
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.dense_modules import add_dense, further_modules
 from qconv.checkpoints.folder import ADAPTER_CONFIG, ADAPTERS, adapter_weights
+from qconv.checkpoints.quantized import names_quantization
 from qconv.checkpoints.sniff import explain, refuse_lookalike, refuse_pickle
 from qconv.errors import InputError, UsageError
 from qconv.storage import Folder, LocalFolder, StoredFile, is_address, open_address
@@ -26,6 +27,7 @@ __all__ = [
     "Checkpoint",
     "add_dense",
     "further_modules",
+    "names_quantization",
     "open",
     "open_adapter",
     "open_from",

@@ -28,6 +28,7 @@ class Checkpoint:
     ``stored``: the tensors as the files hold them.  ``lazy``: the *logical* tensors by name, in llama.cpp's order, with
     the checkpoint's own quantization undone where qconv knows it; ``tensors`` says what they look like.  ``adapters``:
     locations of the adapters merged into them.  ``notes``: what a user should know of how all this was read.
+    ``quantized_by``: the method that was undone.
 
     A context manager: leaving it closes the files.
     """
@@ -57,6 +58,7 @@ class Checkpoint:
         self.metadata = metadata
         self.frameworks = frameworks
         self.notes: tuple[str, ...] = tuple(notes)
+        self.quantized_by: str | None = None
         self.absent = absent or {}
         self.lazy: Mapping[str, LazyTensor] = stored
         self.adapters: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.safetensors_header import read_header
+from qconv.checkpoints.sniff import refuse_pickle
 from qconv.errors import FormatError, InputError, UnsupportedError
 from qconv.files import read_json, read_object
 from qconv.storage import Folder, is_inside
@@ -18,7 +19,7 @@ _MODULES = "modules.json"
 _BEYOND_NO_MODEL = ("Transformer", "Pooling", "Normalize")
 """Modules that a GGUF file is and says by itself, or that runtimes do anyway."""
 _DENSE = "Dense"
-_WEIGHTS = "model.safetensors"
+_WEIGHTS, _PICKLE = "model.safetensors", "pytorch_model.bin"
 _IDENTITY = "torch.nn.modules.linear.Identity"
 
 
@@ -56,6 +57,8 @@ def add_dense(checkpoint: Checkpoint) -> None:
         if activation != _IDENTITY:
             message = f"has the activation '{activation}'; llama.cpp knows Dense modules without one"
             raise UnsupportedError(message, file=folder.locate(config))
+        if not folder.has(f"{path}/{_WEIGHTS}") and folder.has(f"{path}/{_PICKLE}"):
+            raise refuse_pickle(folder.locate(f"{path}/{_PICKLE}"))
         file = folder.open(f"{path}/{_WEIGHTS}")
         checkpoint.files = (*checkpoint.files, file)
         for location in read_header(file).tensors:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.errors import FormatError, UnsupportedError
 from qconv.formats import ROOT, load
-from qconv.tensors import LazyTensor, member, operations, reshape
+from qconv.tensors import LazyTensor, join_along, member, operations, reshape
 
 FRAMEWORK = "mlx"
 """What a file's own metadata calls its format when MLX saved it."""
@@ -34,10 +34,17 @@ class _Undo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     do: dict[str, tuple[float, ...]]
 
 
+class _Join(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    parts: tuple[str, ...]
+    into: str
+    of_heads: bool = False
+
+
 class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[str, ...]
     renames: dict[str, str] = {}
     undo: tuple[_Undo, ...] = ()
+    joins: tuple[_Join, ...] = ()
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,11 +80,14 @@ def undo(checkpoint: Checkpoint) -> None:
     if kind in _table().refused:
         message = f"was saved by MLX, which {_table().refused[str(kind)]}; qconv does not undo that"
         raise UnsupportedError(message, file=checkpoint.location, hint=_HINT)
-    if not rule.models and kind not in _table().same:
+    known = bool(rule.models) or kind in _table().same
+    if not known and not marked:
+        return
+    if not known:
         message = f"was saved by MLX, and which weights MLX changes in models of type '{kind}' is not known"
         raise UnsupportedError(message, file=checkpoint.location, hint=_HINT)
     undone: dict[str, LazyTensor] = {}
-    for stored, tensor in tensors.items():
+    for stored, tensor in _joined(tensors, rule):
         for name, one in _apart(_renamed(stored, rule), _values(stored, tensor, rule)):
             if name in undone:
                 raise FormatError(f"is there twice: as '{stored}', too", file=checkpoint.location, tensor=name)
@@ -90,6 +100,30 @@ def undo(checkpoint: Checkpoint) -> None:
 def _channels_last(shape: tuple[int, ...]) -> bool:
     """Whether a kernel for each channel by itself is ``(channels, width, 1)``; transformers has the 1 in the middle."""
     return shape[-1] == 1 < shape[1] <= _WIDEST
+
+
+def _joined(tensors: Mapping[str, LazyTensor], rule: _Rule) -> Iterator[tuple[str, LazyTensor]]:
+    """The tensors, those that are one in transformers joined in the place of their first part."""
+    whole: dict[str, tuple[_Join, list[str]]] = {}
+    for name in tensors:
+        for join in rule.joins:
+            names = [name.replace(join.parts[0], part) for part in join.parts]
+            if join.parts[0] in name and all(each in tensors for each in names):
+                whole[name] = (join, names)
+    parts = {name for _, names in whole.values() for name in names}
+    for name, tensor in tensors.items():
+        if name in whole:
+            join, names = whole[name]
+            yield name.replace(join.parts[0], join.into), _one(join, [tensors[each] for each in names])
+        elif name not in parts:
+            yield name, tensor
+
+
+def _one(join: _Join, parts: list[LazyTensor]) -> LazyTensor:
+    if join.of_heads:
+        parts = [operations()["transpose"](parts[0]), *parts[1:]]
+    joined = join_along("join", parts, max(0, len(parts[0].shape) - 2))
+    return reshape(joined, (math.prod(joined.shape[:-1]), joined.shape[-1])) if join.of_heads else joined
 
 
 def _renamed(name: str, rule: _Rule) -> str:

@@ -7,6 +7,7 @@ the config is another model's or was left over, as training on a quantized model
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -29,6 +30,12 @@ _LARGEST_CONFIG = 16 << 20
 _INTEGERS = ("I8", "U8", "I16", "U16", "I32", "U32")
 _FILES = {"hf_quant_config.json": "modelopt", "quantize_config.json": "gptq", "quant_config.json": "awq"}
 """Files beside ``config.json`` that tools keep their settings in, and the method that a file without one means."""
+
+
+_WORDS = re.compile(r"[^a-z0-9]+")
+_TELLING = {"2bit", "3bit", "4bit", "6bit", "8bit", "int4", "int8", "fp4", "fp8", "w4a16", "w8a8", "w8a16"}
+_TELLING |= {"bnb", "gptq", "awq", "mlx", "hqq", "nvfp4", "mxfp4", "exl2", "exl3", "gguf"}
+"""Words in names of models that are quantized."""
 
 
 class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +75,9 @@ def undo(checkpoint: Checkpoint) -> None:
             message = f"is quantized by '{name}', and qconv does not undo {method.refused.rstrip(',')}"
             raise UnsupportedError(message, hint=method.advice)
         try:
-            checkpoint.lazy = METHODS[name](checkpoint.lazy, config or {})
+            before = checkpoint.lazy
+            checkpoint.lazy = METHODS[name](before, config or {})
+            checkpoint.quantized_by = None if checkpoint.lazy is before else name
         except UnsupportedError as e:
             e.hint = e.hint or method.advice
             raise
@@ -94,6 +103,11 @@ def quantization_config(config: Config, folder: Folder | None = None) -> Config 
             inner = settings.get("quantization")
             return _named(inner if isinstance(inner, dict) else settings, method)
     return None
+
+
+def names_quantization(name: str) -> bool:
+    """Whether a model's name says that it is quantized: ``Qwen3-8B-AWQ``, ``...-bnb-4bit``."""
+    return not _TELLING.isdisjoint(_WORDS.split(name.lower()))
 
 
 def _named(settings: Mapping[str, Any], method: str | None) -> Config:

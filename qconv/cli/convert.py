@@ -24,6 +24,8 @@ Examples:
   qconv convert model/ --size 4.5GB --imatrix model-calibration.gguf
   qconv convert model/ -t q4_k_m --tensor-type 'ffn_down=q6_k'
   qconv convert model/ -t q8_0 --split-max-size 4GB
+  qconv convert model/ -t q4_k_m --adapter my-lora            # merged
+  qconv convert my-lora/ -t f16 --base model/                 # for --lora
 
   file=$(qconv convert model/ -t q4_k_m --quiet) && llama-cli -m "$file"
 

@@ -62,14 +62,16 @@ def _evaluate(
     wanted, run = options_of(EvaluateOptions, given), options_of(RunOptions, given)
     if plot is not None:
         plots.check(plot)
-    results = []
-    with closing(shown(progress, quiet, against.name, tokens)) as told:
-        for result in evaluation.evaluate(whole_models(files), against, wanted, run, told):
-            results.append(result)
-            if as_json:
-                screen.result(json.dumps(_object(result)))
-    if not as_json:
-        _show(results)
+    results: list[Evaluation] = []
+    try:
+        with closing(shown(progress, quiet, against.name, tokens)) as told:
+            for result in evaluation.evaluate(whole_models(files), against, wanted, run, told):
+                results.append(result)
+                if as_json:
+                    screen.result(json.dumps(_object(result)))
+    finally:  # what is known of some files is shown when another fails
+        if results and not as_json:
+            _show(results)
     if plot is not None:
         _draw(results, plot)
     return 0

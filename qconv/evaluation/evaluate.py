@@ -45,7 +45,7 @@ def evaluate(
     try:
         reference = _reference(Path(against), text, tokens, options, run, told)
         for path in paths:
-            yield _evaluated(path, reference, options, run, told)
+            yield _evaluated(path, text, reference, options, run, told)
     except KeyboardInterrupt:
         raise Interrupted("stopped", hint="the unquantized model's outputs are kept, if they were done") from None
 
@@ -56,7 +56,7 @@ def _reference(
     """The unquantized model's outputs, from the cache where they are."""
     with checkpoints.open(against) as checkpoint:
         identities = [(i.location, i.size, i.version) for i in (file.identity() for file in checkpoint.files)]
-    asked = (identities, text.sha256, options.context, len(tokens), options.base, options.parse_special)
+    asked = (identities, options.context, options.base, hashlib.sha256(tokens.tobytes()).hexdigest())
     key = hashlib.sha256(repr(asked).encode()).hexdigest()[:32]
     path = cache_directory() / "outputs" / f"{key}.gguf"
     kept = outputs.load(path, tokens, len(tokens) // options.context)
@@ -68,13 +68,16 @@ def _reference(
         base_model(against, options.base, run, told) as base,
         Session(base.path, context=options.context, threads=run.threads) as session,
     ):
-        if not np.array_equal(_tokens(text, session, options), tokens):
-            raise InputError(
-                "takes the text for other tokens than the files do",
-                file=against,
-                hint="name the model that they were made from",
-            )
+        _check_tokens(against, "the files do", text, session, options, tokens)
         return outputs.keep(session, tokens, path, _advance(told, against.name))
+
+
+def _check_tokens(
+    path: Path, others: str, text: Text, session: Session, options: EvaluateOptions, tokens: Tokens
+) -> None:
+    if not np.array_equal(_tokens(text, session, options), tokens):
+        hint = "a file is compared with the model that it was made from"
+        raise InputError(f"takes the text for other tokens than {others}", file=path, hint=hint)
 
 
 def _tokens(text: Text, session: Session, options: EvaluateOptions) -> Tokens:
@@ -88,7 +91,7 @@ def _advance(told: Progress, name: str) -> Callable[[int], None]:
 
 
 def _evaluated(
-    path: Path, reference: Reference, options: EvaluateOptions, run: RunOptions, told: Progress
+    path: Path, text: Text, reference: Reference, options: EvaluateOptions, run: RunOptions, told: Progress
 ) -> Evaluation:
     with checkpoints.open(path) as checkpoint:
         size = sum(file.size for file in checkpoint.files)
@@ -97,6 +100,7 @@ def _evaluated(
         value = (checkpoint.metadata or {}).get("qconv.size.predicted_kl_divergence")
         predicted = float(value.data) if value is not None and isinstance(value.data, float) else None
     with Session(path, context=options.context, threads=run.threads) as session:
+        _check_tokens(path, "the unquantized model does", text, session, options, reference.tokens)
         divergence = session.kl_divergence(reference, progress=_advance(told, path.name))
     told.finish_tensor(path.name)
     return Evaluation(path, size, bits, predicted, divergence)

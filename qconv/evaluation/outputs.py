@@ -66,6 +66,8 @@ def load(path: Path, tokens: NDArray[np.int32], chunks: int) -> Reference | None
                 if len(shape) != 2 or len(data) != tensor.size:
                     return None
                 head = Head(tensor.info.dtype, (shape[0], shape[1]), data)
+            if (head is None) != (outputs.info.dtype == "F32") or (head is not None and head.shape[1] != columns):
+                return None
         with suppress(OSError):
             os.utime(path)
         dtype = _KINDS[outputs.info.dtype]

@@ -60,7 +60,7 @@ def probe(
         free = [d for d in planner.choice(mix).decisions if d.free and d.encodes]
         menus = {d.name: [d.type] for d in free}
         table = rounding_errors(free, menus, planner.tensors(), planner.importances(free), threads=run.threads)
-        losses = Losses(table, replace(measurements, scale=1.0), len(free))
+        losses = Losses(table, replace(measurements, scale=1.0), {})
         quick = RunOptions(threads=run.threads, memory=run.memory, force=True)
         (result,) = conversion.run([planner.plan(mix)], checkpoint.files, [base.folder], quick)
     with Session(result.files[0], context=context, threads=run.threads) as session:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from qconv import cores, storage
+from qconv.errors import and_more
 from qconv.pipeline import memory, processor, schedule
 from qconv.pipeline.encoding import Overflow
 from qconv.pipeline.processor import Buffers, Processor
 from qconv.pipeline.progress import Counter, Progress, Silent
 from qconv.pipeline.schedule import Block, TensorWork
 from qconv.pipeline.sink import Sink
-from qconv.pipeline.sizing import cost, fit
+from qconv.pipeline.sizing import Sizes, cost, fit
 from qconv.pipeline.workers import Cancellation, run_workers
 from qconv.storage import ByteRange, StoredFile
 from qconv.tensors import stored_files, stored_ranges
@@ -60,6 +61,8 @@ def run(
     with storage.reading_ahead(_files(works), budget // 2, cancellation.check) as ahead:
         sizes = fit(works, threads + max(1, threads // 4), budget - ahead.memory, cost_with_sink)
         ahead.follow(_ranges(schedule.row_blocks(segments, sizes.rows)))
+        if ahead.memory:
+            _warn_of_reading_twice(works, sizes, progress)
         process = Processor(sink, sizes, threads, cancellation)
 
         def one(block: Block, buffers: Buffers) -> None:
@@ -75,6 +78,14 @@ def run(
             for warning in warnings:
                 progress.note(warning)
         return warnings
+
+
+def _warn_of_reading_twice(works: Iterable[TensorWork], sizes: Sizes, progress: Progress) -> None:
+    """Where a group of rows does not fit into memory, each of its blocks reads all of the group: over a line, anew."""
+    twice = [work.name for work in works if sizes.rows(work) < min(work.tensor.row_group, work.rows)]
+    if twice:
+        names = and_more([f"'{name}'" for name in twice], 1)
+        progress.note(f"what {names} are made from is fetched more than once: more --memory lowers that")
 
 
 def _files(works: Iterable[TensorWork]) -> Iterator[StoredFile]:

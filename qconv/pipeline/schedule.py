@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,11 +150,42 @@ def segments(
 
 
 def row_blocks(whole: Iterable[Block], rows: Callable[[TensorWork], int]) -> Iterator[Block]:
-    """Segments cut into row blocks of as many rows as ``rows`` says for their tensor."""
+    """Segments cut into row blocks of as many rows as ``rows`` says for their tensor.
+
+    Neighbours that are made from the same source, as gates and the rest of a stored matrix of both, take turns: what
+    one has read is at hand when the other reads it.
+    """
+    for segments in _sharing(whole):
+        blocks = zip_longest(*(_cut(segment, rows(segment.work)) for segment in segments))
+        yield from (block for turn in blocks for block in turn if block is not None)
+
+
+def _sharing(whole: Iterable[Block]) -> Iterator[list[Block]]:
+    """Segments in order, those together that may take turns.  Tensors that hold memory while they are read do not."""
+    together: list[Block] = []
     for segment in whole:
-        step = rows(segment.work)
-        for row in range(segment.start, segment.stop, step):
-            yield Block(segment.work, row, min(segment.stop, row + step), segment.encodings)
+        if together and not _share(together[0], segment):
+            yield together
+            together = []
+        together.append(segment)
+    if together:
+        yield together
+
+
+def _share(one: Block, other: Block) -> bool:
+    tensor, following = one.work.tensor, other.work.tensor
+    return (
+        one.work is not other.work
+        and tensor.sources == following.sources
+        and (one.start, one.stop) == (other.start, other.stop)
+        and not tensor.resident_bytes
+        and not following.resident_bytes
+    )
+
+
+def _cut(segment: Block, step: int) -> Iterator[Block]:
+    for row in range(segment.start, segment.stop, step):
+        yield Block(segment.work, row, min(segment.stop, row + step), segment.encodings)
 
 
 def _work(plans: Sequence[Plan], alike: Sequence[tuple[Target, TensorPlan]]) -> TensorWork:

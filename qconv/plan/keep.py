@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from qconv import formats, policy
 from qconv.architectures import MappedTensor
 from qconv.plan.source_model import SourceModel
-from qconv.tensors import Lossless, is_blocks, lossless
+from qconv.tensors import Constant, Lossless, is_blocks, lossless
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,10 @@ class KeptModel:
 
 
 def keep(model: SourceModel) -> KeptModel:
-    """Reads scales and zero points, and no codes."""
+    """Reads scales and zero points, and no codes.
+
+    The second scale of NVFP4 becomes a tensor of its own, ``NAME.scale``, which llama.cpp multiplies with.
+    """
     if model.is_gguf:
         return KeptModel(model)
     kept: dict[str, Lossless] = {}
@@ -69,6 +74,10 @@ def keep(model: SourceModel) -> KeptModel:
         if isinstance(result, Lossless):
             kept[output.name] = result
             outputs.append(replace(output, tensor=result.tensor))
+            if result.scale:
+                name = f"{output.name.removesuffix('.weight')}.scale"
+                outputs.append(MappedTensor(name, Constant(name, np.array(result.scale, np.float32))))
+                stored[name] = "F32"
             continue
         if isinstance(result, str):
             lost[output.name] = result

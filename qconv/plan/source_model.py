@@ -108,13 +108,15 @@ def open_source(
 
 
 def _lone_adapter(checkpoint: checkpoints.Checkpoint) -> UnsupportedError:
-    base = (checkpoint.config or {}).get("base_model_name_or_path")
-    of = f" of {base}" if isinstance(base, str) and base else ""
+    """The error for an adapter without its base; what to type has the base's own name where the adapter tells it."""
+    said = (checkpoint.config or {}).get("base_model_name_or_path")
+    base = said if isinstance(said, str) and said and " " not in said else None
+    adapter = checkpoint.folder.location
     return UnsupportedError(
-        f"holds a LoRA adapter, not a model: what changes in one{of}",
+        f"holds a LoRA adapter, not a model: what changes in {base or 'one'}",
         file=checkpoint.location,
-        hint=f"merge it: qconv convert BASE --adapter {checkpoint.folder.location}; or make a file of it for --lora: "
-        f"qconv convert {checkpoint.folder.location} --base BASE",
+        hint=f"merge it: qconv convert {base or 'BASE'} --adapter {adapter}; or make a file of it for --lora: "
+        f"qconv convert {adapter} --base {base or 'BASE'}",
     )
 
 
@@ -221,8 +223,19 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
         dropped=tuple(resolved.dropped),
-        warnings=(*notes, *doubts, *general.notes),
+        warnings=(*notes, *doubts, *general.notes, *_better_source(checkpoint, general)),
     )
+
+
+def _better_source(checkpoint: checkpoints.Checkpoint, general: metadata.General) -> list[str]:
+    """What the card of a quantized checkpoint names as its base, where that is not quantized itself."""
+    bases = [base["repo_url"] for base in general.base_models or [] if base.get("repo_url")]
+    plain = [url for url in bases if not checkpoints.names_quantization(url)]
+    if checkpoint.quantized_by is None or len(bases) != 1 or not plain:
+        return []
+    return [
+        f"the weights are quantized by '{checkpoint.quantized_by}'; if {plain[0]} is what was quantized, convert that"
+    ]
 
 
 def _modules_left_out(checkpoint: checkpoints.Checkpoint, resolved: architectures.Resolved) -> list[str]:

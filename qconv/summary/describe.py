@@ -106,7 +106,8 @@ def _metadata(checkpoint: Checkpoint) -> tuple[str | None, Metadata, str | None]
     if checkpoint.config is None:
         return None, {}, "no config.json beside it, only the tensors are known"
     if checkpoint.kind == "adapter":
-        return None, {}, "an adapter: what changes in a model"
+        base = (checkpoint.config or {}).get("base_model_name_or_path")
+        return None, {}, f"an adapter: what changes in {base if isinstance(base, str) and base else 'a model'}"
     from qconv import architectures
 
     try:

@@ -16,6 +16,7 @@ from qconv.tensors.awq import awq_gemm, awq_gemv
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
 from qconv.tensors.blockwise import Scales, blockwise
 from qconv.tensors.codes import Codes
+from qconv.tensors.combine import join as join_along
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
@@ -74,6 +75,7 @@ __all__ = [
     "from_float32",
     "gptq",
     "is_blocks",
+    "join_along",
     "lossless",
     "member",
     "memory_of_rows",

@@ -2,7 +2,8 @@
 
 A grid of a checkpoint and one of ggml agree where scales are of runs of columns that a multiple of a block makes, and
 F16 holds them: symmetric codes become Q4_0, Q5_0 or Q8_0; codes with an offset Q4_1 or Q5_1, whose offset is a zero
-point times its scale, rounded once to F16; MXFP4 stays MXFP4.  Operations that pick rows leave a grid as it is.
+point times its scale, rounded once to F16; MXFP4 and NVFP4 stay what they are.  Operations that pick rows leave a grid
+as it is.
 
 Scales and zero points are read to tell; codes are not.
 """
@@ -26,6 +27,8 @@ from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.floats import as_float32
 from qconv.tensors.fp4 import Fp4
 from qconv.tensors.mxfp4 import mxfp4
+from qconv.tensors.nvfp4 import Divided
+from qconv.tensors.nvfp4_blocks import nvfp4_blocks
 from qconv.tensors.retyped import Retyped, retyped
 from qconv.tensors.rows import Gather
 from qconv.tensors.scaled import Scaled
@@ -37,18 +40,22 @@ _CHUNK = 1 << 20
 """Numbers read at a time to look at them."""
 _BLOCK = 32
 _LARGE_BLOCK = 256
+_GROUP = 16
+_WIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Lossless:
     """``tensor`` in ``block_type``; of ternary weights, which the encoder finds again, in float32.
 
-    ``how``: what was rounded, if anything was.
+    ``how``: what was rounded, if anything was.  ``scale``: what the weights are multiplied with besides, one number or
+    one for each matrix of a stack.
     """
 
     tensor: LazyTensor
     block_type: str
     how: str
+    scale: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +123,12 @@ def lossless(tensor: LazyTensor) -> Lossless | str | None:
     """The tensor in the type that loses nothing; why there is none; None for a tensor that is not quantized."""
     match tensor:
         case Affine() | Scaled():
-            return _ternary(tensor) or _mxfp4(tensor) or _blocks(tensor)
+            return _ternary(tensor) or _floats4(tensor) or _blocks(tensor)
         case Gather() | Reshape():
             inner = lossless(tensor.inner)
             same = columns(tensor) == columns(tensor.inner) and len(tensor.shape) > 1 < len(tensor.inner.shape)
+            if isinstance(inner, Lossless) and len(inner.scale) > 1 and tensor.shape[0] != len(inner.scale):
+                return "its parts have scales of their own"
             return _rewrapped(inner, lambda part: replace(tensor, inner=part)) if same else _only(inner, "its shape")
         case Joined():
             return _joined(tensor)
@@ -150,7 +159,11 @@ def _joined(tensor: Joined) -> Lossless | str | None:
     if len({part.block_type for part in kept}) > 1:
         return "its parts are of several types"
     how = next((part.how for part in kept if part.how), "")
-    return Lossless(replace(tensor, parts=tuple(part.tensor for part in kept)), kept[0].block_type, how)
+    scale = tuple(number for part in kept for number in part.scale)
+    if len(tensor.shape) < 3 and len(set(scale)) > 1:
+        return "its parts have scales of their own"
+    joined = replace(tensor, parts=tuple(part.tensor for part in kept))
+    return Lossless(joined, kept[0].block_type, how, scale if len(tensor.shape) > 2 else scale[:1])
 
 
 def _ternary(tensor: LazyTensor) -> Lossless | str | None:
@@ -165,14 +178,27 @@ def _ternary(tensor: LazyTensor) -> Lossless | str | None:
     return Lossless(tensor, "TQ2_0", "one rounding of the scale")
 
 
-def _mxfp4(tensor: LazyTensor) -> Lossless | str | None:
+def _floats4(tensor: LazyTensor) -> Lossless | str | None:
+    """4-bit floats with the scales of MXFP4, or of NVFP4."""
     if not isinstance(tensor, Scaled) or not isinstance(tensor.inner, Fp4):
         return None
-    scale = tensor.scale
-    if scale.dtype != "F8_E8M0" or tensor.steps[-1] != _BLOCK or columns(tensor) % _BLOCK:
-        return "4-bit floats with scales that MXFP4 does not have"
+    scale, step, width = tensor.scale, tensor.steps[-1], columns(tensor)
     packed = retyped(tensor.inner.inner, "U8", "U32", "I32")
-    return Lossless(mxfp4([packed, scale.inner if isinstance(scale, Retyped) else scale]), "MXFP4", "")
+    if scale.dtype == "F8_E8M0" and step == _BLOCK:
+        return Lossless(mxfp4([packed, scale.inner if isinstance(scale, Retyped) else scale]), "MXFP4", "")
+    second: LazyTensor | None = None
+    if isinstance(scale, Scaled | Divided):
+        second, scale = scale.scale if isinstance(scale, Scaled) else scale.divisor, scale.inner
+    if scale.dtype != "F8_E4M3" or step != _GROUP or width % _WIDE:
+        return "4-bit floats with scales that no type has"
+    if not all((chunk >= 0).all() for chunk in _chunks(_reader(scale), scale)):
+        return "NVFP4 does not hold scales below zero, or NaN"
+    numbers: tuple[float, ...] = ()
+    if second is not None:
+        whole = as_float32(second.read(0, n_rows(second)), second.dtype).reshape(-1)
+        with np.errstate(all="ignore"):
+            numbers = tuple(map(float, whole if isinstance(tensor.scale, Scaled) else np.float32(1) / whole))
+    return Lossless(nvfp4_blocks(packed, scale), "NVFP4", "", numbers)
 
 
 def _blocks(tensor: Affine | Scaled) -> Lossless | str:

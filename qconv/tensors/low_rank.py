@@ -21,6 +21,8 @@ Float32 = NDArray[np.float32]
 
 _TILE = 1 << 16
 """Weights computed at a time: they and a term of theirs stay in a core's cache."""
+_NUMPYS = 1 << 17
+"""Bytes of numpy's own while it multiplies."""
 _CHUNK = 1 << 20
 """Weights read at a time for the lengths of columns."""
 
@@ -138,7 +140,7 @@ class LowRank(Keyed):
     def memory(self, rows: int) -> int:
         width = self.right.shape[2]
         product = 0 if width == columns(self) else 4 * width * (rows * columns(self) // max(1, width) + 2)
-        return product + 4 * max(_TILE, width)
+        return product + 4 * max(_TILE, width) + _NUMPYS
 
     def prepare(self) -> Self:
         return self if self.loaded is not None else replace(self, loaded=(self.left.load(), self.right.load()))

@@ -99,7 +99,10 @@ def too_large(
         return TokenizerError(
             f"{renamed[0]}{more}, which makes more tokens than the embedding's {size} rows", file=location, hint=hint
         )
-    doubt = "are the tokenizer files those of this model?"
+    doubt = (
+        "if tokens were added, the model was not resized for them: model.resize_token_embeddings(len(tokenizer)); "
+        "else, are the tokenizer files those of this model?"
+    )
     if assumed:
         doubt = "tokenizer_config.json is missing, and tokens were assumed in its place: put the model's own there"
     return TokenizerError(

@@ -112,6 +112,20 @@ def test_mlx_adapters(tmp_path: Path) -> None:
         np.testing.assert_allclose(rows(opened.lazy["model.q_proj.weight"], 4), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("stored", "name"), [("mlp.experts.{}.up_proj", "mlp"), ("block_sparse_moe.experts.{}.w3", "block_sparse_moe")]
+)
+def test_mlx_adapters_of_experts_that_the_base_keeps_apart(tmp_path: Path, stored: str, name: str) -> None:
+    experts = {f"model.layers.0.{stored.format(n)}.weight": whole(6, 4, seed=n) for n in range(3)}
+    packing.save(tmp_path / "model.safetensors", experts)
+    a, b = whole(3, 2, 4, seed=7), whole(3, 6, 2, seed=8)
+    module = f"model.layers.0.{name}.switch_mlp.up_proj"
+    adapter = save_mlx(tmp_path / "mlx", {f"{module}.lora_a": a, f"{module}.lora_b": b}, 4.0)
+    with merged(tmp_path, [AdapterOption(str(adapter))]) as opened:
+        for number, (each, weights) in enumerate(experts.items()):
+            assert rows(opened.lazy[each], 4).tolist() == (weights + 4 * b[number] @ a[number]).tolist()
+
+
 def test_a_quantized_base_is_what_was_trained_against(tmp_path: Path) -> None:
     """8-bit floats: 0x38 is 1, 0x40 is 2, times the tensor's scale."""
     codes = np.where(whole(6, 4) > 0, 0x40, 0x38).astype(np.uint8)
@@ -274,3 +288,19 @@ def test_a_configuration_is_needed(tmp_path: Path) -> None:
     file = packing.save(tmp_path / "a" / "adapter_model.safetensors", Q)
     with pytest.raises(InputError, match=r"holds no adapter_config.json, which says how strong"):
         merged(tmp_path, [AdapterOption(str(file))])
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_merged_weights_are_mlxs(tmp_path: Path, kind: str) -> None:
+    """What the layers of mlx-lm 0.32.2 fuse (``scripts/record_mlx_adapters.py``)."""
+    recorded = Path(__file__).parent / "mlx_vectors" / kind
+    (tmp_path / "base").mkdir()
+    shutil.copy(recorded / "base.safetensors", tmp_path / "base" / "model.safetensors")
+    for name in ("adapters.safetensors", "adapter_config.json"):
+        shutil.copy(recorded / name, tmp_path / name)
+    with merged(tmp_path / "base", [AdapterOption(str(tmp_path))]) as opened:
+        expected = load_file(recorded / "merged.safetensors")
+        assert expected
+        for name, weights in expected.items():
+            merged_rows = rows(opened.lazy[name], 5)
+            np.testing.assert_allclose(merged_rows, weights.reshape(merged_rows.shape), rtol=3e-6, atol=1e-5)

@@ -185,6 +185,70 @@ def test_transposed_matrices_of_gpt2(tmp_path: Path) -> None:
     assert_recorded(golden, made(save(tmp_path, golden, tensors, MLX)))
 
 
+@pytest.mark.parametrize("name", ["granitemoe", "granitehybrid", "granitehybrid-dense"])
+def test_gates_taken_apart(tmp_path: Path, name: str) -> None:
+    golden = recorded(name)
+    dense = name == "granitehybrid-dense"
+    wide, narrow, into = (
+        (".shared_mlp.input_linear.", ".shared_mlp.output_linear.", ".mlp")
+        if dense
+        else (".block_sparse_moe.input_linear.", ".block_sparse_moe.output_linear.", ".block_sparse_moe.switch_mlp")
+    )
+    tensors: Saved = {}
+    for source, values in original(golden).items():
+        if source.endswith("conv1d.weight"):
+            tensors[source] = np.moveaxis(values, 2, 1).copy()
+        elif wide in source:
+            for part, half in zip(("gate", "up"), np.split(values, 2, axis=-2), strict=True):
+                tensors[source.replace(wide, f"{into}.{part}_proj.")] = half.copy()
+        else:
+            tensors[source.replace(narrow, f"{into}.down_proj.")] = values
+    assert any(f"{into}.gate_proj." in source for source in tensors)
+    assert_recorded(golden, made(save(tmp_path, golden, tensors, MLX)))
+
+
+def test_latent_attention_taken_apart(tmp_path: Path) -> None:
+    golden = recorded("deepseek3")
+    config = golden["config"]
+    heads, inner = config["num_attention_heads"], config["qk_nope_head_dim"]
+    tensors: Saved = {}
+    for name, values in original(golden).items():
+        if ".kv_b_proj." in name:
+            by_head = values.reshape(heads, -1, values.shape[-1])
+            tensors[name.replace("kv_b_proj", "embed_q")] = by_head[:, :inner].swapaxes(-1, -2).copy()
+            tensors[name.replace("kv_b_proj", "unembed_out")] = by_head[:, inner:].copy()
+        else:
+            tensors[name] = values
+    assert any("unembed_out" in name for name in tensors)
+    assert_recorded(golden, made(save(tmp_path, golden, stacked(tensors, "mlp"), MLX)))
+
+
+def test_experts_of_gpt_oss(tmp_path: Path) -> None:
+    """In another order than the original's, whose gates and their biases are one tensor each."""
+    golden = recorded("gpt-oss-plain")
+    tensors: Saved = {}
+    for name, (dtype, shape) in golden["tensors"].items():
+        assert dtype == "F16"
+        values = np.frombuffer(tiny.weights(name, dtype, tuple(shape)), "<f2").reshape(shape)
+        module, _, part = name.rpartition(".experts.")
+        biases = part.endswith("_bias")
+        end = "bias" if biases else "weight"
+        if not module:
+            tensors[name] = values
+        elif part.startswith("down_proj"):
+            tensors[f"{module}.experts.down_proj.{end}"] = values if biases else values.swapaxes(-1, -2).copy()
+        else:
+            for number, which in enumerate(("gate", "up")):
+                half = values[..., number::2]
+                tensors[f"{module}.experts.{which}_proj.{end}"] = (half if biases else half.swapaxes(-1, -2)).copy()
+    outputs = made(save(tmp_path, golden, tensors, MLX))
+    expected = golden["expected"]["tensors"]
+    assert {name: shape for name, (shape, _) in outputs.items()} == {name: shape for name, _, shape, _ in expected}
+    for name, kind, _, digest in expected:
+        data = outputs[name][1].astype({"F32": "<f4", "F16": "<f2"}[kind])
+        assert hashlib.sha256(data.tobytes()).hexdigest() == digest, name
+
+
 @pytest.mark.parametrize("name", ["llama3-bpe", "gemma3-text", "qwen3", "phi3", "glm4"])
 def test_models_that_are_saved_alike(tmp_path: Path, name: str) -> None:
     golden = recorded(name)
@@ -195,7 +259,7 @@ def test_models_that_are_saved_alike(tmp_path: Path, name: str) -> None:
     ("name", "said"),
     [
         ("falcon-h1", "saved by MLX, which multiplies its weights by the config's multipliers"),
-        ("deepseek3", "saved by MLX, which splits kv_b_proj"),
+        ("bailingmoe-normhead", "saved by MLX, which scales the rows of the output matrix"),
     ],
 )
 def test_what_is_not_undone_is_refused(tmp_path: Path, name: str, said: str) -> None:

@@ -53,18 +53,23 @@ def test_a_merged_model_is_converted_verified_and_resumed(qconv: Run, tmp_path: 
 
 
 def test_an_adapter_alone_is_told_what_to_type(qconv: Run, tmp_path: Path) -> None:
-    refused = qconv("convert", lora(tmp_path / "mine"), "--type", "f16")
+    folder = lora(tmp_path / "mine")
+    refused = qconv("convert", folder, "--type", "f16")
     assert (refused.returncode, refused.stdout) == (1, "")
     told = " ".join(refused.stderr.split())
-    assert "holds a LoRA adapter, not a model: what changes in one of their/base" in told
-    assert f"qconv convert BASE --adapter {tmp_path / 'mine'}" in told
-    assert f"qconv convert {tmp_path / 'mine'} --base BASE" in told
+    assert "holds a LoRA adapter, not a model: what changes in their/base" in told
+    assert f"qconv convert their/base --adapter {folder}" in told
+    assert f"qconv convert {folder} --base their/base" in told
+    (folder / "adapter_config.json").write_text("{}")
+    refused = qconv("convert", folder, "--type", "f16")
+    told = " ".join(refused.stderr.split())
+    assert f"what changes in one (merge it: qconv convert BASE --adapter {folder}; or" in told
 
 
 def test_info_tells_what_an_adapter_is(qconv: Run, tmp_path: Path) -> None:
     told = qconv("info", lora(tmp_path / "mine"))
     assert told.returncode == 0
-    assert "adapter" in told.stdout
+    assert "an adapter: what changes in their/base" in " ".join(told.stdout.split())
 
 
 def test_an_adapter_of_another_base_is_refused(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:

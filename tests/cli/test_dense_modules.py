@@ -150,3 +150,10 @@ def test_modules_outside_the_folder_are_refused(embedding: Path) -> None:
     write(embedding / "modules.json", modules)
     with pytest.raises(InputError, match="names a folder outside its own"):
         planned(embedding, sentence_transformers_dense_modules=True)
+
+
+def test_pickled_modules_are_never_opened(embedding: Path) -> None:
+    (embedding / "3_Dense" / "model.safetensors").rename(embedding / "3_Dense" / "pytorch_model.bin")
+    with pytest.raises(UnsupportedError, match=r"3_Dense/pytorch_model\.bin: holds pickled PyTorch weights"):
+        planned(embedding, sentence_transformers_dense_modules=True)
+    assert "2_Dense, 3_Dense" in planned(embedding).warnings[0]

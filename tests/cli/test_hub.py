@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +84,69 @@ def test_a_gated_model_names_its_page(hub: HubServer, env: dict[str, str], qconv
     assert told.returncode == 1
     assert "is gated" in told.stderr
     assert f"{hub.url}/{NAME}" in told.stderr
+
+
+def begin(hub: HubServer, env: dict[str, str], output: Path, share: float) -> subprocess.Popen[str]:
+    """A conversion whose line goes dead when that share of the weights has come, which is waited for."""
+    size = len(hub.repositories[NAME].files["model.safetensors"])
+    hub.fault = lambda request: "hang" if request.host == "store" and hub.sent["store"] > share * size else None
+    command = [sys.executable, "-m", "qconv", "convert", f"hf://{NAME}", "-t", "q8_0", "-o", str(output)]
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not hub.hanging and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert hub.hanging
+    time.sleep(1.5)  # what has come is encoded, and once a second recorded
+    return process
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_stopped_and_resumed(
+    how: signal.Signals, hub: HubServer, env: dict[str, str], qconv: Run, q8_0: Path, tmp_path: Path
+) -> None:
+    """Ctrl-C ends a conversion at once though its line hangs; after it, as after ``kill -9``, little is read again."""
+    output = tmp_path / "hub.gguf"
+    process = begin(hub, env, output, 0.5)
+    process.send_signal(how)
+    began = time.monotonic()
+    _, error = process.communicate(timeout=30)
+    if how == signal.SIGINT:
+        assert time.monotonic() - began < 5
+        assert process.returncode == 130, error
+    assert not output.exists()
+    hub.fault = lambda _: None
+    hub.release.set()
+    before = hub.sent["store"]
+    made = qconv("convert", f"hf://{NAME}", "-t", "q8_0", "-o", output, "--json", env=env)
+    assert made.returncode == 0, made.stderr
+    assert output.read_bytes() == q8_0.read_bytes()
+    assert json.loads(made.stdout)["resumed_bytes"] > 0
+    assert hub.sent["store"] - before < len(hub.repositories[NAME].files["model.safetensors"])
+
+
+WATCH = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(process.returncode, usage.ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--memory", "260MB"]])
+def test_memory_has_the_same_bound_as_from_a_disk(options: list[str], env: dict[str, str], tmp_path: Path) -> None:
+    shapes = json.dumps({f"layer.{n}.weight": [4096, 8192] for n in range(8)})
+    command = [sys.executable, str(Path(__file__).parent / "sparse_server.py"), shapes]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            address = server.stdout.readline().strip()
+            convert = ["convert", address, "-t", "q8_0", "-o", str(tmp_path / "x.gguf"), "--quiet", *options]
+            watched = [sys.executable, "-c", WATCH, sys.executable, "-m", "qconv", *convert]
+            code, most = map(int, subprocess.check_output(watched, text=True, env=env).split())
+        finally:
+            server.kill()
+    assert code == 0
+    assert (tmp_path / "x.gguf").stat().st_size > 280_000_000
+    assert most <= (260_000_000 if options else 400_000_000)
+    (tmp_path / "x.gguf").unlink()

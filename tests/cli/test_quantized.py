@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from tests.checkpoints import packing
+from tests.checkpoints.test_scaled import e4m3
 from tests.cli.commands import Run, environment, make_checkpoint
+from tests.cli.llama_cpp import complete
 
 Parts = dict[str, NDArray[Any]]
 Quantizer = Callable[[int, int, np.random.Generator], tuple[Parts, NDArray[np.float32]]]
@@ -92,12 +94,26 @@ def bitsandbytes(rows: int, columns: int, rng: np.random.Generator) -> tuple[Par
     return parts, weight.reshape(rows, columns)
 
 
+def nvfp4(rows: int, columns: int, rng: np.random.Generator) -> tuple[Parts, NDArray[np.float32]]:
+    """ModelOpt's: E2M1 codes, the even column in the lower half of a byte, E4M3 scales of 16, one number for all."""
+    codes = rng.integers(0, 16, (rows, columns))
+    scale = rng.integers(0x30, 0x40, (rows, columns // 16)).astype(np.uint8)  # 0.5 to 1.875
+    second = np.array(0.02, np.float32)
+    values = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
+    factors = np.array([e4m3(code) for code in range(256)], np.float32)[scale] * second
+    packed = (codes[:, ::2] | codes[:, 1::2] << 4).astype(np.uint8)
+    parts: Parts = {".weight": packed, ".weight_scale": scale, ".weight_scale_2": second}
+    weight: NDArray[np.float32] = values[codes] * factors.repeat(16, 1)
+    return parts, weight
+
+
 CASES: dict[str, tuple[Quantizer, dict[str, Any]]] = {
     "gptq": (gptq, {"quant_method": "gptq", "bits": 4, "group_size": GROUP}),
     "symmetric": (symmetric, {"quant_method": "gptq", "bits": 4, "group_size": GROUP}),
     "awq": (awq, {"quant_method": "awq", "bits": 4, "group_size": GROUP}),
     "compressed-tensors": (compressed, {"quant_method": "compressed-tensors", "format": "pack-quantized"}),
     "mlx": (mlx, {"bits": 4, "group_size": GROUP}),
+    "nvfp4": (nvfp4, {"quant_method": "modelopt", "quant_algo": "NVFP4"}),
     "bitsandbytes": (bitsandbytes, {"quant_method": "bitsandbytes", "load_in_4bit": True}),
 }
 
@@ -120,7 +136,8 @@ def quantized(tmp_path: Path, name: str) -> tuple[Path, Path]:
     folders = tmp_path / "stored" / "Noise", tmp_path / "plain" / "Noise"
     for folder, arrays in zip(folders, (stored, plain), strict=True):
         shutil.copytree(source, folder)
-        packing.save(folder / "model.safetensors", arrays)
+        floats = {each: "F8_E4M3" for each in arrays if each.endswith(".weight_scale") and arrays[each].itemsize == 1}
+        packing.save(folder / "model.safetensors", arrays, floats)
     config = json.loads((source / "config.json").read_text())
     (folders[0] / "config.json").write_text(json.dumps(config | {"quantization_config": settings}))
     return folders
@@ -155,6 +172,25 @@ def test_kept_weights_are_the_checkpoints(qconv: Run, tmp_path: Path, name: str,
         np.testing.assert_array_equal(numbers, whole[each].data)
 
 
+@pytest.mark.parametrize(("name", "kind"), [("symmetric", "Q4_0"), ("nvfp4", "NVFP4")])
+def test_llama_cpp_runs_kept_weights_as_it_runs_the_whole_ones(
+    qconv: Run, tmp_path: Path, name: str, kind: str
+) -> None:
+    """NVFP4's second scales included, which are tensors of their own; activations are rounded to 8 bits on the way."""
+    stored, plain = quantized(tmp_path, name)
+    likely = []
+    for folder, type in ((stored, "keep"), (plain, "f32")):
+        file = folder.parent / "out.gguf"
+        done = qconv("convert", folder, "--type", type, "--output", file, "--progress", "none")
+        assert done.returncode == 0, done.stderr
+        likely.append(complete(file, tokens=1, probabilities=5)["logprobs"])
+    assert kind in {tensor.tensor_type.name for tensor in GGUFReader(stored.parent / "out.gguf").tensors}
+    kept, whole = likely
+    shared = kept.keys() & whole.keys()
+    assert len(shared) >= 3
+    assert max(abs(kept[token] - whole[token]) for token in shared) < 0.1
+
+
 def test_a_dry_run_says_what_is_kept_and_why_not(qconv: Run, tmp_path: Path) -> None:
     stored, _ = quantized(tmp_path, "bitsandbytes")
     shown = qconv("convert", stored, "--type", "keep", "--dry-run", env=environment(COLUMNS="200"))
@@ -172,3 +208,15 @@ def test_a_mix_of_ones_own_keeps_what_it_can(qconv: Run, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "out.gguf").tensors}
     assert (kinds["blk.0.attn_q.weight"], kinds["token_embd.weight"]) == ("Q4_0", "Q8_0")
+
+
+@pytest.mark.parametrize(
+    ("base", "told"), [("org/Noise", True), ("org/Noise-bnb-4bit", False), ("org/Gemma-3", True), (None, False)]
+)
+def test_the_base_that_was_quantized_makes_a_better_file(qconv: Run, tmp_path: Path, base: str, told: bool) -> None:
+    stored, plain = quantized(tmp_path, "mlx")
+    for folder in (stored, plain):
+        (folder / "README.md").write_text(f"---\nbase_model: {base}\n---\n" if base else "")
+    said = " ".join(qconv("convert", stored, "--type", "q8_0", "--dry-run").stderr.split())
+    assert (f"quantized by 'mlx'; if https://huggingface.co/{base} is what was quantized, convert that" in said) == told
+    assert "is what was quantized" not in qconv("convert", plain, "--type", "q8_0", "--dry-run").stderr

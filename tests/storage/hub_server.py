@@ -58,7 +58,7 @@ class HubServer:
     """What it serves, what came, and what is to go wrong.
 
     ``fault``: of a request, the name of what happens instead of an answer, or None.  ``rate``: bytes a second of all
-    that the store sends.  ``sent``: bytes of files, by host.
+    that the store sends.  ``sent``: bytes of files, by host.  ``hanging``: requests left alone until ``release``.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -70,6 +70,8 @@ class HubServer:
     store: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
     free_at: float = 0.0
+    hanging: int = 0
+    release: threading.Event = field(default_factory=threading.Event)
 
     def add(self, name: str, directory: Path, **kind: Any) -> Repository:
         """A repository with the files of a directory."""
@@ -98,6 +100,7 @@ def running() -> Iterator[HubServer]:
     try:
         yield hub
     finally:
+        hub.release.set()
         for server in servers:
             server.shutdown()
             server.server_close()
@@ -121,6 +124,11 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
                 self.request_ = Request(len(hub.requests), host, self.path, headers)
                 hub.requests.append(self.request_)
             self.fault = hub.fault(self.request_)
+            if self.fault == "hang":
+                hub.hanging += 1
+                hub.release.wait(60)
+                self.close_connection = True
+                return
             if self.fault == "reset":
                 self.close_connection = True
                 return

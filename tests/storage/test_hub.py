@@ -18,6 +18,8 @@ from qconv import checkpoints, conversion, plan
 from qconv.errors import InputError, QconvError, UsageError
 from qconv.options import ConvertOptions, RunOptions
 from qconv.storage import open_address, read_ahead
+from tests.adapters.adapter import save
+from tests.adapters.adapter import whole as whole_numbers
 from tests.cli.commands import make_checkpoint
 from tests.storage.hub_server import SIGNATURE, TOKEN, HubServer, Request
 
@@ -294,3 +296,16 @@ def test_headers_of_many_shards_are_read_together(hub: HubServer, tmp_path: Path
     with checkpoints.open(f"hf://{NAME}") as checkpoint:
         assert len([r for r in hub.requests if r.host == "store"]) == len(checkpoint.files) > 10
     assert most > 4
+
+
+def test_an_adapter_and_its_base_from_the_hub(hub: HubServer, noise: Path, tmp_path: Path, small_windows: None) -> None:
+    module = "base_model.model.model.layers.0.self_attn.q_proj"
+    (tmp_path / "lora").mkdir()
+    tensors = {f"{module}.lora_A.weight": whole_numbers(2, 256), f"{module}.lora_B.weight": whole_numbers(256, 2)}
+    lora = save(tmp_path / "lora", tensors)
+    hub.add(NAME, noise)
+    hub.add("acme/lora", lora)
+    (here,) = qconv.convert(noise, "q8_0", output=tmp_path / "here.gguf", adapter=(str(lora),))
+    (there,) = qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path / "there.gguf", adapter=("hf://acme/lora",))
+    assert there.read_bytes() == here.read_bytes()
+    assert hub.sent["store"] <= 1.03 * (needed(noise) + needed(lora))

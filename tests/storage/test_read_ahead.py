@@ -185,3 +185,18 @@ def test_files_of_this_machine_are_left_alone() -> None:
     with reading_ahead([], MEMORY, check) as ahead:
         assert ahead.memory == 0
         ahead.follow(iter([]))
+
+
+def test_what_two_tensors_are_made_from_is_fetched_once() -> None:
+    """As where the rows of two matrices alternate in one stored: each range is told and read twice, one after another,
+    and the second read comes late.
+    """
+    line = Line()
+    once = rows(line, list(range(0, 16 << 20, 1 << 17)), 1 << 17)
+    told = [r for r in once for _ in range(2)]
+    late = [*once[:4], *(r for pair in zip(once[4:], once, strict=False) for r in pair), *once[-4:]]
+    with reading_ahead([line], MEMORY, check) as ahead:
+        ahead.follow(iter(told))
+        for r in late:
+            assert line.read(r.size, r.offset) == DATA[r.offset : r.offset + r.size]
+    assert sum(size for _, size in line.fetched) == 16 << 20

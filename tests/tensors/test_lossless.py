@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from qconv.blocks import decode
 from qconv.tensors import (
     Codes,
     Constant,
     LazyTensor,
     Lossless,
     affine,
+    combinations,
+    divided,
     fp4_weight,
     lossless,
+    member,
     operations,
     retyped,
     scaled,
@@ -98,6 +102,40 @@ def test_mxfp4() -> None:
     result = kept(tensor)
     assert (result.block_type, result.how) == ("MXFP4", "")
     np.testing.assert_array_equal(decoded(result), tensor.read(0, ROWS))
+
+
+def nvfp4(rows: int = ROWS) -> tuple[LazyTensor, LazyTensor]:
+    rng = np.random.default_rng(7)
+    packed = ArrayTensor("w", rng.integers(0, 256, (rows, COLUMNS // 2), np.uint8))
+    scale = ArrayTensor("s", rng.integers(1, 0x7F, (rows, COLUMNS // 16), np.uint8))
+    return packed, retyped(scale, "F8_E4M3", "U8")
+
+
+@pytest.mark.parametrize("second", [None, 0.25])
+def test_nvfp4_and_its_second_scale(second: float | None) -> None:
+    packed, scale = nvfp4()
+    outer = scale if second is None else scaled(scale, Constant("second", np.full(1, second, np.float32)), None)
+    result = kept(fp4_weight(packed, outer))
+    assert (result.block_type, result.how) == ("NVFP4", "")
+    assert result.scale == (() if second is None else (second,))
+    numbers = fp4_weight(packed, scale).read(0, ROWS)
+    np.testing.assert_array_equal(decode("NVFP4", result.tensor.read(0, ROWS)), numbers)
+    np.testing.assert_array_equal(result.tensor.read(1, 3), result.tensor.read(0, ROWS)[1:3])
+
+
+def test_stacked_experts_have_a_scale_each() -> None:
+    packed, scale = nvfp4()
+    parts = [fp4_weight(packed, divided(scale, Constant("d", np.full(1, d, np.float32)))) for d in (2.0, 4.0)]
+    stacked = kept(combinations()["stack"](parts))
+    assert (stacked.tensor.shape, stacked.scale) == ((2, ROWS, COLUMNS), (0.5, 0.25))
+    assert kept(operations()["half"](combinations()["stack"](parts), 0)).scale == (0.5, 0.25)
+    assert lossless(member(combinations()["stack"](parts), 0)) == "its parts have scales of their own"
+
+
+def test_negative_scales_are_not_nvfp4s() -> None:
+    packed, _ = nvfp4()
+    scale = retyped(ArrayTensor("s", np.full((ROWS, COLUMNS // 16), 0x80 | 0x38, np.uint8)), "F8_E4M3", "U8")
+    assert lossless(fp4_weight(packed, scale)) == "NVFP4 does not hold scales below zero, or NaN"
 
 
 def test_rows_in_another_order_are_kept() -> None:
