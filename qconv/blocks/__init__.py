@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
-from qconv.blocks.factor import Factor, factorize, lower_panels
+from qconv.blocks.factor import PANEL, TILE_ROWS, Factor, factor_bytes, factorize, lower_panels
 from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
@@ -31,18 +31,22 @@ from qconv.formats import block_types
 __all__ = [
     "HIGHEST",
     "LOWEST",
+    "PANEL",
     "SEARCHES",
+    "TILE_ROWS",
     "Codec",
     "EncodeContext",
     "Factor",
     "NonFinite",
     "assemble",
     "cache_directory",
+    "can_compensate",
     "codec",
     "decodable",
     "decode",
     "encodable",
     "encode",
+    "factor_bytes",
     "factor_of",
     "factorize",
     "first_without_number",
@@ -128,6 +132,13 @@ def decode(
     if blocks.size:
         decoder.decode(np.ascontiguousarray(blocks), out)
     return out
+
+
+def can_compensate(block_type: str) -> bool:
+    """Whether rounding to a type can go by a Hessian: its quants lie apart from each other.  Imports numba."""
+    from qconv.blocks.quants import quants
+
+    return quants(codec(block_type)) is not None
 
 
 def factor_of(hessian: NDArray[Any]) -> Factor:

@@ -18,6 +18,8 @@ from qconv.errors import UsageError, WeightError
 
 PANEL = 256
 """Columns worked on at once: those of a super-block."""
+TILE_ROWS = 128
+"""Rows that are rounded together; row blocks begin at multiples of it (see ``gptq``)."""
 DAMPING = 0.01
 _MOST_DAMPING = 100.0
 """A matrix that needs more is no sum of squares."""
@@ -43,8 +45,8 @@ class Factor:
 
 
 def factor_bytes(columns: int) -> int:
-    """Bytes that making a ``Factor`` takes at most: a triangle of float64, and two panels beside it."""
-    return 4 * columns * (columns + PANEL) + 4 * 8 * PANEL * columns
+    """Bytes that making a ``Factor`` takes at most: triangles of float32 and float64, and a few panels beside them."""
+    return 6 * columns * (columns + PANEL) + 32 * PANEL * columns
 
 
 def lower_panels(matrix: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:

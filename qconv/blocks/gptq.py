@@ -33,13 +33,12 @@ from qconv.blocks.blas import single_threaded
 from qconv.blocks.codec import Codec, EncodeContext
 from qconv.blocks.compile import kernel
 from qconv.blocks.factor import PANEL, Factor
+from qconv.blocks.factor import TILE_ROWS as ROWS
 from qconv.blocks.groups import INDEX
 from qconv.blocks.lanes import f32, load, rint, scratch, select, splat, store, to_int
 from qconv.blocks.quants import Quants, quants
 from qconv.blocks.tiles import gather_lanes
 
-ROWS = 128
-"""Rows of a tile."""
 _LANES = 16
 _TILE = PANEL * _LANES
 

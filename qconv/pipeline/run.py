@@ -33,8 +33,8 @@ def run(
     As many workers as ``threads`` (None: the cores this process may use) encode; a few more read and write meanwhile,
     so that no core waits for the disk.  What comes over a line is fetched ahead, in the segments' order.
 
-    The process stays under ``memory_limit`` bytes (None: 400e6).  ``whole``: bytes and tensors the progress counts,
-    where an earlier run has done a share.
+    The process stays under ``memory_limit`` bytes (None: 400e6, and what the largest Hessian's factor takes).
+    ``whole``: bytes and tensors the progress counts, where an earlier run has done a share.
 
     Returns warnings, which the progress is told too: of each tensor that has weights too large for its 16-bit type.
 
@@ -56,7 +56,8 @@ def run(
     def cost_with_sink(work: TensorWork, rows: int) -> int:
         return cost(work, rows) + sink.memory(work, rows)
 
-    budget = memory.budget(memory_limit)
+    factors = max((w.hessian.resident_bytes for w in works if w.hessian is not None), default=0)
+    budget = memory.budget(memory_limit) + (factors if memory_limit is None else 0)
     with storage.reading_ahead(_files(works), budget // 2, cancellation.check) as ahead:
         sizes = fit(works, threads + max(1, threads // 4), budget - ahead.memory, cost_with_sink)
         ahead.follow(_ranges(schedule.row_blocks(segments, sizes.rows)))

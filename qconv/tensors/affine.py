@@ -155,6 +155,8 @@ def affine(
 
     Raises ``FormatError`` when shapes or types do not fit together.
     """
+    if not codes.shape:
+        raise FormatError("is one number, and no weights", tensor=codes.sources[0])
     *leading, width = codes.shape
     whole = scale.shape in ((), (1,)) or (len(scale.shape) == len(codes.shape) and set(scale.shape) == {1})
     count = 1 if whole else columns(scale)

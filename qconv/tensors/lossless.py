@@ -196,7 +196,7 @@ def _floats4(tensor: LazyTensor) -> Lossless | str | None:
     numbers: tuple[float, ...] = ()
     if second is not None:
         whole = as_float32(second.read(0, n_rows(second)), second.dtype).reshape(-1)
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             numbers = tuple(map(float, whole if isinstance(tensor.scale, Scaled) else np.float32(1) / whole))
     return Lossless(nvfp4_blocks(packed, scale), "NVFP4", "", numbers)
 

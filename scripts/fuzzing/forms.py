@@ -210,6 +210,7 @@ FORMS = {
     "safetensors": Form(_parse_safetensors, _write_safetensors),
     "plan": Form(json.loads, _write_json),
     "adapter": Form(json.loads, _write_json),
+    "quantized": Form(json.loads, _write_json),
     "imatrix": _GGUF,
     "mix": _TOML,
     "table": _TOML,

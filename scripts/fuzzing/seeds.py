@@ -12,9 +12,10 @@ from small_tokenizer import byte_alphabet
 from tokenizer_parts import pieces, sentencepiece
 
 from fuzzing.forms import FORMS
-from fuzzing.targets import NAMES, TENSORS, TESTS
+from fuzzing.targets import NAMES, TENSORS, TESTS, WIDTHS
 from qconv import checkpoints, formats
 from qconv.architectures import registry
+from qconv.checkpoints.quantized import table as quantizations
 from qconv.cli import app
 from qconv.policy.conditions import CONDITIONS
 from qconv.policy.roles import members
@@ -55,6 +56,8 @@ def seeds(target: str) -> list[bytes]:
             return [write(model) for model in [*_recorded(), *_tokenizers(), *_mistral()]]
         case "adapter":
             return [write(each) for each in _adapters()]
+        case "quantized":
+            return [write(each) for each in _quantized()]
         case "imatrix":
             return [write(_imatrix()), _dat()]
         case "mix":
@@ -96,6 +99,10 @@ def words(target: str) -> list[str]:
                 "llama",
                 "bos_token",
             ]
+        case "quantized":
+            endings = [end for method in quantizations().values() for mark in method.marks for end in mark]
+            methods = [said for method in quantizations().values() for said in method.methods]
+            return [*methods, *(f"a{end}" for end in endings), *WIDTHS, "bits", "group_size", "quant_method", "format"]
         case "adapter":
             parts = ("lora_A", "lora_B", "lora_embedding_A", "lora_magnitude_vector", "lora_a", "lora_b", "m")
             return [*parts, *_LORA, *NAMES, "weight", "bias", "base_layer", "modules_to_save", "BF16", "F32", "LORA"]
@@ -224,6 +231,26 @@ def _mistral() -> list[dict[str, Any]]:
         found.append({"files": files, "tensors": tensors, "type": "q8_0"})
     return found
 
+
+def _quantized() -> list[dict[str, Any]]:
+    """What libraries made for the tests, data included."""
+    folder = TESTS / "checkpoints" / "quantized"
+    cases = []
+    for name, case in json.loads((folder / "cases.json").read_text("utf-8")).items():
+        data = (folder / f"{name}.safetensors").read_bytes()
+        start = 8 + int.from_bytes(data[:8], "little")
+        tensors = {}
+        for tensor, place in json.loads(data[8:start]).items():
+            if tensor != "__metadata__":
+                first, last = place["data_offsets"]
+                text = data[start + first : start + last][:_MOST_DATA].decode("latin-1")
+                tensors[tensor] = [place["dtype"], place["shape"], text]
+        cases.append({"config": case["config"], "tensors": tensors})
+    return sorted(cases, key=lambda case: len(str(case)))
+
+
+_MOST_DATA = 4000
+"""Bytes of a tensor that a seed holds."""
 
 _PARAMS = ("moe", "yarn", "llama_4_scaling", "quantization", "qformat_weight", "fp8_e4m3", "kv_lora_rank", "v3", "v13")
 _LORA = {

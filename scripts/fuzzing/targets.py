@@ -30,11 +30,12 @@ from qconv.cli import run as command
 from qconv.errors import QconvError
 from qconv.options import ConvertOptions
 from qconv.storage import LocalFile, LocalFolder
-from qconv.tensors import StoredTensor, TensorLocation
+from qconv.tensors import Lossless, StoredTensor, TensorLocation, lossless
 from qconv.types import TensorInfo
 
 TESTS = Path(__file__).parents[2] / "tests"
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
+WIDTHS |= {"I8": 1, "U32": 4, "F8_E8M0": 1}
 """Bytes an element, of the storage types the recorded models use."""
 
 NAMES = (
@@ -171,6 +172,40 @@ def adapter(data: bytes, folder: Path) -> None:
         plan.make(opened, ConvertOptions(types=("f16",), base=str(base)))
 
 
+def quantized_weights(data: bytes, folder: Path) -> None:
+    """A quantized checkpoint, written down as a JSON object: a few rows of every weight, and what keeps it.
+
+    ``config``: its quantization's.  ``tensors``: storage type, shape and data, in Latin-1, by name; then zeros.
+    """
+    try:
+        said = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    tensors = said.get("tensors") if isinstance(said, dict) else None
+    if not isinstance(tensors, dict):
+        return
+    config = {"model_type": "llama", "quantization_config": said.get("config")}
+    _file(folder / "config.json", json.dumps(config).encode())
+    path = folder / "model.safetensors"
+    _weights(path, {name: each[:2] for name, each in tensors.items() if isinstance(each, list)})
+    with path.open("r+b") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+        file.seek(8)
+        for name, place in json.loads(file.read(start - 8)).items():
+            filled = tensors[name][2] if len(tensors[name]) > 2 else ""
+            first, last = place["data_offsets"]
+            file.seek(start + first)
+            file.write((filled if isinstance(filled, str) else "").encode("latin-1", "replace")[: last - first])
+    with checkpoints.open(folder) as opened:
+        for name, tensor in opened.tensors.items():
+            if tensor.weights < _MOST_READ:
+                opened.read(name, 0, min(tensor.rows, 4))
+                opened.read(name, tensor.rows // 2, tensor.rows)
+                kept = lossless(opened.lazy[name])
+                if isinstance(kept, Lossless):
+                    kept.tensor.read(0, min(tensor.rows, 4))
+
+
 _MOST_READ = 1 << 16
 """Weights of a tensor that is read; products of larger ones take long."""
 
@@ -296,6 +331,7 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "safetensors": safetensors_file,
     "plan": model_folder,
     "adapter": adapter,
+    "quantized": quantized_weights,
     "imatrix": importance,
     "mix": mix_file,
     "table": table_file,

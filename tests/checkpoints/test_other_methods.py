@@ -125,6 +125,7 @@ HQQ: Arrays = {
         ({"a.shape": np.array([4, 17], np.int32)}, r"tensor 'a\.W_q': is U8 2 x 16, .* no 4 x 17 weight"),
         ({"a.shape": np.array([-4, -16], np.int32)}, r"tensor 'a\.shape': says -4 x -16"),
         ({"a.shape": np.array([1 << 30, 1 << 30], np.int32)}, r"tensor 'a\.shape': says"),
+        ({"a.shape": np.zeros((4, 4), np.int32)}, r"tensor 'a\.shape': says scalar"),
         ({"a.scale": np.ones((3, 1), np.float16)}, "no 4 x 16 weight"),
         ({"a.zero": np.ones((2, 2), np.float16)}, "no 4 x 16 weight"),
         ({"a.W_q": np.zeros((3, 16), np.uint8)}, "no 4 x 16 weight"),
@@ -142,6 +143,13 @@ def test_parts_of_hqq_that_do_not_fit(tmp_path: Path, changes: Arrays, complaint
 def test_other_hqq_is_refused(tmp_path: Path, changes: Arrays) -> None:
     with pytest.raises(UnsupportedError, match=r"tensor 'a\.W_q'"):
         checkpoints.open(folder(tmp_path, {"quant_method": "hqq"}, HQQ | changes))
+
+
+def test_one_number_with_a_zero_point_is_no_weight(tmp_path: Path) -> None:
+    arrays: Arrays = {"a.weight": np.int8(3).reshape(()), "a.weight_scale": np.ones(1, np.float32)}
+    arrays["a.weight_zero_point"] = np.zeros(1, np.int8)
+    with pytest.raises(FormatError, match=r"tensor 'a\.weight': is one number, and no weights"):
+        checkpoints.open(folder(tmp_path, {"quant_method": "compressed-tensors"}, arrays))
 
 
 def test_gemmas_embeddings(tmp_path: Path) -> None:

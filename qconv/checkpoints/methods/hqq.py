@@ -55,7 +55,8 @@ def undo(tensors: Tensors, config: Config) -> Tensors:
 
 def _weight(tensors: Tensors, module: str) -> LazyTensor:
     packed, scale, zero, sizes = (_part(tensors, module, end) for end in ("W_q", "scale", "zero", "shape"))
-    shape = tuple(int(n) for n in read_whole(sizes).reshape(-1)) if sizes.dtype in ("I32", "I64") else ()
+    two = sizes.shape == (2,) and sizes.dtype in ("I32", "I64")
+    shape = tuple(int(n) for n in read_whole(sizes).reshape(-1)) if two else ()
     total = math.prod(shape)
     if len(shape) != 2 or not all(0 < n < _LARGEST for n in shape) or total > _LARGEST:
         raise FormatError(f"says {shape_text(shape)}, not the shape of a matrix", tensor=sizes.sources[0])
