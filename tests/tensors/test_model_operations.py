@@ -194,3 +194,10 @@ def test_repeat_first_row(kind: Any) -> None:
     check(apply("repeat_first_row", 3)(ArrayTensor("x", x)), x[[0, 0, 0]])
     with pytest.raises(PlanError, match="it cannot be there 0 times"):
         apply("repeat_first_row", 0)(ArrayTensor("x", x))
+
+
+def test_plus_place() -> None:
+    tensor = apply("plus_place")(ArrayTensor("x", np.array([0, 0, 2, 2], np.int64)))
+    assert (tensor.dtype, tensor.shape, tensor.read(0, 1).tolist()) == ("I64", (4,), [[0, 1, 4, 5]])
+    with pytest.raises(PlanError, match="no list of integers"):
+        apply("plus_place")(ArrayTensor("x", numbers(4)))
