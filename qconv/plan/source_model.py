@@ -105,10 +105,11 @@ def open_source(
 
     Raises as ``checkpoints.open``, ``adapters.merge`` and ``checkpoints.add_dense``.
     """
-    checkpoint = checkpoints.open(source, keep_download=keep_download)
+    opener = checkpoints.open if options.base is None else checkpoints.open_adapter
+    checkpoint = opener(source, keep_download=keep_download)
     try:
         if options.adapters:
-            adapters.merge(checkpoint, options.adapters)
+            adapters.merge(checkpoint, options.adapters, keep_download=keep_download)
         if options.sentence_transformers_dense_modules:
             checkpoints.add_dense(checkpoint)
     except BaseException:
