@@ -189,3 +189,10 @@ def test_memory_too_small_for_a_factor_is_told(source: Path, hessians: Path) -> 
     with pytest.raises(UsageError, match=r"'mlp.up.weight'.*holds 1,"):
         fit(works, 2, 400_000_000)
     assert fit(works, 2, 1_700_000_000).residents == 1
+
+
+def test_without_a_limit_a_factor_always_finds_room(
+    source: Path, hessians: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qconv.platform.resident_bytes", lambda: 900_000_000)  # as after compiling much
+    assert convert(source, tmp_path / "x.gguf", rounding="gptq", hessians=hessians).exists()
