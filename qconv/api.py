@@ -126,8 +126,9 @@ def convert(
         type = "q4_k_m"
     if type is not None:
         given["types"] = (type,) if isinstance(type, str) else tuple(type)
-    if given.get("base") is not None:
-        given["base"] = os.fspath(given["base"])
+    for folder in ("base", "target"):
+        if given.get(folder) is not None:
+            given[folder] = os.fspath(given[folder])
     if "adapter" in given:
         given["adapter"] = _paths(given["adapter"])
     if given.get("imatrix") is not None:

@@ -254,6 +254,14 @@ class ConvertOptions(Options):
         "--base",
         metavar="DIR",
     )
+    target: str | None = option(
+        None,
+        "text",
+        MODEL,
+        "The model that SOURCE, a drafter such as Eagle3 or DFlash, drafts for: it has that one's tokenizer.",
+        "--target",
+        metavar="DIR",
+    )
     output: str | None = option(
         None,
         "place",
@@ -375,6 +383,8 @@ class ConvertOptions(Options):
             given["adapter"] = tuple(str(AdapterOption(_absolute(a.path), a.weight)) for a in self.adapters)
         if self.base is not None:
             given["base"] = _absolute(self.base)
+        if self.target is not None:
+            given["target"] = _absolute(self.target)
         if self.imatrix is not None:
             given["imatrix_name"] = self.imatrix_name or str(self.imatrix)  # the output holds it
         return given

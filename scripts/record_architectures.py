@@ -130,6 +130,11 @@ def record(text: str, options: argparse.Namespace) -> bool:
         environment = dict(os.environ, PYTHONPATH=options.path or "", HF_HUB_OFFLINE="1", PYTHONHASHSEED="2")
         command = [sys.executable, "-c", CHILD, str(options.converter), str(directory), out_type(tensors), str(out)]
         command += [f"--{flag}" for flag in options.flag]
+        aim = json.loads(options.target.read_text("utf-8")) if options.target else None
+        if aim:
+            (Path(made) / "target").mkdir()
+            (Path(made) / "target" / "config.json").write_text(json.dumps(aim), "utf-8")
+            command.append(f"--target-model-dir={Path(made) / 'target'}")
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode or not out.exists():
             print(f"{name}: llama.cpp's converter fails: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
@@ -142,7 +147,8 @@ def record(text: str, options: argparse.Namespace) -> bool:
         if hidden:
             said.append(f"llama.cpp knows no tensors with {', '.join(options.hide)}, and was not shown them")
         note = {"note": "; ".join(said)} if said else {}
-        golden = note | {"config": config, "tensors": tensors, "expected": expected(out)}
+        golden = note | {"config": config, "tensors": tensors} | ({"target": aim} if aim else {})
+        golden["expected"] = expected(out)
     lines = json.dumps(golden, indent=None, ensure_ascii=False, separators=(",", ":"))
     (GOLDENS / f"{name}.json").write_text(lines.replace('],"', '],\n"') + "\n", "utf-8")
     print(f"{name}: {len(tensors)} tensors, {weights / 1e6:.1f} M weights, {len(lines) / 1e3:.0f} kB")
@@ -157,6 +163,7 @@ def main() -> int:
     parser.add_argument("--as", dest="as_class", metavar="CLASS", help="what to tell llama.cpp the model's class is")
     parser.add_argument("--hide", action="append", default=[], metavar="PART", help="tensors llama.cpp is not to see")
     parser.add_argument("--flag", action="append", default=[], help="an option of llama.cpp's converter, without --")
+    parser.add_argument("--target", type=Path, metavar="FILE", help="the config.json of what a drafter drafts for")
     parser.add_argument("--keep", metavar="DIR", help="where to put temporary files")
     parser.add_argument("sources", nargs="+", metavar="SOURCE")
     options = parser.parse_args()

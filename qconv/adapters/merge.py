@@ -25,11 +25,12 @@ _PARTED = (
 )
 
 
-def merge(base: Checkpoint, wanted: Sequence[AdapterOption]) -> None:
+def merge(base: Checkpoint, wanted: Sequence[AdapterOption], *, keep_download: bool = False) -> None:
     """Makes ``base`` hand out its tensors with the adapters ``wanted`` merged in, one after another.
 
-    Takes the adapters' files, tokenizer and vocabulary over as well.  Raises UnsupportedError for an adapter that fits
-    another base, naming both, and as ``checkpoints.open_adapter``.
+    Takes the adapters' files, tokenizer and vocabulary over as well.  ``keep_download``: as of ``checkpoints.open``.
+    Raises PlanError for an adapter that fits another base, naming both, UnsupportedError for one that cannot be merged,
+    and as ``checkpoints.open_adapter``.
     """
     if base.metadata is not None:
         hint = "give the model's safetensors; or make a GGUF file of the adapter: qconv convert ADAPTER --base MODEL"
@@ -40,7 +41,7 @@ def merge(base: Checkpoint, wanted: Sequence[AdapterOption]) -> None:
     brought: set[str] = set()
     folders = []
     for each in wanted:
-        opened = checkpoints.open_adapter(each.path)
+        opened = checkpoints.open_adapter(each.path, keep_download=keep_download)
         base.files = (*base.files, *opened.files)
         adapter = parts.read(opened, merging=True)
         try:

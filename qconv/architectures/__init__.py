@@ -2,7 +2,7 @@
 
 from qconv.architectures.low_rank import Pair, resolve_low_rank
 from qconv.architectures.names import canonical
-from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain
+from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain, vocabulary_of
 from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, multimodal, names
 from qconv.architectures.table import table as load_table
 from qconv.architectures.tensors import MappedTensor
@@ -26,4 +26,5 @@ __all__ = [
     "resolve_gguf",
     "resolve_low_rank",
     "resolve_plain",
+    "vocabulary_of",
 ]

@@ -26,8 +26,8 @@ def lazy_tensor(
         state = _applied(model, step, state)
     if len(state) != 1:
         raise TableError(f"{len(state)} tensors are left of {entry.from_}: no operation combines them")
-    if entry.store == "I32":
-        return as_int32(state[0])
+    if entry.store in ("I32", "I64"):
+        return as_int32(state[0]) if entry.store == "I32" else state[0]
     if not is_blocks(state[0].dtype):
         _refuse_integers(model, parts)
     return carried(state[0])

@@ -20,7 +20,8 @@ class ModelContext:
     """What derivations and conditions may ask about.
 
     ``config``: the completed config, the text model's keys at the root.  ``tensors``: shapes by name as tables write
-    it.  ``folder``: the checkpoint's, if it has one.  ``lazy``: its tensors by their own names.
+    it.  ``folder``: the checkpoint's, if it has one.  ``lazy``: its tensors by their own names.  ``target``: of a
+    drafter, the config of the model it drafts for, its text part at the root.
     """
 
     config: Mapping[str, Any]
@@ -28,6 +29,7 @@ class ModelContext:
     folder: Folder | None = None
     table: str = ""
     lazy: Mapping[str, LazyTensor] = field(default_factory=dict)
+    target: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def location(self) -> str | None:

@@ -64,12 +64,14 @@ class Resolved:
     notes: tuple[str, ...] = ()
 
 
-def resolve(checkpoint: Checkpoint) -> Resolved:
+def resolve(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None) -> Resolved:
     """The GGUF tensors and metadata of a checkpoint with a ``config.json``.
+
+    ``target``: of a drafter, the config of the model it drafts for.
 
     UnsupportedError: no table knows the class.  PlanError: config, table and tensors do not fit together.
     """
-    matcher = matcher_of(checkpoint)
+    matcher = matcher_of(checkpoint, target)
     outputs, dropped = matcher.outputs()
     known, model, config = matcher.table, matcher.model, dict(matcher.model.config)
     return Resolved(
@@ -80,12 +82,28 @@ def resolve(checkpoint: Checkpoint) -> Resolved:
         config=config,
         table=known.name,
         tokenizer=(known.tokenizer,) if isinstance(known.tokenizer, str) else known.tokenizer,
-        tokenizer_options=known.tokenizer_options,
+        tokenizer_options=_tokenizer_options(known, model),
         notes=tuple(matcher.notes),
     )
 
 
-def matcher_of(checkpoint: Checkpoint) -> Matcher:
+def _tokenizer_options(known: Table, model: ModelContext) -> dict[str, Any]:
+    """The table's, with what it takes from the config among the keys to be set last."""
+    options = dict(known.tokenizer_options)
+    asked = options.pop("after_config", {})
+    found = {key: value for key, names in asked.items() if (value := model.find(*names)) is not None}
+    return options | {"after": options.get("after", {}) | found} if found else options
+
+
+def vocabulary_of(config: Mapping[str, Any], folder: Folder) -> tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]:
+    """Of a model that something is for: the kinds of its tokenizer, their options, its completed config."""
+    known = find_table(config, folder)
+    full = configs.complete(config, known)
+    kinds = (known.tokenizer,) if isinstance(known.tokenizer, str) else known.tokenizer
+    return kinds, _tokenizer_options(known, ModelContext(full, folder=folder, table=known.name)), full
+
+
+def matcher_of(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None) -> Matcher:
     """What matches the tensors of a checkpoint with its architecture's; raises as ``resolve``."""
     if checkpoint.config is None:
         raise InputError("has no config.json", file=checkpoint.folder.location)
@@ -94,7 +112,12 @@ def matcher_of(checkpoint: Checkpoint) -> Matcher:
     names = canonical_names(checkpoint.lazy, config, known)
     infos = checkpoint.tensors
     model = ModelContext(
-        config, {name: infos[source] for name, source in names.items()}, checkpoint.folder, known.name, checkpoint.lazy
+        config,
+        {name: infos[source] for name, source in names.items()},
+        checkpoint.folder,
+        known.name,
+        checkpoint.lazy,
+        {**(target or {}), **(configs.text_config(target or {}) or {})},
     )
     return Matcher(model, known, names, checkpoint.lazy, checkpoint.absent)
 

@@ -17,6 +17,8 @@ from qconv.errors import PlanError, and_more, nearest
 from qconv.tensors import FLOATS, Constant, LazyTensor
 
 _SHOWN = 6
+_RANKS = {"I32": 0, "I64": 3}
+"""llama.cpp's converter writes tables of integers, then repacked blocks, then floats, and long integers last."""
 _UNUSED = 3
 _OUTPUT = "output.weight"
 _OF_DENSE = re.compile(r"\d+_Dense[^.]*\.")
@@ -75,15 +77,14 @@ class Matcher:
         """
         wanted = self.entries()
         self._check_absent(wanted)
-        made: list[tuple[tuple[bool, bool, int], MappedTensor]] = []
+        made: list[tuple[tuple[int, int], MappedTensor]] = []
         places = self._places(wanted)
         for want in wanted:
             if want.there:
                 sources = [[self.names[name] for name in names] for names in want.sources]
                 store = want.entry.store or self.table.store
                 tensor = build.lazy_tensor(self.model, want.entry, sources, self.tensors)
-                # llama.cpp's converter writes tables of integers, then repacked blocks, before all else
-                rank = (tensor.dtype in FLOATS, tensor.dtype != "I32", places[want.output])
+                rank = (_RANKS.get(tensor.dtype, 2 if tensor.dtype in FLOATS else 1), places[want.output])
                 made.append((rank, MappedTensor(want.output, tensor, build.stored_type(store, tensor))))
                 self.claimed.update(name for names in want.sources for name in names)
             elif want.required and want.output == _OUTPUT and want.entry.optional:

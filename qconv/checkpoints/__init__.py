@@ -55,12 +55,13 @@ def open(path: str | os.PathLike[str], *, keep_download: bool = False) -> Checkp
     return open_from(*place(os.fspath(path), keep=keep_download))
 
 
-def open_adapter(path: str | os.PathLike[str]) -> Checkpoint:
+def open_adapter(path: str | os.PathLike[str], *, keep_download: bool = False) -> Checkpoint:
     """The adapter at ``path``: its weights' file, or a folder with that and ``adapter_config.json``.
 
-    A folder may hold a model besides.  Raises as ``open``, and ``InputError`` when there is no adapter.
+    A folder may hold a model besides.  ``path`` and ``keep_download`` as of ``open``.  Raises as that, and
+    ``InputError`` when there is no adapter.
     """
-    folder, name = place(os.fspath(path))
+    folder, name = place(os.fspath(path), keep=keep_download)
     weights = name or adapter_weights(folder)
     pickle = next((each for each in folder.names() if each == "adapter_model.bin"), None)
     if weights is None and pickle is not None:

@@ -24,7 +24,7 @@ Style = Literal["auto", "json", "none"]
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_OBJECTS = 0.5
 SECONDS_OF_SILENCE = 2.0
-_COMPILING = "the first use of a type compiles its encoder; this takes some seconds"
+_COMPILING = "the first use of a type compiles its encoder; this takes some seconds (qconv warm-up does it beforehand)"
 _BAR = "{percentage:3.0f}% |{bar:10}| {amount}  {desc}"
 
 

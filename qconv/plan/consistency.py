@@ -55,7 +55,7 @@ def check(folder: Folder, model: Resolved) -> list[str]:
         name = _NAME.fullmatch(output.name)
         if name is None or name["part"] not in _WIDE:
             continue
-        _check_width(folder, output, _WIDE[name["part"]], sizes.one("embedding_length", 0))
+        _check_width(folder, output, _WIDE[name["part"]], sizes.width(name["part"]))
         if name["layer"] is None or len(output.tensor.shape) != 2:
             continue
         expected = sizes.expected(name["part"], int(name["layer"]))
@@ -95,6 +95,12 @@ class _Sizes:
         if isinstance(data, list):
             data = data[layer] if layer < len(data) else None
         return data if isinstance(data, int) else None
+
+    def width(self, part: str) -> int | None:
+        """The model's width; a drafter's attention takes in a state of the model it drafts for beside its own."""
+        width = self.one("embedding_length", 0)
+        both = part in ("attn_q", "attn_k", "attn_v") and self.one("target_hidden_size", 0) is not None
+        return 2 * width if both and width is not None else width
 
     def expected(self, part: str, layer: int) -> tuple[int, ...]:
         """The sizes a part may have beside the model's width; none where that depends on more than the heads."""

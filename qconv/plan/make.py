@@ -47,7 +47,7 @@ class Planner:
             read = read_imatrix(options.imatrix, options.include_weights, options.exclude_weights)
             self.importance = replace(read, file=options.imatrix_name or read.file)
         self._hessians = None if options.hessians is None else TensorHessians(options.hessians)
-        model = read_model(checkpoint, arch=options.arch, pre=options.pre, base=options.base)
+        model = read_model(checkpoint, arch=options.arch, pre=options.pre, base=options.base, target=options.target)
         self.model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
         self._location = checkpoint.location
         self._sources = tuple(file.identity() for file in checkpoint.files)

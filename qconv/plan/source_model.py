@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from qconv import adapters, architectures, checkpoints, formats, metadata, tokenizers
 from qconv.errors import InputError, PlanError, UnsupportedError, UsageError
+from qconv.files import read_object
 from qconv.options import ConvertOptions
 from qconv.plan import consistency
 from qconv.policy import converter, mixes
-from qconv.storage import Folder
+from qconv.storage import Folder, LocalFolder, open_address
 from qconv.tensors import FLOATS
 from qconv.types import Metadata, TensorInfo, Value
+
+_OF_TARGET = "target"
+"""What a table calls the tokenizer of the model that a drafter is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +67,17 @@ class SourceModel:
 
 
 def read_model(
-    checkpoint: checkpoints.Checkpoint, *, arch: str | None = None, pre: str | None = None, base: str | None = None
+    checkpoint: checkpoints.Checkpoint,
+    *,
+    arch: str | None = None,
+    pre: str | None = None,
+    base: str | None = None,
+    target: str | None = None,
 ) -> SourceModel:
     """The model in an open checkpoint.
 
     ``arch``: ``general.architecture`` for safetensors without a config, which a directory or several files must have.
-    ``pre``: the pre-tokenizer's name.  ``base``: the model that an adapter is for.
+    ``pre``: the pre-tokenizer's name.  ``base``: the model that an adapter is for.  ``target``: that a drafter is for.
 
     Raises InputError, UnsupportedError, TokenizerError, PlanError, FormatError as the rooms it asks do.
     """
@@ -83,7 +93,7 @@ def read_model(
         return _plain(checkpoint, arch, pre)
     if arch is not None:
         raise UsageError("--arch is for safetensors without a config.json", file=checkpoint.location)
-    return _from_config(checkpoint, pre)
+    return _from_config(checkpoint, pre, target)
 
 
 def open_source(
@@ -95,10 +105,11 @@ def open_source(
 
     Raises as ``checkpoints.open``, ``adapters.merge`` and ``checkpoints.add_dense``.
     """
-    checkpoint = checkpoints.open(source, keep_download=keep_download)
+    opener = checkpoints.open if options.base is None else checkpoints.open_adapter
+    checkpoint = opener(source, keep_download=keep_download)
     try:
         if options.adapters:
-            adapters.merge(checkpoint, options.adapters)
+            adapters.merge(checkpoint, options.adapters, keep_download=keep_download)
         if options.sentence_transformers_dense_modules:
             checkpoints.add_dense(checkpoint)
     except BaseException:
@@ -190,18 +201,12 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
     )
 
 
-def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceModel:
+def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None, target: str | None) -> SourceModel:
     assert checkpoint.config is not None
-    resolved = architectures.resolve(checkpoint)
+    aim = None if target is None else _open_target(target)
+    resolved = architectures.resolve(checkpoint, None if aim is None else read_object(aim, "config.json"))
     notes = [*checkpoint.notes, *resolved.notes]
-    vocabulary = tokenizers.metadata(
-        checkpoint.folder,
-        resolved.config,
-        kind=resolved.tokenizer,
-        options=resolved.tokenizer_options,
-        pre=pre,
-        note=notes.append,
-    )
+    vocabulary = _vocabulary(checkpoint, resolved, aim, pre, notes)
     notes += _modules_left_out(checkpoint, resolved)
     outputs = tuple(resolved.tensors)
     doubts = consistency.check(checkpoint.folder, resolved)
@@ -225,6 +230,31 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None) -> SourceM
         dropped=tuple(resolved.dropped),
         warnings=(*notes, *doubts, *general.notes, *_better_source(checkpoint, general)),
     )
+
+
+def _open_target(target: str) -> Folder:
+    return open_address(target)[0] if "://" in target else LocalFolder(Path(target))
+
+
+def _vocabulary(
+    checkpoint: checkpoints.Checkpoint,
+    resolved: architectures.Resolved,
+    target: Folder | None,
+    pre: str | None,
+    notes: list[str],
+) -> Metadata:
+    """The tokenizer's keys: of the model's own, or of ``target``'s where its table says so."""
+    folder, config, kinds, options = checkpoint.folder, resolved.config, resolved.tokenizer, resolved.tokenizer_options
+    if kinds == (_OF_TARGET,):
+        if target is None:
+            hint = "--target DIR names the model it drafts for"
+            raise UsageError("is a drafter, which has no tokenizer of its own", file=folder.location, hint=hint)
+        folder = target
+        kinds, more, config = architectures.vocabulary_of(read_object(target, "config.json"), target)
+        options = more | {"after": more.get("after", {}) | options.get("after", {})}
+    elif target is not None:
+        raise UsageError("--target is for a drafter, and this is none", file=folder.location)
+    return tokenizers.metadata(folder, config, kind=kinds, options=options, pre=pre, note=notes.append)
 
 
 def _better_source(checkpoint: checkpoints.Checkpoint, general: metadata.General) -> list[str]:

@@ -2,7 +2,6 @@
 
 from qconv.storage.addresses import is_address, open_address
 from qconv.storage.base import LARGEST_SMALL_FILE, ByteRange, FileIdentity, Folder, StoredFile
-from qconv.storage.http import HttpFile
 from qconv.storage.layered import LayeredFolder
 from qconv.storage.local import LocalFile, LocalFolder, is_inside, open_regular, read_small
 from qconv.storage.read_ahead import ReadAhead, reading_ahead
@@ -13,7 +12,6 @@ __all__ = [
     "ByteRange",
     "FileIdentity",
     "Folder",
-    "HttpFile",
     "LayeredFolder",
     "LocalFile",
     "LocalFolder",

@@ -194,7 +194,8 @@ def _ask(location: str, shown: str, do: Callable[[], T]) -> T:
                     raise Again(f"the Hub answers {status}", retry_after(e.response.headers)) from None
                 raise _refused(location, shown, e.response) from None
             except httpx2.TransportError as e:
-                raise Again(f"the Hub cannot be reached ({type(e).__name__})") from None
+                # nothing has been read yet: whoever mistyped a folder's name, or has no network, is not kept waiting
+                raise Again(f"the Hub cannot be reached ({type(e).__name__})", most=3) from None
             except OSError as e:  # of downloading: a full disk, an answer that is not the Hub's
                 raise InputError(f"cannot be downloaded: {e.strerror or type(e).__name__}", file=location) from None
         except Again as e:

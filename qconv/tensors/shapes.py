@@ -13,14 +13,13 @@ from qconv.tensors.base import (
     ReadsColumns,
     Unary,
     buffer,
-    bytes_of_rows,
     columns,
     memory_of_rows,
     refuse,
 )
 from qconv.tensors.dtypes import is_blocks, row_bytes
 from qconv.tensors.registry import operation
-from qconv.tensors.strips import SIZE, strips, width
+from qconv.tensors.strips import strip_bytes, strips
 from qconv.types import Rows, shape_text
 
 _CHUNK = 4 << 20
@@ -113,7 +112,7 @@ class Transpose(Unary):
 
     def memory(self, rows: int) -> int:
         if self._by_strips:
-            return self.inner.memory(self.inner.shape[-2]) + 2 * max(SIZE, width(self.inner) * bytes_of_rows(self, 1))
+            return self.inner.memory(self.inner.shape[-2]) + 2 * strip_bytes(self.inner)
         return memory_of_rows(self.inner, self._step)
 
     @property

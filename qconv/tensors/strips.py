@@ -14,7 +14,7 @@ from qconv.types import Rows
 
 SIZE = 8 << 20
 """Bytes of a strip, about."""
-_MOST = 6 * SIZE
+_MOST = 4 * SIZE
 """Bytes of all strips that are kept."""
 _LEAST = 64
 """Columns of a strip, at least."""
@@ -45,9 +45,17 @@ _strips = _Strips()
 
 
 def width(tensor: LazyTensor) -> int:
-    """Columns of a strip of one of the tensor's matrices; all where they are few."""
-    column = max(1, tensor.shape[-2] * bytes_of_rows(tensor, 1) // max(1, columns(tensor)))
-    return max(_LEAST, SIZE // column // _LEAST * _LEAST)
+    """Columns of a strip of one of the tensor's matrices."""
+    return max(_LEAST, SIZE // _column_bytes(tensor) // _LEAST * _LEAST)
+
+
+def strip_bytes(tensor: LazyTensor) -> int:
+    """Bytes of a strip, the whole matrix where that is smaller."""
+    return min(width(tensor), columns(tensor)) * _column_bytes(tensor)
+
+
+def _column_bytes(tensor: LazyTensor) -> int:
+    return max(1, tensor.shape[-2] * bytes_of_rows(tensor, 1) // max(1, columns(tensor)))
 
 
 def strips(tensor: LazyTensor, matrix: int, first: int, last: int) -> Iterator[tuple[int, Rows]]:

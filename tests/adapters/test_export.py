@@ -178,8 +178,12 @@ def test_usage(tmp_path: Path) -> None:
     base, adapter = files.qwen2(tmp_path)
     with pytest.raises(UsageError, match="is made in f16, bf16 or f32"):
         qconv.convert(adapter, "q4_0", base=base)
-    with pytest.raises(UsageError, match="--base is for an adapter, and this is a model"):
+    with pytest.raises(QconvError, match="holds no adapter: that is adapter_model"):
         qconv.convert(base, "f16", base=base)
+    both = files.qwen2(tmp_path / "both")[1]
+    packing.save(both / "model.safetensors", {"a.weight": whole(2, 2)})
+    (made,) = qconv.convert(both, "f16", base=base)
+    assert made.name.endswith("-LoRA.gguf"), "a model beside the adapter is left alone"
     with pytest.raises(UsageError, match="--base and --adapter"):
         qconv.convert(base, "f16", base=base, adapter=adapter)
     lone = packing.save(tmp_path / "lone" / "model.safetensors", {"a.weight": whole(2, 2)})

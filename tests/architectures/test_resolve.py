@@ -200,6 +200,11 @@ def test_a_wrapper_that_some_tensors_lack_is_shown(llama: Headers) -> None:
         architectures.resolve(llama.renamed("self_attn", "wrapped.self_attn"))
 
 
+def test_modules_that_had_an_adapter(llama: Headers) -> None:
+    expected = outputs(llama)
+    assert outputs(llama.renamed("q_proj.weight", "q_proj.base_layer.weight")) == expected
+
+
 @pytest.mark.parametrize("prefix", ["", "base_model.model."])
 def test_adapters_that_are_not_merged_are_named(llama: Headers, prefix: str) -> None:
     inside = {}

@@ -88,8 +88,7 @@ def test_a_gated_model_names_its_page(hub: HubServer, env: dict[str, str], qconv
 
 def begin(hub: HubServer, env: dict[str, str], output: Path, share: float) -> subprocess.Popen[str]:
     """A conversion whose line goes dead when that share of the weights has come, which is waited for."""
-    size = len(hub.repositories[NAME].files["model.safetensors"])
-    hub.fault = lambda request: "hang" if request.host == "store" and hub.sent["store"] > share * size else None
+    hub.dead_after = int(share * len(hub.repositories[NAME].files["model.safetensors"]))
     command = [sys.executable, "-m", "qconv", "convert", f"hf://{NAME}", "-t", "q8_0", "-o", str(output)]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
@@ -114,7 +113,7 @@ def test_stopped_and_resumed(
         assert time.monotonic() - began < 5
         assert process.returncode == 130, error
     assert not output.exists()
-    hub.fault = lambda _: None
+    hub.dead_after = None
     hub.release.set()
     before = hub.sent["store"]
     made = qconv("convert", f"hf://{NAME}", "-t", "q8_0", "-o", output, "--json", env=env)

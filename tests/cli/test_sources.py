@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGUFReader
 
 from tests.checkpoints import packing
 from tests.cli.commands import Run, make_checkpoint
+from tests.mistral import models as mistral
 
 
 def test_eight_bit_weights_without_their_scale_are_not_converted(qconv: Run, tmp_path: Path) -> None:
@@ -65,6 +67,24 @@ def test_one_part_without_an_index_is_the_whole_model(qconv: Run, tmp_path: Path
     refused = qconv("convert", folder / "model-00002-of-00003.safetensors", "--type", "f16", "--dry-run")
     assert refused.returncode == 1
     assert "'model-00003-of-00003.safetensors' is missing" in " ".join(refused.stderr.split())
+
+
+def test_mistrals_own_format(qconv: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "Ministral-3-14B"
+    folder.mkdir()
+    mistral.ministral(folder)
+    made = qconv("convert", folder, "--type", "q8_0", "--output", tmp_path)
+    assert made.returncode == 0, made.stderr
+    reader = GGUFReader(made.stdout.strip())
+    assert reader.fields["general.architecture"].contents() == "mistral3"
+    assert {tensor.tensor_type.name for tensor in reader.tensors} == {"F32", "Q8_0"}
+    (folder / "chat_template.jinja").unlink()
+    told = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert "there is no chat template" in " ".join(told.stderr.split())
+    (folder / "params.json").unlink()
+    refused = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert refused.returncode == 1
+    assert "holds no config.json" in " ".join(refused.stderr.split())
 
 
 def test_a_lone_adapter_is_refused(qconv: Run, tmp_path: Path) -> None:
@@ -233,3 +253,49 @@ def test_a_users_own_links_are_followed(checkpoint: Path, qconv: Run, tmp_path: 
     assert expected.returncode == 0, expected.stderr
     compared = qconv("compare", made.stdout.strip(), tmp_path / "expected.gguf", "--json")
     assert all(tensor["equal"] for tensor in json.loads(compared.stdout)["tensors"])
+
+
+def test_a_model_that_mlx_saved(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    """Llama's is the same file; of a kind that is not known nothing is assumed."""
+    folder = Path(shutil.copytree(checkpoint, tmp_path / checkpoint.name))
+    tensors = packing.load(folder / "model.safetensors")
+    packing.save(folder / "model.safetensors", {name: tensors[name] for name in sorted(tensors)}, framework="mlx")
+    files = []
+    for number, source in enumerate((checkpoint, folder)):
+        files.append(tmp_path / f"{number}.gguf")
+        made = qconv("convert", source, "--type", "q8_0", "--output", files[-1])
+        assert made.returncode == 0, made.stderr
+    assert files[0].read_bytes() == files[1].read_bytes()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "surprise"}))
+    refused = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "was saved by MLX, and which weights MLX changes" in " ".join(refused.stderr.split())
+
+
+def test_an_output_that_is_missing_is_told(qconv: Run, tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "Noise", "--untied")
+    tensors = packing.load(folder / "model.safetensors")
+    del tensors["lm_head.weight"]
+    packing.save(folder / "model.safetensors", tensors)
+    made = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert made.returncode == 0, made.stderr
+    assert "warning: there is no lm_head.weight, though config.json says tie" in " ".join(made.stderr.split())
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaModel"]}))
+    embedding = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert (embedding.returncode, "warning" in embedding.stderr) == (0, False)
+
+
+def test_adapters_inside_a_model_are_named(checkpoint: Path, qconv: Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "Noise"))
+    tensors = packing.load(folder / "model.safetensors")
+    module = "model.layers.0.self_attn.q_proj"
+    tensors[f"{module}.base_layer.weight"] = tensors.pop(f"{module}.weight")
+    tensors[f"{module}.lora_A.default.weight"] = np.zeros((8, 64), np.float32)
+    packing.save(folder / "model.safetensors", {f"base_model.model.{name}": rows for name, rows in tensors.items()})
+    refused = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    said = " ".join(refused.stderr.split())
+    assert f"holds adapters that are not merged into the weights, such as base_model.model.{module}.lora_A" in said
+    assert "merge_and_unload()" in said

@@ -23,7 +23,7 @@ def doubts(folder: Path, golden: Path, tensors: dict[str, list[int]] | None = No
     shapes = {name: (dtype, (tensors or {}).get(name, shape)) for name, (dtype, shape) in recorded["tensors"].items()}
     tiny.write(folder, recorded["config"] | config, shapes)
     with checkpoints.open(folder) as opened:
-        found = architectures.resolve(opened)
+        found = architectures.resolve(opened, recorded.get("target"))
     return consistency.check(LocalFolder(folder), found)
 
 

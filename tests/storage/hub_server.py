@@ -58,7 +58,8 @@ class HubServer:
     """What it serves, what came, and what is to go wrong.
 
     ``fault``: of a request, the name of what happens instead of an answer, or None.  ``rate``: bytes a second of all
-    that the store sends.  ``sent``: bytes of files, by host.  ``hanging``: requests left alone until ``release``.
+    that the store sends.  ``sent``: bytes of files, by host.  ``dead_after``: bytes
+    after which the store sends nothing more; ``hanging``: answers that wait for ``release`` then.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class HubServer:
     store: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
     free_at: float = 0.0
+    dead_after: int | None = None
     hanging: int = 0
     release: threading.Event = field(default_factory=threading.Event)
 
@@ -88,14 +90,22 @@ class HubServer:
             time.sleep(max(0.0, until - time.monotonic()))
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server for which a client that goes away is no news."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
 @contextmanager
 def running() -> Iterator[HubServer]:
     """A server with nothing in it."""
     hub = HubServer()
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler(hub, host)) for host in ("hub", "store")]
+    servers = [QuietServer(("127.0.0.1", 0), handler(hub, host)) for host in ("hub", "store")]
     hub.url, hub.store = (f"http://127.0.0.1:{server.server_address[1]}" for server in servers)
     for server in servers:
-        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield hub
@@ -124,11 +134,6 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
                 self.request_ = Request(len(hub.requests), host, self.path, headers)
                 hub.requests.append(self.request_)
             self.fault = hub.fault(self.request_)
-            if self.fault == "hang":
-                hub.hanging += 1
-                hub.release.wait(60)
-                self.close_connection = True
-                return
             if self.fault == "reset":
                 self.close_connection = True
                 return
@@ -233,6 +238,11 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
                 if status in (200, 206):
                     with hub.lock:
                         hub.sent[host] += len(piece)
+                if host == "store" and hub.dead_after is not None and hub.sent[host] >= hub.dead_after:
+                    hub.hanging += 1
+                    hub.release.wait(60)
+                    self.close_connection = True
+                    return
 
     return Handler
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from qconv.blocks import decode
+from qconv.blocks import decode, encode
 from qconv.tensors import (
     Codes,
     Constant,
     LazyTensor,
     Lossless,
     affine,
+    bitnet_codes,
     combinations,
     divided,
     fp4_weight,
@@ -102,6 +103,30 @@ def test_mxfp4() -> None:
     result = kept(tensor)
     assert (result.block_type, result.how) == ("MXFP4", "")
     np.testing.assert_array_equal(decoded(result), tensor.read(0, ROWS))
+
+
+@pytest.mark.parametrize("by", ["times", "over"])
+def test_ternary_weights_are_found_again_by_the_encoder(by: str) -> None:
+    """In blocks of 256; a scale that F16 holds, or whose inverse it holds, loses nothing."""
+    rng = np.random.default_rng(8)
+    fields = np.zeros((2, 256), np.uint8)
+    for i in range(4):
+        fields |= rng.integers(0, 3, fields.shape, np.uint8) << np.uint8(2 * i)
+    codes = bitnet_codes(ArrayTensor("w", fields))
+    one, four = (Constant(str(n), np.full(1, n, np.float32)) for n in (1, 4))
+    tensor: LazyTensor = affine(codes, four, zero=1) if by == "times" else divided(affine(codes, one, zero=1), four)
+    result = kept(tensor)
+    assert (result.block_type, result.how) == ("TQ2_0", "one rounding of the scale")
+    weights = result.tensor.read(0, 8)
+    assert set(np.unique(weights)) == ({-4, 0, 4} if by == "times" else {-0.25, 0, 0.25})
+    coded = encode("TQ2_0", weights)
+    np.testing.assert_array_equal(gguf.dequantize(coded, gguf.GGMLQuantizationType.TQ2_0), weights)
+
+
+def test_ternary_rows_that_fill_no_block() -> None:
+    codes = bitnet_codes(ArrayTensor("w", np.zeros((2, 64), np.uint8)))
+    scale = Constant("one", np.ones(1, np.float32))
+    assert lossless(affine(codes, scale, zero=1)) == "rows of 64 weights are no multiple of 256"
 
 
 def nvfp4(rows: int = ROWS) -> tuple[LazyTensor, LazyTensor]:

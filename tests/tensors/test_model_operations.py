@@ -194,3 +194,18 @@ def test_repeat_first_row(kind: Any) -> None:
     check(apply("repeat_first_row", 3)(ArrayTensor("x", x)), x[[0, 0, 0]])
     with pytest.raises(PlanError, match="it cannot be there 0 times"):
         apply("repeat_first_row", 0)(ArrayTensor("x", x))
+
+
+def test_plus_place() -> None:
+    tensor = apply("plus_place")(ArrayTensor("x", np.array([0, 0, 2, 2], np.int64)))
+    assert (tensor.dtype, tensor.shape, tensor.read(0, 1).tolist()) == ("I64", (4,), [[0, 1, 4, 5]])
+    with pytest.raises(PlanError, match="no list of integers"):
+        apply("plus_place")(ArrayTensor("x", numbers(4)))
+
+
+def test_multiply_two_lists() -> None:
+    one, other = np.array([1, 2, 3], np.float32), np.array([[4, 5, 0.5]], np.float16)
+    product = apply("multiply")([ArrayTensor("a", one), ArrayTensor("b", other)])
+    assert (product.dtype, product.shape, product.read(0, 1).tolist()) == ("F32", (3,), [[4, 10, 1.5]])
+    with pytest.raises(PlanError, match="does not go with 2 x 3"):
+        apply("multiply")([ArrayTensor("a", one), ArrayTensor("b", numbers(2, 3))])

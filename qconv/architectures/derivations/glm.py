@@ -15,6 +15,15 @@ def rope_dimensions_half(model: ModelContext) -> int:
 
 
 @derivation
+def latent_layers_glm(model: ModelContext) -> list[int]:
+    """Heads of keys, layer by layer: none where attention is linear, one elsewhere and for further tokens."""
+    kinds = model.find("layer_types")
+    if not isinstance(kinds, list) or len(kinds) != n_layer(model):
+        raise model.lacks(["layer_types"], None, "every layer")
+    return [int(kind != "linear_attention") for kind in kinds] + [1] * (n_layer_nextn(model) - len(kinds))
+
+
+@derivation
 def rotating_neighbours(model: ModelContext) -> int:
     """Rows of a head that rotate by neighbours, where positions in several dimensions want halves."""
     return rope_dimensions_half(model) if model.has("rope_parameters.mrope_section") else 0

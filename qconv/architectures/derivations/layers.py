@@ -14,6 +14,12 @@ def key_in_each_layer(model: ModelContext, key: str) -> list[float]:
 
 
 @derivation
+def limit_in_each_layer_if_any(model: ModelContext, key: str) -> list[float] | None:
+    """The value of a config key for every layer, none where it has none."""
+    return None if model.find(key) is None else key_in_each_layer(model, key)
+
+
+@derivation
 def in_each_layer(model: ModelContext, value: float) -> list[float]:
     """The same number for every layer."""
     return [float(value)] * block_count(model)
