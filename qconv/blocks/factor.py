@@ -25,7 +25,7 @@ _MOST_DAMPING = 100.0
 """A matrix that needs more is no sum of squares."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Factor:
     """U in float32, of an H of ``columns`` columns.
 

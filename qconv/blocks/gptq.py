@@ -9,8 +9,7 @@ column j all later ones k take
 The squares of these (w[j] - q[j]) / U[j, j] add up to ΔW H ΔWᵀ, the squared error of the layer's output.
 
 The grid is the block's: where columns reach a new block, the type's own encoder chooses its scales for the columns as
-they are by then, and only quants are chosen here.  A row that comes out no better than ordinary rounding keeps that:
-the errors of ordinary rounding are followed in the same products, so comparing costs no other matrix.
+they are by then, and only quants are chosen here.  A row that comes out no better than ordinary rounding keeps that.
 
 BLAS rounds a row's products differently by where in a matrix it lies and by how many threads share it.  So rows are
 worked on in tiles of ``ROWS``, by one thread each: a row's bytes depend on its place in such a tile, and on nothing
@@ -62,10 +61,7 @@ def encode(codec: Codec, rows: NDArray[Any], factor: Factor, context: EncodeCont
 
 
 class _Tile:
-    """Up to ``ROWS`` rows; the rest of the tile is zeros.
-
-    ``work``: twice as many, first the weights as they are changed, then what ordinary rounding left of them.
-    """
+    """Up to ``ROWS`` rows; the rest of the tile is zeros."""
 
     def __init__(self, codec: Codec, grid: Quants, factor: Factor, context: EncodeContext) -> None:
         self._codec, self._grid, self._factor, self._context = codec, grid, factor, context
@@ -74,28 +70,52 @@ class _Tile:
     def improve(self, rows: NDArray[Any], out: NDArray[np.uint8]) -> None:
         """Replaces rows of ordinary blocks in ``out`` by better ones."""
         count, columns = rows.shape
-        layout = self._codec.layout
-        work = np.zeros((2 * ROWS, columns), np.float32)
         weights = as_float32(rows)
+        work = np.zeros((ROWS, columns), np.float32)
         work[:count] = weights
-        work[ROWS : ROWS + count] = weights - self._decode(out)
-        ordinary = work[ROWS : ROWS + count].copy()
-        blocks = np.zeros((ROWS, layout.row_bytes(columns)), np.uint8)
-        sums = np.zeros(2 * ROWS, np.float64)
+        blocks = np.zeros((ROWS, self._codec.layout.row_bytes(columns)), np.uint8)
+        sums = np.zeros(ROWS, np.float64)
         usable = np.ones(ROWS, np.bool_)
-        errors = np.zeros((2 * ROWS, PANEL), np.float32)
         for k, start in enumerate(range(0, columns, PANEL)):
-            u, inverse = self._factor.panels[k], self._factor.inverses[k]
-            stop = start + len(u)
-            width = stop - start
-            panel = np.ascontiguousarray(work[:ROWS, start:stop])
-            part = errors[:, :width] if width == PANEL else np.zeros((2 * ROWS, width), np.float32)
-            self._round(panel, np.ascontiguousarray(u[:, :width]), start, blocks, part, usable)
-            np.matmul(work[ROWS:, start:stop], inverse, out=part[ROWS:])
-            sums += np.einsum("ij,ij->i", part, part, dtype=np.float64)
-            if stop < columns:
-                work[:, stop:] -= part @ u[:, width:]
-        self._choose(blocks, out, weights, ordinary, sums, usable)
+            u = self._factor.panels[k]
+            width = len(u)
+            panel = np.ascontiguousarray(work[:, start : start + width])
+            errors = np.zeros((ROWS, width), np.float32)
+            self._round(panel, np.ascontiguousarray(u[:, :width]), start, blocks, errors, usable)
+            sums += _squares(errors)
+            if start + width < columns:
+                work[:, start + width :] -= errors @ u[:, width:]
+        with np.errstate(invalid="ignore", over="ignore"):
+            rounded = weights - self._decode(blocks[:count])
+            new = sums[:count] - _weighed(rounded, self._factor.added)
+            better = usable[:count] & np.isfinite(new)
+            better &= self._exceed(weights - self._decode(out), np.where(better, new, -np.inf))
+        out[better] = blocks[:count][better]
+
+    def _exceed(self, off: NDArray[np.float32], limits: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which rows' ΔW H ΔWᵀ, without what damping added to H, is above their limit.
+
+        It is a sum over columns of what is never below zero, the squares of ΔW U⁻¹, and the summing up ends when all
+        rows are above.
+        """
+        count, columns = off.shape
+        limits = limits + _weighed(off, self._factor.added)
+        errors = np.zeros((ROWS, columns), np.float32)
+        errors[:count] = off
+        sums = np.zeros(ROWS, np.float64)
+        above = np.zeros(count, np.bool_)
+        for k, start in enumerate(range(0, columns, PANEL)):
+            here = errors[:, start : start + PANEL]
+            width = here.shape[1]
+            for i, before in enumerate(range(0, start, PANEL)):
+                at = start - before
+                here -= errors[:, before : before + PANEL] @ self._factor.panels[i][:, at : at + width]
+            here[:] = here @ self._factor.inverses[k]
+            sums += _squares(here)
+            above = sums[:count] > limits
+            if above.all():
+                break
+        return above
 
     def _round(
         self,
@@ -133,24 +153,6 @@ class _Tile:
             _pack(chosen.reshape(-1), grid.codes, grid.pieces.reshape(-1), step, made.reshape(-1), layout.bytes)
             blocks[:, at // step * layout.bytes : (at // step + 1) * layout.bytes] = made
 
-    def _choose(
-        self,
-        blocks: NDArray[np.uint8],
-        out: NDArray[np.uint8],
-        weights: NDArray[np.float32],
-        ordinary: NDArray[np.float32],
-        sums: NDArray[np.float64],
-        usable: NDArray[np.bool_],
-    ) -> None:
-        """Takes the rows whose error in H, without what damping added to it, is below that of ordinary rounding."""
-        count = len(out)
-        rounded = weights - self._decode(blocks[:count])
-        with np.errstate(invalid="ignore", over="ignore"):
-            new = sums[:count] - _weighed(rounded, self._factor.added)
-            old = sums[ROWS : ROWS + count] - _weighed(ordinary, self._factor.added)
-        better = usable[:count] & (new < old)
-        out[better] = blocks[:count][better]
-
     def _decode(self, blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
         layout = self._codec.layout
         decoded = np.empty((len(blocks), blocks.shape[1] // layout.bytes * layout.weights), np.float32)
@@ -163,6 +165,11 @@ def as_float32(rows: NDArray[Any]) -> NDArray[np.float32]:
     if rows.dtype == np.uint16:
         return (rows.astype(np.uint32) << 16).view(np.float32)
     return rows.astype(np.float32)
+
+
+def _squares(errors: NDArray[np.float32]) -> NDArray[np.float64]:
+    total: NDArray[np.float64] = np.einsum("ij,ij->i", errors, errors, dtype=np.float64)
+    return total
 
 
 def _weighed(errors: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,8 @@ class Processor:
         self._cancellation = cancellation
         self._lock = threading.Lock()
         self._prepared: dict[TensorWork, _Prepared] = {}
+        self._factors: WeakValueDictionary[tuple[object, int], blocks.Factor] = WeakValueDictionary()
+        """Those that some tensor holds: others that read the same input take them."""
         self.overflows: dict[tuple[str, str], encodings.Overflow] = {}
         """By tensor and the type that did not hold its weights."""
 
@@ -107,7 +110,13 @@ class Processor:
                 self._cancellation.check()
                 while len(entry.factors) > 1:  # experts come one after the other
                     entry.factors.pop(next(iter(entry.factors)))
-                entry.factors[matrix] = hessian.factor(matrix)
+                with self._lock:
+                    factor = self._factors.get((hessian.key, matrix))
+                if factor is None:
+                    factor = hessian.factor(matrix)
+                    with self._lock:
+                        self._factors[hessian.key, matrix] = factor
+                entry.factors[matrix] = factor
             return entry.factors[matrix]
 
     def _process(self, tensor: LazyTensor, block: Block, buffers: Buffers) -> None:

@@ -12,7 +12,7 @@ from qconv.pipeline.processor import Buffers, Processor
 from qconv.pipeline.progress import Counter, Progress, Silent
 from qconv.pipeline.schedule import Block, TensorWork
 from qconv.pipeline.sink import Sink
-from qconv.pipeline.sizing import Sizes, cost, fit
+from qconv.pipeline.sizing import BESIDE_FACTOR, Sizes, cost, fit
 from qconv.pipeline.workers import Cancellation, run_workers
 from qconv.storage import ByteRange, StoredFile
 from qconv.tensors import stored_files, stored_ranges
@@ -57,7 +57,9 @@ def run(
         return cost(work, rows) + sink.memory(work, rows)
 
     factors = max((w.hessian.resident_bytes for w in works if w.hessian is not None), default=0)
-    budget = memory.budget(memory_limit) + (factors if memory_limit is None else 0)
+    budget = memory.budget(memory_limit)
+    if factors and memory_limit is None:
+        budget = max(budget, BESIDE_FACTOR) + factors
     with storage.reading_ahead(_files(works), budget // 2, cancellation.check) as ahead:
         sizes = fit(works, threads + max(1, threads // 4), budget - ahead.memory, cost_with_sink)
         ahead.follow(_ranges(schedule.row_blocks(segments, sizes.rows)))

@@ -18,7 +18,7 @@ ROW_BLOCK = 1 << 20
 _SMALLEST = 1 << 12
 _TILE_BYTES = 48
 """Bytes for each weight of a tile rounded by a Hessian: several copies in float32, products, decoded blocks."""
-_AROUND = 64 << 20
+BESIDE_FACTOR = 64 << 20
 """Bytes that are left for row blocks beside a Hessian's factor."""
 
 
@@ -79,7 +79,7 @@ def fit(works: Iterable[TensorWork], threads: int, budget: int, cost: Cost = cos
     resident = max(works, key=lambda w: w.resident_bytes, default=None)
     held = 0 if resident is None else resident.resident_bytes
     residents = max(1, min(threads, budget // 2 // held)) if held else threads
-    most = budget // 2 if resident is None or resident.hessian is None else max(budget // 2, budget - _AROUND)
+    most = budget // 2 if resident is None or resident.hessian is None else max(budget // 2, budget - BESIDE_FACTOR)
     if resident is not None and held > most:
         more = 2 * held - budget if resident.hessian is None else held - most
         raise _too_little(resident, "holds", held, most, more)

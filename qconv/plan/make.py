@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import checkpoints, gguf, metadata, policy
-from qconv.calibration import Imatrix, read_imatrix
+from qconv.calibration import Imatrix, TensorHessian, read_imatrix
 from qconv.errors import OutputError, PlanError, UsageError
 from qconv.options import ConvertOptions
 from qconv.plan.hessians import TensorHessians
@@ -95,6 +95,10 @@ class Planner:
         """Importance ``(matrices, columns)`` of the tensors that become blocks and have one."""
         return {} if self.importance is None else policy.select_importance(self.importance, decisions)
 
+    def hessians(self, decisions: Sequence[policy.Decision]) -> Mapping[str, TensorHessian]:
+        """Hessians of the tensors whose rounding goes by them, ``decisions`` being about all of the model's."""
+        return {} if self._hessians is None else self._hessians.of(decisions, self.tensors())
+
     def plan(
         self,
         mix: policy.Mix,
@@ -114,7 +118,7 @@ class Planner:
         if options.strict and choice.fallbacks:
             _refuse_fallbacks(choice.fallbacks)
         importances = self.importances(choice.decisions)
-        hessians = {} if self._hessians is None else self._hessians.of(choice.decisions, self.tensors())
+        hessians = self.hessians(choice.decisions)
         unseen = () if self._hessians is None else self._hessians.notes(choice.decisions, hessians)
         by_converter = self._by_converter(mix)
         keys = self._metadata(choice, by_converter, sized)

@@ -126,6 +126,7 @@ def test_bytes_are_the_same_however_it_is_run(
 ) -> None:
     whole = convert(source, tmp_path / "whole.gguf", rounding="gptq", hessians=hessians)
     monkeypatch.setattr("qconv.pipeline.sizing.ROW_BLOCK", 1 << 15)
+    monkeypatch.setattr("qconv.platform.resident_bytes", lambda: 300_000_000)  # whatever ran before this
     again = convert(source, tmp_path / "again.gguf", rounding="gptq", hessians=hessians, **run)
     assert again.read_bytes() == whole.read_bytes()
 
@@ -189,3 +190,10 @@ def test_memory_too_small_for_a_factor_is_told(source: Path, hessians: Path) -> 
     with pytest.raises(UsageError, match=r"'mlp.up.weight'.*holds 1,"):
         fit(works, 2, 400_000_000)
     assert fit(works, 2, 1_700_000_000).residents == 1
+
+
+def test_without_a_limit_a_factor_always_finds_room(
+    source: Path, hessians: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("qconv.platform.resident_bytes", lambda: 900_000_000)  # as after compiling much
+    assert convert(source, tmp_path / "x.gguf", rounding="gptq", hessians=hessians).exists()
