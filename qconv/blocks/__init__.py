@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
+from qconv.blocks.blas import single_threaded
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
 from qconv.blocks.factor import PANEL, TILE_ROWS, Factor, factor_bytes, factorize, lower_panels
 from qconv.blocks.scales import first_without_number
@@ -50,6 +51,7 @@ __all__ = [
     "factor_of",
     "factorize",
     "first_without_number",
+    "single_threaded",
     "warm_up",
 ]
 

@@ -1,4 +1,8 @@
-"""BLAS with one thread: several would share out a product differently, and round it differently."""
+"""BLAS with one thread: several would share out a product differently, and round it differently.
+
+OpenBLAS takes the number of threads from a process's main thread alone; told by another it goes on with what it had.
+So what starts workers enters ``single_threaded`` before it does.
+"""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
-from qconv import cores, storage
+from qconv import blocks, cores, storage
 from qconv.errors import and_more
 from qconv.pipeline import memory, processor, schedule
 from qconv.pipeline.encoding import Overflow
@@ -74,7 +75,8 @@ def run(
 
         buffers = [Buffers() for _ in range(sizes.workers)]
         try:
-            run_workers(schedule.row_blocks(segments, sizes.rows), one, buffers, cancellation)
+            with blocks.single_threaded() if factors else nullcontext():
+                run_workers(schedule.row_blocks(segments, sizes.rows), one, buffers, cancellation)
         finally:
             warnings = tuple(_warning(*key, overflow) for key, overflow in sorted(process.overflows.items()))
             for warning in warnings:
