@@ -24,6 +24,7 @@ from pathlib import Path
 from conversions.contestants import Llama, qconv
 from conversions.growth import growth
 from conversions.measure import Measured, floor, gigabytes, median, seconds, warm
+from conversions.quantized import METHODS, make_quantized
 from conversions.sources import ROOT, make_checkpoint, weights_of
 
 
@@ -58,6 +59,28 @@ def against_llama(args: argparse.Namespace, checkpoint: Path) -> None:
         print("\n* recorded on another machine with two cores, not measured here: llama.cpp's steps were not found")
 
 
+def against_plain(args: argparse.Namespace, checkpoint: Path) -> None:
+    """Quantized sources next to the same shapes in 16 bits, by one type."""
+    types = args.types[0]
+    print(f"\n{checkpoint.name} to {types}, {args.threads} threads, median of {args.rounds}\n")
+    print("| source | wall s | CPU s | peak GB | of bf16's time |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    plain: Measured | None = None
+    for method in ("bf16", *args.source):
+        source = checkpoint
+        if method != "bf16":
+            source = make_quantized(args.work / f"{checkpoint.name}-{method}", checkpoint, method)
+
+        def ours(source: Path = source) -> Measured:
+            warm(weights_of(source))
+            return qconv(source, types, args.work, f"--threads={args.threads}")[0]
+
+        mine = median(ours, args.rounds)
+        plain = plain or mine
+        cells = [method, seconds(mine.wall), seconds(mine.cpu), gigabytes(mine.peak), f"{mine.wall / plain.wall:.2f}x"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
 def row(types: str, who: str, m: Measured, ratio: str, of_floor: str) -> None:
     cells = [types, who, seconds(m.wall), seconds(m.cpu), gigabytes(m.peak), gigabytes(m.written), ratio, of_floor]
     print("| " + " | ".join(cells) + " |", flush=True)
@@ -75,11 +98,17 @@ def main() -> None:
     parser.add_argument("--quantizer", help="command with {source}, {target} and {type} in it")
     parser.add_argument("--tokenizer", type=Path, help="directory with tokenizer files for the checkpoint it makes")
     parser.add_argument("--work", type=Path, default=ROOT / "build/bench", help="where files go (default build/bench)")
+    parser.add_argument(
+        "--source", nargs="+", choices=METHODS, help="measure sources quantized so instead, next to 16 bits"
+    )
     parser.add_argument("--growth", action="store_true", help="also measure how time and memory grow")
     parser.add_argument("--plot", type=Path, default=ROOT / "build/bench/growth.png", help="where the plot goes")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     checkpoint = args.checkpoint or make_checkpoint(args.work / "Noise-1B", args.tokenizer)
+    if args.source:
+        against_plain(args, checkpoint)
+        return
     against_llama(args, checkpoint)
     if args.growth:
         growth(args, checkpoint)

@@ -31,6 +31,7 @@ from tokenizer_parts import (
     token,
     unigram_json,
     wordpiece_json,
+    words_json,
 )
 
 Files = dict[str, Any]
@@ -49,6 +50,33 @@ def config(architecture: str, model_type: str, vocab_size: int, **more: Any) -> 
 def case(kind: str, files: Files, *, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any], Files]:
     return kind, dict(options or {}), files
 
+
+def jina(vocab_size: int, **more: Any) -> dict[str, Any]:
+    return config("JinaBertModel", "bert", vocab_size, max_position_embeddings=64, layer_norm_eps=1e-12, **more)
+
+
+def nomic(vocab_size: int, **more: Any) -> dict[str, Any]:
+    """A config of Nomic's with experts, every setting the one the converter insists on."""
+    fixed = {"activation_function": "gelu", "causal": False, "prenorm": False, "rotary_emb_fraction": 1.0}
+    biases = {"qkv_proj_bias": True, "mlp_fc1_bias": True, "mlp_fc2_bias": True, "rotary_emb_interleaved": False}
+    sizes = {"n_positions": 2048, "moe_every_n_layers": 2, "rotary_emb_scale_base": None, "type_vocab_size": 1}
+    return config("NomicBertModel", "nomic_bert", vocab_size, **sizes, **fixed, **biases, **more)
+
+
+ROBERTA_CONFIG = {"tokenizer_class": "RobertaTokenizer", "bos_token": "<s>", "unk_token": "<unk>"}
+ROBERTA = {
+    "tokenizer.json": bpe(
+        chat_tokens(N, "<s>", "</s>", "<unk>", "<pad>", "<mask>"),
+        post_processor={
+            "type": "RobertaProcessing",
+            "sep": ["</s>", N + 1],
+            "cls": ["<s>", N],
+            "trim_offsets": True,
+            "add_prefix_space": False,
+        },
+    ),
+    "tokenizer_config.json": ROBERTA_CONFIG,
+}
 
 END = [token(N, "<|endoftext|>")]
 SPM = sentencepiece(pieces(*WORDS), 2)
@@ -392,6 +420,25 @@ CASES: dict[str, tuple[str, dict[str, Any], Files]] = {
             "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|eos|>"},
         },
     ),
+    # a config transformers has no class for: its other end counts
+    "hunyuan-vl": case(
+        "hunyuan",
+        {
+            "config.json": config(
+                "HunYuanVLForConditionalGeneration",
+                "hunyuan_vl",
+                N + 3,
+                num_key_value_heads=2,
+                head_dim=16,
+                eod_token_id=N,
+                eos_token_id=N + 1,
+                pad_token_id=-1,
+            ),
+            "generation_config.json": {"eos_token_id": [N + 2, N + 1]},
+            "tokenizer.json": bpe(chat_tokens(N, "<|eod|>", "<|eos|>", "<|turn|>")),
+            "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|eos|>"},
+        },
+    ),
     "glm4": case(
         "glm4",
         {
@@ -570,8 +617,60 @@ CASES: dict[str, tuple[str, dict[str, Any], Files]] = {
             },
         },
     ),
+    # the mask has an id far behind the pieces
+    "xlm-roberta-masked": case(
+        "xlm_roberta_masked",
+        {
+            "config.json": nomic(250_003, pad_token_id=1, bos_token_id=0, eos_token_id=2),
+            "sentencepiece.bpe.model": sentencepiece(
+                [
+                    ("<unk>", 0, UNKNOWN),
+                    ("<s>", 0, CONTROL),
+                    ("</s>", 0, CONTROL),
+                    ("▁the", -1, NORMAL),
+                    ("▁", -2, NORMAL),
+                    ("e", -3, NORMAL),
+                ],
+                1,
+                charsmap=CHARSMAP,
+            ),
+            "tokenizer.json": unigram_json(),
+            "tokenizer_config.json": {"tokenizer_class": "XLMRobertaTokenizer", "mask_token": "<mask>"},
+        },
+    ),
+    "roberta": case(
+        "roberta",
+        {
+            "config.json": config(
+                "RobertaModel",
+                "roberta",
+                N + 6,
+                max_position_embeddings=66,
+                type_vocab_size=1,
+                layer_norm_eps=1e-5,
+                bos_token_id=N,
+                pad_token_id=1,
+                eos_token_id=N + 1,
+            ),
+            **ROBERTA,
+        },
+    ),
+    "jina-words": case(
+        "jina_bert",
+        {"config.json": jina(11), "tokenizer.json": words_json(), "tokenizer_config.json": ROBERTA_CONFIG},
+    ),
+    # two types of tokens, whatever the config says
+    "jina-bpe": case("jina_bert", {"config.json": jina(N + 6, type_vocab_size=1), **ROBERTA}),
+    "jina-pieces": case(
+        "jina_bert",
+        {
+            "config.json": jina(12, type_vocab_size=3),
+            "tokenizer.json": wordpiece_json(),
+            "tokenizer_config.json": {"tokenizer_class": "BertTokenizer", "mask_token": "[MASK]"},
+        },
+    ),
 }
 
 
-PRE = {"bert": "jina-v2-en", "bert-vocab-txt": "jina-v2-en", "slow-qwen2": "qwen2"}
+PRE = {**dict.fromkeys(("bert", "bert-vocab-txt", "jina-pieces"), "jina-v2-en"), "slow-qwen2": "qwen2"}
 """The pre-tokenizer of each case; ``gpt-2`` for the others."""

@@ -85,6 +85,21 @@ def plamo(version: int, **more: Any) -> dict[str, Any]:
     }
 
 
+def kimi(architecture: str, model_type: str, vocab_size: int, **more: Any) -> dict[str, Any]:
+    """A vocabulary with two of its reserved tokens named."""
+    return {
+        "config.json": config(architecture, model_type, vocab_size, bos_token_id=R, eos_token_id=R + 1, **more),
+        "tiktoken.model": UNREACHED,
+        "tokenizer_config.json": {
+            "tokenizer_class": "TikTokenTokenizer",
+            "added_tokens_decoder": decoder(token(R, "[BOS]"), token(R + 3, "<|im_end|>")),
+            "bos_token": "[BOS]",
+            "eos_token": "<|im_end|>",
+            "chat_template": "{{ a }}",
+        },
+    }
+
+
 OWN_CASES: dict[str, tuple[str, Mapping[str, Any], dict[str, Any]]] = {
     "qwen": (
         "qwen",
@@ -140,6 +155,9 @@ OWN_CASES: dict[str, tuple[str, Mapping[str, Any], dict[str, Any]]] = {
             "tokenizer_config.json": {"tokenizer_class": "HYTokenizer"},
         },
     ),
+    "kimi": ("kimi_tiktoken", {}, kimi("DeepseekV3ForCausalLM", "kimi_k2", R + 260)),
+    # fewer rows than reserved tokens, and the end by its name
+    "kimi-linear": ("kimi_linear_tiktoken", {}, kimi("KimiLinearForCausalLM", "kimi_linear", R + 9)),
     "chatglm3": (
         "chatglm",
         {},
@@ -282,4 +300,5 @@ OWN_CASES: dict[str, tuple[str, Mapping[str, Any], dict[str, Any]]] = {
 }
 
 OWN_PRE = {"qwen": "qwen2", "qwen-ids": "qwen2", "hunyuan-moe": "hunyuan", "hunyuan-7b": "hunyuan-dense"}
+OWN_PRE |= {"kimi": "kimi-k2", "kimi-linear": "kimi-k2"}
 """The pre-tokenizers of vocabularies that have only one."""

@@ -1,12 +1,13 @@
 """What the tokenizer classes that come with a checkpoint tell llama.cpp's converter, without their code being run.
 
-Their public code (``tokenization_qwen.py``, ``tokenization_hy.py``, ``tokenization_chatglm.py``) numbers special tokens
-from the first id behind the file's own.
+Their public code (``tokenization_qwen.py``, ``tokenization_hy.py``, ``tokenization_chatglm.py``,
+``tokenization_kimi.py``) numbers special tokens from the first id behind the file's own.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,24 @@ class Ranks:
 
     def get_vocab(self) -> dict[Any, int]:
         return {**self.mergeable_ranks, **self.special_tokens}
+
+
+class Kimi(Ranks):
+    """Of tiktoken's file; ``tokenizer_config.json`` names some of its special tokens, the others are reserved.
+
+    ``model`` is this object, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, [])
+        self.model = self
+        self._mergeable_ranks = self.mergeable_ranks
+        said = json.loads((path.parent / "tokenizer_config.json").read_text())
+        first, named = len(self.mergeable_ranks), {int(i): t for i, t in said["added_tokens_decoder"].items()}
+        self.special_tokens = {
+            named[i]["content"] if i in named else f"<|reserved_token_{i}|>": i for i in range(first, first + 258)
+        }
+        self.eos_id = self.special_tokens[said["eos_token"]]
 
 
 class ChatGlm:
@@ -57,6 +76,8 @@ def own_tokenizer(folder: Path, architecture: str) -> Ranks | ChatGlm | None:
     for name, special in _FILES.items():
         if (folder / name).is_file():
             return Ranks(folder / name, special)
+    if (folder / "tiktoken.model").is_file():
+        return Kimi(folder / "tiktoken.model")
     if architecture == "ChatGLMModel" and not (folder / "tokenizer.json").is_file():
         return ChatGlm(folder / "tokenizer.model")
     return None

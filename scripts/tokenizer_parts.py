@@ -201,6 +201,15 @@ def wordpiece_json() -> dict[str, Any]:
     }
 
 
+def words_json() -> dict[str, Any]:
+    """Whole words, of which none is made of others: BPE without merges between spaces."""
+    words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "the", "in", "t", "<odd>"]
+    added = [token(i, words[i]) for i in range(5)]
+    file = bpe(added, pre_tokenizer={"type": "Whitespace"}, normalizer={"type": "Lowercase"})
+    model = {**file["model"], "unk_token": "<unk>", "vocab": {text: i for i, text in enumerate(words)}, "merges": []}
+    return {**file, "post_processor": None, "model": model}
+
+
 UNIGRAM = ["<s>", "<pad>", "</s>", "<unk>", "▁the", "▁", "t", "h", "e", "<mask>"]
 
 

@@ -26,11 +26,13 @@ _TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A mix of llama.cpp's: its size in bytes, and its predicted KL divergence with the same importance matrix."""
+    """A mix of llama.cpp's: its size in bytes, its predicted KL divergence with the same importance matrix, and bits
+    per weight."""
 
     mix: str
     size: int
     predicted: float
+    bits: float
 
 
 class Allocator:
@@ -53,8 +55,8 @@ class Allocator:
         self._measurements = measurements
         self._choices = self._ladder()
         base = self._choices[len(self._choices) // 2][1]
-        self._free = [d for d in base.decisions if d.free and d.encodes]
-        self._kept = [d for d in base.decisions if not (d.free and d.encodes)]
+        self._free = [d for d in base.decisions if d.free]
+        self._kept = [d for d in base.decisions if not d.free]
         narrowed = tuple(map(policy.block_type, planner.options.block_types))
         self._menus = {d.name: menu(_info(d), narrowed) for d in self._free}
         tried = {name: set(types) for name, types in self._menus.items()}
@@ -88,11 +90,16 @@ class Allocator:
 
     def points(self) -> list[Point]:
         """llama.cpp's mixes, by size."""
-        found = [
-            Point(mix.name, self._size(choice), self._ordinary.total((d.name, d.type) for d in choice.decisions))
+        points = [
+            Point(
+                mix.name,
+                self._size(choice),
+                self._ordinary.total((d.name, d.type) for d in choice.decisions),
+                _bits(choice),
+            )
             for mix, choice in self._choices
         ]
-        return sorted(found, key=lambda p: p.size)
+        return sorted(points, key=lambda p: p.size)
 
     def plan(self, size: Size) -> Plan:
         """The plan of the best file of at most ``size``.
@@ -217,6 +224,12 @@ class Allocator:
 
 def _info(d: Decision) -> TensorInfo:
     return TensorInfo(d.name, d.intermediate_type, d.shape)
+
+
+def _bits(choice: Choice) -> float:
+    """Bits per weight of a file's tensors, without padding."""
+    size = sum(gguf.tensor_bytes(TensorInfo(d.name, d.type, d.shape)) for d in choice.decisions)
+    return size * 8 / max(1, sum(d.weights for d in choice.decisions))
 
 
 def _bytes(d: Decision, block_type: str | None = None) -> int:

@@ -59,10 +59,11 @@ def rounding_errors(
     sink = _Errors(importances)
     segments = []
     for d in decisions:
-        types = [t for t in menus.get(d.name, ()) if block_types()[t].weights > 1]
+        # blocks that stay as they are lose nothing more
+        types = [t for t in menus.get(d.name, ()) if block_types()[t].weights > 1 and t != tensors[d.name].dtype]
         if not types:
             continue
-        tensor = dequantized(tensors[d.name], types[0])
+        tensor = dequantized(tensors[d.name], "F32")
         encodings = tuple(
             Encoding(
                 d.intermediate_type, t, search, importances.get(d.name), block_types()[t].row_bytes(columns(tensor))

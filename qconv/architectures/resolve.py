@@ -162,5 +162,6 @@ def resolve_gguf(checkpoint: Checkpoint) -> Resolved:
     """A GGUF file's tensors and metadata as they are, in its order, tokenizer keys included."""
     metadata = checkpoint.metadata or {}
     name = metadata.get("general.architecture")
-    outputs = [MappedTensor(tensor, carried(lazy)) for tensor, lazy in checkpoint.lazy.items()]
+    tables = ("I32", "I64")  # of places, which a runtime reads as they are stored
+    outputs = [MappedTensor(n, t if t.dtype in tables else carried(t)) for n, t in checkpoint.lazy.items()]
     return Resolved(str(name.data) if name is not None else "unknown", dict(metadata), outputs)

@@ -76,8 +76,9 @@ def _lines(done: Calibrated) -> list[str]:
     if m.sensitivities:
         total = sum(s.kl for s in m.sensitivities.values())
         worst = sorted(m.sensitivities, key=lambda name: -m.sensitivities[name].kl)[:3]
-        named = ", ".join(f"{name} {m.sensitivities[name].kl / total:.0%}" for name in worst) if total > 0 else "none"
-        told += f"; of what 3 bits for every tensor would cost, {named}"
+        if total > 0:
+            named = ", ".join(f"{name} ({m.sensitivities[name].kl / total:.0%})" for name in worst)
+            told += f"; 3 bits everywhere would cost most in {named}"
     written = [] if done.hessians is None else [f"Hessians are in {done.hessians}/"]
     return [told, *written, *done.notes]
 

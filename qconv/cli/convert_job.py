@@ -88,10 +88,6 @@ def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
 
 def _show(plans: Sequence[Plan], allocator: Allocator | None, job: ConvertJob) -> None:
     """A dry run: what would be made."""
-    sized = [made for made in plans if made.sized is not None]
-    if allocator is not None and len(sized) > 1 and not job.errors.as_json:
-        plan_table.show_curve(sized, allocator.points())
-        screen.lines("")
     for number, made in enumerate(plans):
         if job.errors.as_json:
             screen.result(json.dumps(plan_table.plan_object(made)))
@@ -101,6 +97,10 @@ def _show(plans: Sequence[Plan], allocator: Allocator | None, job: ConvertJob) -
         plan_table.show_plan(made)
         for line in plan_table.summary_lines(made)[1:]:
             screen.note(line)
+    sized = [made for made in plans if made.sized is not None]
+    if allocator is not None and len(sized) > 1 and not job.errors.as_json:
+        screen.lines("")
+        plan_table.show_curve(sized, allocator.points())
 
 
 def _is_there(source: str, made: Plan, directory: Path, job: ConvertJob) -> bool:

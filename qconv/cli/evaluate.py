@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 SHORT = "Measure what quantizing cost."
 EXAMPLES = """
 Examples:
-  qconv evaluate model-Q4_K_M.gguf --against ~/models/Llama-3.2-1B --text other.txt
-  qconv evaluate *.gguf --against model-BF16.gguf --text other.txt --plot cost.png
+  qconv evaluate model-Q4_K_M.gguf --against model/ --text other.txt
+  qconv evaluate *.gguf --against model-BF16.gguf --text other.txt
+  qconv evaluate *.gguf --against model/ --text other.txt --plot cost.png
 
 Exit status:
   0 done, 1 something failed, 2 wrong usage, 130 interrupted. Standard output
@@ -103,6 +104,7 @@ def _show(results: list[Evaluation]) -> None:
             )
             for r in results
         ],
+        tall=True,
     )
 
 

@@ -35,7 +35,7 @@ def show_plan(plan: Plan) -> None:
         [
             (
                 *(t.name, shape_text(t.shape), t.source_type, t.block_type, t.reason, f"{t.size:,}"),
-                *((f"{t.loss or 0:.2e}", f"{(t.loss or 0) / (total or 1):.1%}") if predicted else ()),
+                *(_predicted(t.loss, total) if predicted else ()),
             )
             for t in plan.tensors
         ],
@@ -48,6 +48,11 @@ def show_plan(plan: Plan) -> None:
         screen.lines(f"{file.name}: {file.size:,} bytes ({size(file.size)})")
 
 
+def _predicted(loss: float | None, total: float) -> tuple[str, str]:
+    """A tensor's predicted KL divergence, and its share of all; blank for what is not rounded."""
+    return (f"{loss:.2e}", f"{loss / (total or 1):.1%}") if loss else ("", "")
+
+
 def show_curve(plans: Sequence[Plan], points: Sequence[Point]) -> None:
     """Sizes against what they are predicted to cost, llama.cpp's mixes between them; standard output."""
     rows = [
@@ -56,8 +61,7 @@ def show_curve(plans: Sequence[Plan], points: Sequence[Point]) -> None:
         if made.sized is not None
     ]
     measured = any(predicted is not None for *_, predicted in rows)
-    weights = max(1, plans[0].weights)
-    rows += [(p.size, f"{p.mix} (llama.cpp)", p.size * 8 / weights, p.predicted if measured else None) for p in points]
+    rows += [(p.size, f"{p.mix} (llama.cpp)", p.bits, p.predicted if measured else None) for p in points]
     screen.table(
         [
             screen.Column("bytes", right=True),
@@ -93,7 +97,10 @@ def left_out(plan: Plan, named: int) -> list[str]:
 
 def totals(plan: Plan) -> str:
     weights = f"{len(plan.tensors):,} tensors, {count(plan.weights)} weights"
-    told = f"{plan.mix}: {weights}, {plan.bits_per_weight:.2f} bits per weight, {size(plan.size)}"
+    made = plan.mix
+    if plan.sized is not None:
+        made = f"{plan.mix} is best for --size {plan.sized.size}" if plan.sized.by_mix else f"--size {plan.sized.size}"
+    told = f"{made}: {weights}, {plan.bits_per_weight:.2f} bits per weight, {size(plan.size)}"
     if plan.sized is None or plan.sized.predicted is None:
         return told
     rough = " (rough, as it is large)" if plan.sized.predicted > _ROUGH else ""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from qconv.cli.screen import note
+from qconv.cli.screen import note, noted
 from qconv.cli.sizes import count, size
 from qconv.errors import printable
 
@@ -148,7 +148,7 @@ class Bar(Shown):
         if self._bar is None:
             note(text)
         else:
-            self._bar.write(f"qconv: {printable(text, 4096)}", file=sys.stderr)
+            self._bar.write(noted(text), file=sys.stderr)
 
     def _close(self) -> None:
         if self._bar is not None:

@@ -33,10 +33,17 @@ class Column:
     cut: bool = False
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None) -> None:
-    """Prints rows under headings, and ``total`` below them."""
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], total: Sequence[str] | None = None, *, tall: bool = False
+) -> None:
+    """Prints rows under headings, and ``total`` below them.
+
+    ``tall``: on a terminal that is too narrow nothing is cut, but each row printed as lines of headings and values.
+    """
     cells = [[printable(cell) for cell in row] for row in (*rows, *([total] if total else []))]
-    if sys.stdout.isatty():
+    if tall and sys.stdout.isatty() and _width(columns, cells) > shutil.get_terminal_size().columns:
+        _write(_stacked([column.heading for column in columns[1:]], cells))
+    elif sys.stdout.isatty():
         with _told():
             _terminal().print(_rich_table(columns, cells, bool(total)))
     else:
@@ -61,6 +68,20 @@ def _rich_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], total:
         texts = (Text(cell, no_wrap=True, overflow="ellipsis") for cell in row)
         drawn.add_row(*texts, style="bold" if total and number == len(rows) - 1 else None)
     return drawn
+
+
+def _width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Columns of a terminal that a table takes."""
+    widths = [max(map(len, cells)) for cells in zip([column.heading for column in columns], *rows, strict=True)]
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _stacked(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Each row's first cell, and below it the others that are not empty beside their headings."""
+    width = max(map(len, headings))
+    for first, *others in rows:
+        yield first
+        yield from (f"  {heading:<{width}}  {cell}" for heading, cell in zip(headings, others, strict=True) if cell)
 
 
 def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -112,8 +133,13 @@ def _told() -> Iterator[None]:
 
 def note(text: str) -> None:
     """A note on standard error: one line, on a terminal broken between words."""
+    print(noted(text), file=sys.stderr, flush=True)
+
+
+def noted(text: str) -> str:
+    """A note as it is printed."""
     line = f"qconv: {printable(text, 4096)}"
-    if sys.stderr.isatty():
-        width = shutil.get_terminal_size().columns
-        line = textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    print(line, file=sys.stderr, flush=True)
+    if not sys.stderr.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -17,7 +17,7 @@ from qconv.evaluation.results import Evaluation
 from qconv.measurement import Text, base_model, cache_directory, first_of_each, read_text
 from qconv.options import EvaluateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
-from qconv.runtime import Reference, Session
+from qconv.runtime import Reference, Session, library_path
 
 Tokens = NDArray[np.int32]
 
@@ -35,9 +35,13 @@ def evaluate(
     ``progress`` counts tokens.  Raises LlamaCppError, InputError and its kin, Interrupted.
     """
     run, told = run or RunOptions(), progress or Silent()
+    library_path()  # refuses before anything is read
     paths = [Path(file) for file in files]
     for path in paths:
-        checkpoints.open(path).close()
+        with checkpoints.open(path) as opened:
+            if opened.metadata is None:
+                hint = "convert it first; --against names the model it is compared with"
+                raise InputError("is a checkpoint, not a GGUF file", file=path, hint=hint)
     text = read_text(options.text)
     with Session(paths[0], context=options.context, threads=run.threads) as session:
         tokens = _tokens(text, session, options)

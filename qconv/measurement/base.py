@@ -67,8 +67,9 @@ def base_model(
             wanted = ConvertOptions(types=(type_.lower(),), output=str(folder / "base.gguf"), allow_requantize=True)
             plans = plan.make(checkpoint, wanted)
             if progress is not None:
-                size = plans[0].size / 1e9
-                progress.note(f"the model is run from a temporary {type_} file of {size:.2f} GB in {folder.parent}")
+                size = plans[0].size / 1e6
+                words = f"{size / 1000:.1f} GB" if size >= 1000 else f"{size:.1f} MB"
+                progress.note(f"the model is run from a temporary {type_} file of {words} in {folder.parent}")
             quick = RunOptions(threads=run.threads, memory=run.memory)
             (result,) = conversion.run(plans, checkpoint.files, [folder], quick)
             path = result.files[0]

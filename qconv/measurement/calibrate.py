@@ -33,6 +33,7 @@ from qconv.options import CalibrateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
 from qconv.policy import Decision, find_mix
 from qconv.runtime import Importance, Reference, Session, Sums, library_path
+from qconv.tensors import FLOATS
 
 Tokens = NDArray[np.int32]
 
@@ -219,13 +220,15 @@ class _Job:
         return np.concatenate(parts), decisions, reference
 
     def _decisions(self) -> Sequence[Decision]:
-        if self._base.type not in ("F32", "F16", "BF16", "Q8_0"):
-            raise UnsupportedError(
-                f"sensitivities cannot be measured of weights that are {self._base.type} already",
-                file=self._source,
-                hint="calibrate the unquantized model, or add --no-sensitivities",
-            )
-        return self._base.planner.choice(find_mix("Q4_K_M")).decisions
+        decisions = self._base.planner.choice(find_mix("Q4_K_M")).decisions
+        for d in decisions:
+            if d.free and d.encodes and d.intermediate_type not in FLOATS:
+                raise UnsupportedError(
+                    f"sensitivities cannot be measured of weights that are {d.intermediate_type} already",
+                    file=self._source,
+                    hint="calibrate the unquantized model, or add --no-sensitivities",
+                )
+        return decisions
 
     def _hessian_passes(self, session: Session, tokens: Tokens) -> Passes:
         o = self._options
@@ -249,7 +252,7 @@ class _Job:
         self._progress.begin(total, len(decisions), done)
         unseen = [d.name for d in decisions if d.name not in self._sensitivities]
         self._progress.note(
-            f"{len(tokens):,} tokens for the importance matrix, then {each} for each of {len(unseen)} tensors"
+            f"{len(tokens):,} tokens for the importance matrix, then {each:,} for each of {len(unseen)} tensors"
             if decisions
             else f"{len(tokens):,} tokens for the importance matrix"
         )
@@ -313,7 +316,11 @@ class _Job:
             writable=True,
         ) as session:
             reference = session.keep(picked, first=min(_SENSITIVITY_FIRST, context // 2))
-            sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
+            try:
+                sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
+            except BaseException:
+                self._save(force=True)
+                raise
 
     def _probe(self, reference: Reference) -> float:
         imatrix = self._base.folder / "calibration.gguf"  # what is left of an interrupted run are sums, not pooled ones

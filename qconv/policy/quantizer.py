@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from qconv import formats
-from qconv.errors import PlanError, UsageError
+from qconv.errors import PlanError, UsageError, and_more
 from qconv.policy import roles
 from qconv.policy.conditions import CONDITIONS, Situation
 from qconv.policy.decision import Choice, Decision
@@ -20,6 +20,9 @@ from qconv.policy.mixes import Mix, words
 from qconv.policy.overrides import TypeOverrides
 from qconv.tensors import FLOATS
 from qconv.types import TensorInfo
+
+_UNMEASURED = ("output", "token_embd")
+"""Roles that llama-imatrix measures no importance of, unless it is asked to."""
 
 
 def choose(
@@ -154,7 +157,7 @@ class _Quantizer:
     def check_imatrix(self, decisions: Sequence[Decision]) -> None:
         for d in decisions:
             role = roles.role(d.name)
-            if not d.encodes or d.type not in self.mix.needs_imatrix or role in ("output", "token_embd"):
+            if not d.encodes or d.type not in self.mix.needs_imatrix or role in _UNMEASURED:
                 continue
             if self.imatrix is None or d.name not in self.imatrix:
                 raise UsageError(
@@ -175,8 +178,9 @@ class _Quantizer:
         notes += self.overrides.without_effect(self.asked, self.mix.name, self.mix.is_float)
         if self.imatrix is not None:
             quantized = [d.name for d in decisions if d.encodes and self.types[d.type].weights > 1]
-            missing = [name for name in quantized if name not in self.imatrix]
-            notes += [f"the importance matrix has no entry for {name}" for name in missing]
+            missing = [name for name in quantized if name not in self.imatrix and roles.role(name) not in _UNMEASURED]
+            if missing:
+                notes.append(f"the importance matrix has no entry for {and_more(missing, 3)}")
         return notes
 
 

@@ -37,8 +37,8 @@ AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 _SECRET = ("authorization", "cookie")
 _FEW = 2
 """Attempts more, where the answer is hardly a passing one."""
-_BEGINNING, _LEAST_BEGINNING = 128 << 10, 4 << 10
-"""Bytes at a file's beginning that are fetched together: headers of 4 GB are about as long."""
+_BEGINNING, _LEAST_BEGINNING = 64 << 10, 4 << 10
+"""Bytes at a file's beginning that are fetched together: the header of 4 GB of experts is about as long."""
 _PREFETCHING = threading.Semaphore(8)
 _CHANGED = "has changed since it was opened"
 _RUNAGAIN = "run the same command again"

@@ -9,11 +9,13 @@ from qconv.tokenizers.tables import tables
 from qconv.types import Metadata, Value
 
 _WIDTH_7B, _BEGIN_7B = 4096, 127_958
+_DENSE = "hunyuan_v1_dense"
 
 
 def make(context: Context) -> Metadata:
     keys = gpt2.make(context) if context.files.has("tokenizer.json") else _from_ranks(context)
-    end = context.config.get("eod_token_id")
+    # transformers' config of the dense models does not keep the id, so the converter sees it in the others' only
+    end = None if context.config.get("model_type") == _DENSE else context.config.get("eod_token_id")
     if isinstance(end, int) and 0 <= end < 1 << 32:
         keys["tokenizer.ggml.eos_token_id"] = Value.uint32(end)
     # of several tokens that end generation, the first ends a turn

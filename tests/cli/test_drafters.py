@@ -48,6 +48,18 @@ def test_eagle3_with_its_target(qconv: Run, tmp_path: Path, target: Path) -> Non
     np.testing.assert_array_equal(table.data, 2 * np.arange(140))
 
 
+def test_the_table_of_a_gguf_stays_integers(qconv: Run, tmp_path: Path, target: Path) -> None:
+    source = drafter(tmp_path / "eagle3", "eagle3")
+    first, second = tmp_path / "f16.gguf", tmp_path / "q8_0.gguf"
+    done = qconv("convert", source, "--target", target, "--pre", "gpt-2", "-t", "f16", "-o", first)
+    assert done.returncode == 0, done.stderr
+    done = qconv("convert", first, "-t", "q8_0", "-o", second)
+    assert done.returncode == 0, done.stderr
+    (table,) = (tensor for tensor in gguf.GGUFReader(second).tensors if tensor.name == "d2t")
+    assert table.tensor_type.name == "I64"
+    np.testing.assert_array_equal(table.data, 2 * np.arange(140))
+
+
 def test_dflash_has_a_mask(qconv: Run, tmp_path: Path, target: Path) -> None:
     out = tmp_path / "out.gguf"
     source = drafter(tmp_path / "dflash", "dflash")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.commands import Run, environment
 
-COMMANDS = ["convert", "info", "verify", "compare", "architectures"]
+COMMANDS = ["convert", "calibrate", "evaluate", "info", "verify", "compare", "architectures"]
 OPTIONS_OF_CONVERT = [
     *("--type", "--mix", "--tensor-type", "--output-tensor-type", "--token-embedding-type", "--pure"),
     *("--leave-output-tensor", "--override-kv", "--output", "--force", "--skip-existing", "--quiet", "--json"),
@@ -41,6 +41,8 @@ def test_help_reads_at_80_columns_and_has_examples(qconv: Run, command: str) -> 
     ("command", "takes"),
     [
         ("convert", "SOURCE..."),
+        ("calibrate", "MODEL"),
+        ("evaluate", "FILE..."),
         ("info", "PATH..."),
         ("verify", "FILE..."),
         ("compare", "A B"),

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from qconv.cli.screen import Column, table
+from qconv.cli.screen import Column, noted, table
 
 COLUMNS = [Column("name", cut=True), Column("bytes", right=True)]
 ROWS = [("blk.0.ffn_down_exps.weight" * 3, "1,024"), ("output\x1b[2J", "7")]
@@ -59,3 +59,28 @@ def test_only_columns_that_may_be_cut_give_way(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("NO_COLOR", "1")
     table([Column("tensor"), Column("why", cut=True)], [("blk.0.attn_output_norm.weight", "reason " * 9)])
     assert stream.getvalue().splitlines()[1] == "blk.0.attn_output_norm.weight  reason r…"
+
+
+@pytest.mark.parametrize(("width", "downwards"), [("25", True), ("26", False)])
+def test_where_nothing_may_be_cut_a_narrow_terminal_gets_rows_downwards(
+    monkeypatch: pytest.MonkeyPatch, width: str, downwards: bool
+) -> None:
+    stream = Terminal()
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", stream)
+    headings = [Column("file"), Column("size", right=True), Column("same", right=True)]
+    table(headings, [("model\x1b.gguf", "1", "99%"), ("b", "", "100%")], tall=True)
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()]
+    if downwards:
+        assert lines == ["model\\x1b.gguf", "  size  1", "  same  99%", "b", "  same  100%"]
+    else:
+        assert lines[1].split() == ["model\\x1b.gguf", "1", "99%"]
+
+
+def test_a_long_note_is_broken_between_words_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert noted("as long as three lines are, and more") == "qconv: as long as\n  three lines are,\n  and more"
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert noted("as long as three lines are, and more") == "qconv: as long as three lines are, and more"

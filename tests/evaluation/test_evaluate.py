@@ -185,6 +185,8 @@ def test_what_cannot_be_opened_is_told_before_anything_is_run(plain: Path, text:
         next(evaluate([plain, tmp_path / "none.gguf"], plain, options(text)))
     with pytest.raises(InputError, match="none"):
         next(evaluate([plain], tmp_path / "none.gguf", options(text)))
+    with pytest.raises(InputError, match=r"Noise: is a checkpoint, not a GGUF file \(convert it first; --against"):
+        next(evaluate([make_checkpoint(tmp_path / "Noise", *SMALL)], plain, options(text)))
     with pytest.raises(InputError, match="none: cannot be read"):
         next(evaluate([plain], plain, options(tmp_path / "none")))
 

@@ -214,6 +214,23 @@ def test_a_run_goes_on_where_it_was_stopped(
     assert not part.exists()
 
 
+def test_no_sensitivity_is_measured_twice(plain: Path, text: Path, tmp_path: Path) -> None:
+    asked = options(text, tokens=128, output=str(tmp_path / "c.gguf"))
+    with pytest.raises(Interrupted):
+        calibrate(plain, asked, progress=Stops("blk.1.attn_q.weight", 1))
+    watcher = Watcher()
+    calibrate(plain, asked, progress=watcher)
+    done = {
+        "importance",
+        "blk.1.attn_v.weight",
+        "blk.1.ffn_down.weight",
+        "blk.1.ffn_gate.weight",
+        "blk.1.ffn_up.weight",
+    }
+    assert set(watcher.finished) == done
+    assert watcher.resumed == 128 + 12 * 64
+
+
 def interrupt(*_: object) -> float:
     raise KeyboardInterrupt
 
@@ -280,21 +297,20 @@ def test_no_resume_starts_afresh(plain: Path, text: Path, tmp_path: Path, monkey
     assert watcher.notes[0] == "c.gguf.part is started afresh"
 
 
-def quantized(plain: Path, directory: Path) -> Path:
-    (file,) = qconv.convert(plain, "q4_0", output=directory)
-    return file
-
-
-def test_weights_that_are_quantized_already_have_no_sensitivities(plain: Path, text: Path, tmp_path: Path) -> None:
-    file = quantized(plain, tmp_path)
-    with pytest.raises(UnsupportedError) as caught:
-        calibrate(file, options(text, tokens=64))
-    assert str(caught.value) == (
-        f"{file}: sensitivities cannot be measured of weights that are Q4_0 already"
-        " (calibrate the unquantized model, or add --no-sensitivities)"
-    )
+@pytest.mark.parametrize("type_", ["q4_0", "q8_0"])
+def test_weights_that_are_quantized_already_have_no_sensitivities(
+    type_: str, plain: Path, text: Path, tmp_path: Path
+) -> None:
+    (file,) = qconv.convert(plain, type_, output=tmp_path)
+    for base in (None, "q8_0"):
+        with pytest.raises(UnsupportedError) as caught:
+            calibrate(file, options(text, tokens=64, base=base))
+        assert str(caught.value) == (
+            f"{file}: sensitivities cannot be measured of weights that are {type_.upper()} already"
+            " (calibrate the unquantized model, or add --no-sensitivities)"
+        )
     done = calibrate(file, options(text, tokens=64, sensitivities=False))
-    assert (done.measurements.base, dict(done.measurements.sensitivities)) == ("Q4_0", {})
+    assert (done.measurements.base, dict(done.measurements.sensitivities)) == (type_.upper(), {})
 
 
 @pytest.fixture
@@ -326,7 +342,8 @@ def test_a_checkpoint_is_run_from_a_temporary_file(base: str | None, checkpoint:
     assert "base.gguf" in watcher.seen
     assert os.listdir(cache / "models") == []
     kind = (base or "bf16").upper()
-    assert f"the model is run from a temporary {kind} file of 0.00 GB in {cache / 'models'}" in watcher.notes
+    (told,) = (note for note in watcher.notes if "temporary" in note)
+    assert told == f"the model is run from a temporary {kind} file of 0.1 MB in {cache / 'models'}"
 
 
 def test_the_temporary_file_is_removed_after_an_error_too(checkpoint: Path, cache: Path, tmp_path: Path) -> None:

@@ -99,8 +99,15 @@ def test_types_that_demand_an_importance_matrix() -> None:
         choose(tensors, HPARAMS, find_mix("q2_k_s"))
     with pytest.raises(UsageError, match="has no entry"):
         choose(tensors, HPARAMS, find_mix("q2_k_s"), imatrix={"output.weight"})
-    choice = choose(tensors, HPARAMS, find_mix("q2_k_s"), imatrix={"output.weight", "blk.0.attn_q.weight"})
-    assert choice.notes == ("the importance matrix has no entry for token_embd.weight",)
+    choice = choose(tensors, HPARAMS, find_mix("q2_k_s"), imatrix={"blk.0.attn_q.weight"})
+    assert choice.notes == (), "llama-imatrix measures neither embeddings nor output unless it is asked to"
+
+
+def test_gaps_of_an_importance_matrix_are_told() -> None:
+    tensors = [weight(f"blk.{n}.attn_q.weight") for n in range(6)]
+    choice = choose(tensors, HPARAMS, find_mix("q4_k_m"), imatrix={"blk.1.attn_q.weight"})
+    named = "blk.0.attn_q.weight, blk.2.attn_q.weight, blk.3.attn_q.weight and 2 more"
+    assert choice.notes == (f"the importance matrix has no entry for {named}",)
 
 
 def test_options_without_effect_are_told() -> None:

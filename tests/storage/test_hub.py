@@ -272,7 +272,7 @@ def test_reading_and_encoding_overlap(
         hub.rate = size / seconds
         began = time.monotonic()
         conversion.run(plans, checkpoint.files, [tmp_path], RunOptions(threads=1))
-        assert seconds < time.monotonic() - began < 1.6 * seconds
+        assert seconds < time.monotonic() - began < 1.8 * seconds
 
 
 def test_headers_of_many_shards_are_read_together(hub: HubServer, tmp_path: Path) -> None:
