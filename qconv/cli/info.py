@@ -98,6 +98,8 @@ def show(summary: Summary) -> None:
             *([("file type", summary.file_type)] if summary.file_type else []),
             *([("quantized by", summary.quantized_by)] if summary.quantized_by else []),
             ("bits per weight", f"{summary.bits_per_weight:.2f}"),
+            *([("chosen by", summary.size_method)] if summary.size_method else []),
+            *([("predicted loss", f"KL divergence {summary.predicted:.3g}")] if summary.predicted is not None else []),
         ]
     )
     total = sum(row.size for row in summary.types)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -46,6 +47,10 @@ class Summary:
     vocabulary: int | None
     file_type: str | None
     quantized_by: str | None
+    size_method: str | None
+    """How types were chosen, where that was for a size."""
+    predicted: float | None
+    """KL divergence from the unquantized model that was predicted, in nats a token."""
     types: tuple[TypeRow, ...]
     memory: Memory | None
     note: str | None
@@ -86,6 +91,8 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
         vocabulary=_vocabulary(metadata, keys) or _number(text, "vocab_size"),
         file_type=_file_type(metadata) if checkpoint.kind == "gguf" else None,
         quantized_by=_text(metadata, "general.quantized_by"),
+        size_method=_text(metadata, "qconv.size.method"),
+        predicted=_float(metadata, "qconv.size.predicted_kl_divergence"),
         types=types,
         memory=memory(metadata, architecture, weights, wanted) if architecture else None,
         note=note,
@@ -153,3 +160,8 @@ def _file_type(metadata: Metadata) -> str | None:
         return None
     number = value.data
     return next((name for name, known in formats.file_types().items() if known == number), f"number {number}")
+
+
+def _float(metadata: Metadata, key: str) -> float | None:
+    value = metadata.get(key)
+    return value.data if value is not None and isinstance(value.data, float) and math.isfinite(value.data) else None
