@@ -22,6 +22,7 @@ Examples:
   qconv calibrate ~/models/Llama-3.2-1B --text mixed.txt
   qconv calibrate model-BF16.gguf --text prose.txt --text code.txt
   qconv calibrate ~/models/Llama-3.1-70B --text mixed.txt --base q8_0
+  qconv calibrate ~/models/Llama-3.2-1B --text mixed.txt --hessians
   qconv convert ~/models/Llama-3.2-1B --size q4_k_m \\
     --imatrix ~/models/Llama-3.2-1B/Llama-3.2-1B-calibration.gguf
 
@@ -78,7 +79,8 @@ def _lines(done: Calibrated) -> list[str]:
         if total > 0:
             named = ", ".join(f"{name} ({m.sensitivities[name].kl / total:.0%})" for name in worst)
             told += f"; 3 bits everywhere would cost most in {named}"
-    return [told, *done.notes]
+    written = [] if done.hessians is None else [f"Hessians are in {done.hessians}/"]
+    return [told, *written, *done.notes]
 
 
 def _object(done: Calibrated) -> dict[str, Any]:
@@ -93,5 +95,6 @@ def _object(done: Calibrated) -> dict[str, Any]:
             name: {"kl_divergence": s.kl, "standard_error": s.deviation, "disturbance": s.disturbance}
             for name, s in m.sensitivities.items()
         },
+        "hessians": None if done.hessians is None else str(done.hessians),
         "notes": list(done.notes),
     }
