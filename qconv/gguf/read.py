@@ -36,8 +36,8 @@ def read(path: str | os.PathLike[str]) -> File:
 def read_header(file: StoredFile) -> File:
     """The header of an open GGUF file.
 
-    Raises ``InputError`` when it cannot be read and ``FormatError`` when it is no GGUF file, is truncated, or breaks a
-    rule of the format or a bound of ``limits``.
+    Raises ``InputError`` when it cannot be read and ``FormatError`` when it is not a GGUF file, is truncated, or breaks
+    a rule of the format or a bound of ``limits``.
     """
     return _Header(file).file()
 
@@ -150,7 +150,7 @@ class _Header:
         if value is None:
             return limits.DEFAULT_ALIGNMENT
         if value.type is not ValueType.UINT32 or not is_alignment(value.data):
-            self._fail(f"has an alignment that is no power of two up to {limits.ALIGNMENT}: {value.data!r}")
+            self._fail(f"has an alignment that is not a power of two up to {limits.ALIGNMENT}: {value.data!r}")
         return int(value.data)
 
     def _records(self, count: int) -> dict[str, tuple[TensorInfo, int]]:
