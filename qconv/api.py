@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def quantize(
-    array: ArrayLike, block_type: str, importance: ArrayLike | None = None, *, search: str = "reference"
+    array: ArrayLike,
+    block_type: str,
+    importance: ArrayLike | None = None,
+    *,
+    search: str = "reference",
+    hessian: ArrayLike | None = None,
 ) -> NDArray[np.uint8]:
     """Weights as blocks: ``(..., columns)`` becomes uint8 ``(..., bytes per row)``, byte for byte what ggml writes.
 
@@ -29,8 +34,19 @@ def quantize(
     a name such as ``"Q4_K"``, in any case.  ``importance``: how much the error of each column weighs, ``(columns,)``.
     ``search="thorough"`` looks longer for a smaller error where the type has such a search.
 
+    ``hessian``: H = Σ x xᵀ over the inputs x that rows are multiplied with, ``(columns, columns)``, of which the lower
+    triangle is read; any multiple of it does.  Rounding then lets later columns undo the errors of earlier ones, so
+    that each row's ΔW H ΔWᵀ becomes small and never greater than without.  This is GPTQ (Frantar et al., ICLR 2023):
+    with H⁻¹ = Uᵀ U, H damped by a hundredth of its mean diagonal, after column j all later ones k take
+
+        w[k] -= (w[j] - q[j]) / U[j, j] * U[j, k]
+
+    where q[j] is the nearest value that the block's scales allow.  These are chosen as without, for the columns as they
+    are when rounding reaches their block, by ``importance``, or H's diagonal where there is none.
+
     Raises UsageError when rows are no whole number of blocks or the type is unknown, WeightError (with ``row`` and
-    ``column``) for NaN and infinity, UnsupportedError for a type that cannot be encoded.
+    ``column`` where it is a weight) for NaN and infinity and for what is no sum of x xᵀ, UnsupportedError for a type
+    that cannot be encoded.
     """
     from qconv import blocks
 
@@ -41,7 +57,9 @@ def quantize(
         weights = weights.astype(np.float32, copy=False)
     important = None if importance is None else np.asarray(importance, np.float32)
     rows = weights.reshape(-1, weights.shape[-1])
-    encoded = blocks.encode(block_type.upper(), rows, important, search=search)
+    factor = None if hessian is None else blocks.factor_of(np.asarray(hessian))
+    context = blocks.EncodeContext(search, important, factor)
+    encoded = blocks.encode(block_type.upper(), rows, context=context)
     return encoded.reshape(*weights.shape[:-1], encoded.shape[-1])
 
 

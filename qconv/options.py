@@ -53,6 +53,9 @@ OUTPUT, RUN, PARTS = "Output", "Running", "Parts"
 
 LARGEST_WEIGHT = 1e9
 """How many times as strong as trained an adapter may be asked to be."""
+ROUNDINGS = ("nearest", "gptq")
+"""How weights are rounded to what scales allow: each to the nearest value, or so that errors cancel."""
+
 SEARCHES = ("reference", "thorough")
 """How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
@@ -92,7 +95,8 @@ class ConvertOptions(Options):
     must be with a slash at its end; ``None`` names the file and puts it beside the source.  ``override_kv``:
     ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``base``: the model that the source, an
     adapter, is for.  ``imatrix_name``: how the output names that file, where otherwise than by ``imatrix``.
-    ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that would fall back to another type is an error.
+    ``hessians``: a folder, or one of its files.  ``split_max_size``: bytes a shard may have.  ``strict``: a tensor that
+    would fall back to another type is an error.
 
     Raises UsageError.
     """
@@ -175,6 +179,23 @@ class ConvertOptions(Options):
         "reference (the default): llama.cpp's bytes. thorough: smaller error in the same format, more time.",
         "--search",
         metavar="|".join(SEARCHES),
+    )
+    rounding: str = option(
+        "nearest",
+        "choice",
+        TYPES,
+        "nearest (the default): llama.cpp's bytes. gptq: later columns undo the errors of earlier ones, in the same"
+        " format; needs --hessians.",
+        "--rounding",
+        metavar="|".join(ROUNDINGS),
+    )
+    hessians: Path | None = option(
+        None,
+        "file",
+        IMPORTANCE,
+        "What 'qconv calibrate --hessians' measured of this model, for --rounding gptq.",
+        "--hessians",
+        metavar="FILE|DIR",
     )
     imatrix: Path | None = option(
         None,
@@ -279,6 +300,14 @@ class ConvertOptions(Options):
         if self.search not in SEARCHES:
             hint = f"one of {', '.join(SEARCHES)}"
             raise UsageError(f"unknown search '{self.search}'", hint=hint)
+        if self.rounding not in ROUNDINGS:
+            raise UsageError(f"unknown rounding '{self.rounding}'", hint=f"one of {', '.join(ROUNDINGS)}")
+        if self.rounding == "gptq" and self.hessians is None:
+            raise UsageError(
+                "--rounding gptq needs --hessians", hint="'qconv calibrate --hessians' makes them of a text"
+            )
+        if self.rounding != "gptq" and self.hessians is not None:
+            raise UsageError("--hessians is for --rounding gptq", hint="add it, or leave --hessians out")
         if self.include_weights and self.exclude_weights:
             raise UsageError("--include-weights and --exclude-weights cannot be used together")
         if self.split_max_size is not None and self.split_max_size < 1:
@@ -389,8 +418,9 @@ class CalibrateOptions(Options):
     """What a calibration measures.
 
     ``text``: files, one after the other.  ``tokens``: of it to take, None for 8 for each column of the widest input.
-    ``context``: tokens in a chunk.  ``sensitivities``: measure them, with ``sensitivity_tokens`` each.  ``base``: the
-    type the model is run in, None for its own.  ``parse_special``, ``process_output``: as llama-imatrix's.
+    ``context``: tokens in a chunk.  ``sensitivities``: measure them, with ``sensitivity_tokens`` each.  ``hessians``:
+    measure them too, in a folder beside the output.  ``base``: the type the model is run in, None for its own.
+    ``parse_special``, ``process_output``: as llama-imatrix's.
     ``output``: a file or a directory; None: ``NAME-calibration.gguf`` beside the model.
 
     Raises UsageError.
@@ -421,6 +451,15 @@ class CalibrateOptions(Options):
         "Tokens each tensor's sensitivity is measured with. By default 512.",
         "--sensitivity-tokens",
         metavar="N",
+    )
+    hessians: bool = option(
+        False,
+        "flag",
+        MEASURING,
+        "Also measure Hessians, for 'qconv convert --rounding gptq', in NAME-hessians/ beside the output: 2 n^2 bytes"
+        " for each input of n columns. --memory says how much of them is summed up in one pass over the text, by"
+        " default 2GB.",
+        "--hessians",
     )
     base: str | None = option(
         None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from qconv import calibration, gguf, policy
 from qconv.allocation.errors import rounding_errors
+from qconv.allocation.gains import gains
 from qconv.allocation.losses import Losses
 from qconv.allocation.table import menu, table
 from qconv.calibration import Measurements
@@ -73,12 +74,30 @@ class Allocator:
             memory=run.memory,
             progress=progress,
         )
-        self.losses = Losses(table_, measurements, Counter(policy.role(d.name) for d in self._free))
+        roles = Counter(policy.role(d.name) for d in self._free)
+        self._ordinary = self.losses = Losses(table_, measurements, roles)
+        """With ordinary rounding, and as these options round."""
+        hessians = planner.hessians(base.decisions)
+        if hessians:
+            menus = {name: sorted(types) for name, types in tried.items()}
+            importances = planner.importances(self._free)
+            left = gains(self._free, menus, planner.tensors(), hessians, importances, search=planner.options.search)
+            smaller = {
+                (name, type_): error * (left.get(type_, 1.0) if name in hessians else 1.0)
+                for (name, type_), error in table_.errors.items()
+            }
+            self.losses = Losses(replace(table_, errors=smaller), measurements, roles)
 
     def points(self) -> list[Point]:
         """llama.cpp's mixes, by size."""
         points = [
-            Point(mix.name, self._size(choice), self._total(choice), _bits(choice)) for mix, choice in self._choices
+            Point(
+                mix.name,
+                self._size(choice),
+                self._ordinary.total((d.name, d.type) for d in choice.decisions),
+                _bits(choice),
+            )
+            for mix, choice in self._choices
         ]
         return sorted(points, key=lambda p: p.size)
 

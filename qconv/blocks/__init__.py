@@ -22,7 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
+from qconv.blocks.blas import single_threaded
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
+from qconv.blocks.factor import PANEL, TILE_ROWS, Factor, factor_bytes, factorize, lower_panels
 from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
@@ -30,18 +32,26 @@ from qconv.formats import block_types
 __all__ = [
     "HIGHEST",
     "LOWEST",
+    "PANEL",
     "SEARCHES",
+    "TILE_ROWS",
     "Codec",
     "EncodeContext",
+    "Factor",
     "NonFinite",
     "assemble",
     "cache_directory",
+    "can_compensate",
     "codec",
     "decodable",
     "decode",
     "encodable",
     "encode",
+    "factor_bytes",
+    "factor_of",
+    "factorize",
     "first_without_number",
+    "single_threaded",
     "warm_up",
 ]
 
@@ -88,13 +98,23 @@ def encode(
         raise UsageError(
             f"an importance vector is float32 of {rows.shape[1]}, not {importance.dtype} {importance.shape}"
         )
+    if context.factor is not None and context.factor.columns != rows.shape[1]:
+        raise UsageError(f"a Hessian of {context.factor.columns} columns is none of rows of {rows.shape[1]}")
     out = _output(out, np.uint8, (len(rows), encoder.layout.row_bytes(rows.shape[1])))
     rows = np.ascontiguousarray(rows)
     if importance is not None:
         context = replace(context, importance=np.ascontiguousarray(importance))
-    if rows.size and not encoder.encode(rows, context, out):
+    if rows.size and not _encode(encoder, rows, context, out):
         raise _first_non_finite(rows)
     return out
+
+
+def _encode(encoder: Codec, rows: NDArray[Any], context: EncodeContext, out: NDArray[np.uint8]) -> bool:
+    if context.factor is None:
+        return encoder.encode(rows, context, out)
+    from qconv.blocks import gptq
+
+    return gptq.encode(encoder, rows, context.factor, context, out)
 
 
 def decode(
@@ -114,6 +134,23 @@ def decode(
     if blocks.size:
         decoder.decode(np.ascontiguousarray(blocks), out)
     return out
+
+
+def can_compensate(block_type: str) -> bool:
+    """Whether rounding to a type can go by a Hessian: its quants lie apart from each other.  Imports numba."""
+    from qconv.blocks.quants import quants
+
+    return quants(codec(block_type)) is not None
+
+
+def factor_of(hessian: NDArray[Any]) -> Factor:
+    """What ``EncodeContext.factor`` takes, of a whole matrix H, of which the lower triangle is read.
+
+    Raises UsageError when it is not square, WeightError for NaN, infinity and what is no sum of x xᵀ.
+    """
+    if hessian.ndim != 2 or hessian.shape[0] != hessian.shape[1] or hessian.dtype.kind not in "fiu":
+        raise UsageError(f"a Hessian is a square matrix of numbers, not {hessian.dtype} {hessian.shape}")
+    return factorize(lower_panels(hessian), len(hessian))
 
 
 @cache

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv.errors import UnsupportedError
 from qconv.formats import BlockType, block_types
+
+if TYPE_CHECKING:
+    from qconv.blocks.factor import Factor
 
 SEARCHES = ("reference", "thorough")
 """How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
@@ -21,10 +24,12 @@ class EncodeContext:
 
     ``search``: one of SEARCHES; a codec without it searches as ggml does.  ``importance``: float32 ``(columns,)``, how
     much each column's errors count; codecs without a search ignore it, the others then search as ggml does.
+    ``factor``: of the Hessian of the tensor's inputs, to round as ``gptq`` does; ``qconv.blocks.encode`` sees to it.
     """
 
     search: str = SEARCHES[0]
     importance: NDArray[np.float32] | None = None
+    factor: Factor | None = None
 
 
 class Codec(Protocol):

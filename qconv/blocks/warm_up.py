@@ -16,12 +16,16 @@ DTYPES = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 
 class Kernel(NamedTuple):
-    """Compiled code: an encoder for rows of a type, or (``dtype`` empty) a decoder."""
+    """Compiled code: an encoder for rows of a type, or (``dtype`` empty) a decoder.
+
+    ``compensated``: all that rounding by a Hessian takes, too.
+    """
 
     block_type: str
     search: str = ""
     weighed: bool = False
     dtype: str = ""
+    compensated: bool = False
 
     def load(self) -> None:
         """Loads it from the cache, or compiles it and puts it there."""
@@ -32,6 +36,9 @@ class Kernel(NamedTuple):
         rows = np.zeros((1, columns), DTYPES[self.dtype])
         importance = np.ones(columns, np.float32) if self.weighed else None
         blocks.encode(self.block_type, rows, importance, search=self.search)
+        if self.compensated:
+            factor = blocks.factor_of(np.eye(columns, dtype=np.float32))
+            blocks.encode(self.block_type, rows, context=blocks.EncodeContext(self.search, factor=factor))
 
 
 def processor() -> str:

@@ -22,6 +22,7 @@ Examples:
   qconv calibrate ~/models/Llama-3.2-1B --text mixed.txt
   qconv calibrate model-BF16.gguf --text prose.txt --text code.txt
   qconv calibrate ~/models/Llama-3.1-70B --text mixed.txt --base q8_0
+  qconv calibrate ~/models/Llama-3.2-1B --text mixed.txt --hessians
   qconv convert ~/models/Llama-3.2-1B --size q4_k_m \\
     --imatrix ~/models/Llama-3.2-1B/Llama-3.2-1B-calibration.gguf
 
@@ -34,7 +35,7 @@ _STYLE = "auto|json|none"
 
 def _calibrate(
     model: Annotated[
-        Path,
+        str,
         typer.Argument(metavar="MODEL", help="A checkpoint as for 'qconv convert', or a GGUF file, not quantized yet."),
     ],
     progress: Annotated[Style, typer.Option(metavar=_STYLE, help="What to show on standard error meanwhile.")] = "auto",
@@ -57,7 +58,7 @@ def _calibrate(
     from qconv.cli.progress import tokens
 
     wanted, run = options_of(CalibrateOptions, given), options_of(RunOptions, given)
-    with closing(shown(progress, quiet, model.name, tokens)) as told:
+    with closing(shown(progress, quiet, Path(model).name, tokens)) as told:
         done = measurement.calibrate(model, wanted, run, told)
     if not quiet:
         for line in _lines(done):
@@ -78,7 +79,8 @@ def _lines(done: Calibrated) -> list[str]:
         if total > 0:
             named = ", ".join(f"{name} ({m.sensitivities[name].kl / total:.0%})" for name in worst)
             told += f"; 3 bits everywhere would cost most in {named}"
-    return [told, *done.notes]
+    written = [] if done.hessians is None else [f"Hessians are in {done.hessians}/"]
+    return [told, *written, *done.notes]
 
 
 def _object(done: Calibrated) -> dict[str, Any]:
@@ -93,5 +95,6 @@ def _object(done: Calibrated) -> dict[str, Any]:
             name: {"kl_divergence": s.kl, "standard_error": s.deviation, "disturbance": s.disturbance}
             for name, s in m.sensitivities.items()
         },
+        "hessians": None if done.hessians is None else str(done.hessians),
         "notes": list(done.notes),
     }

@@ -33,7 +33,7 @@ _QUANTILES = ((0.5, "median"), (0.99, "99 %"), (0.999, "99.9 %"))
 def _evaluate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="GGUF files made of the model.")],
     against: Annotated[
-        Path, typer.Option(metavar="MODEL", help="The unquantized model: its checkpoint, or a GGUF file of it.")
+        str, typer.Option(metavar="MODEL", help="The unquantized model: its checkpoint, or a GGUF file of it.")
     ],
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw size against KL divergence. Needs matplotlib.")
@@ -65,7 +65,7 @@ def _evaluate(
         plots.check(plot)
     results: list[Evaluation] = []
     try:
-        with closing(shown(progress, quiet, against.name, tokens)) as told:
+        with closing(shown(progress, quiet, Path(against).name, tokens)) as told:
             for result in evaluation.evaluate(whole_models(files), against, wanted, run, told):
                 results.append(result)
                 if as_json:

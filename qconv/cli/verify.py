@@ -26,8 +26,8 @@ Exit status:
   0 all is well, 1 something is wrong, 2 wrong usage, 130 interrupted.
 """
 _OPTIONS_UNKNOWN = (
-    "no manifest tells how this file was made, so no options were assumed; --search thorough, --imatrix, --tensor-type"
-    " and their like make other bytes (convert with --manifest to have them recorded)"
+    "no manifest tells how this file was made, so no options were assumed; --search thorough, --rounding, --imatrix,"
+    " --tensor-type and their like make other bytes (convert with --manifest to have them recorded)"
 )
 
 

@@ -14,7 +14,7 @@ from qconv import checkpoints
 from qconv.errors import InputError, Interrupted
 from qconv.evaluation import outputs
 from qconv.evaluation.results import Evaluation
-from qconv.measurement import Text, base_model, cache_directory, first_of_each, read_text
+from qconv.measurement import Text, base_model, cache_directory, first_of_each, local, read_text
 from qconv.options import EvaluateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
 from qconv.runtime import Reference, Session, library_path
@@ -34,7 +34,7 @@ def evaluate(
     ``against``: the unquantized model, a checkpoint or a GGUF file; its outputs are computed once for a text, and kept.
     ``progress`` counts tokens.  Raises LlamaCppError, InputError and its kin, Interrupted.
     """
-    run, told = run or RunOptions(), progress or Silent()
+    run, told, model = run or RunOptions(), progress or Silent(), local(against)
     library_path()  # refuses before anything is read
     paths = [Path(file) for file in files]
     for path in paths:
@@ -47,7 +47,7 @@ def evaluate(
         tokens = _tokens(text, session, options)
     told.begin(len(tokens) * (1 + len(paths)), 1 + len(paths), 0)
     try:
-        reference = _reference(Path(against), text, tokens, options, run, told)
+        reference = _reference(model, text, tokens, options, run, told)
         for path in paths:
             yield _evaluated(path, text, reference, options, run, told)
     except KeyboardInterrupt:

@@ -4,7 +4,7 @@
 compares two whole quantized files with what is predicted of them.
 """
 
-from qconv.measurement.base import BaseModel, base_model, cache_directory
+from qconv.measurement.base import BaseModel, base_model, cache_directory, local
 from qconv.measurement.calibrate import Calibrated, calibrate
 from qconv.measurement.text import Text, first_of_each, read_text
 
@@ -16,5 +16,6 @@ __all__ = [
     "cache_directory",
     "calibrate",
     "first_of_each",
+    "local",
     "read_text",
 ]

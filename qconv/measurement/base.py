@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import platformdirs
 
-from qconv import calibration, checkpoints, conversion, plan
-from qconv.errors import OutputError
+from qconv import calibration, checkpoints, conversion, plan, storage
+from qconv.errors import OutputError, UsageError
 from qconv.options import ConvertOptions, RunOptions
 from qconv.pipeline import Progress
 from qconv.plan import Planner
@@ -40,6 +41,15 @@ class BaseModel:
 def cache_directory() -> Path:
     """The user's folder for what can be made again."""
     return platformdirs.user_cache_path("qconv")
+
+
+def local(source: str | os.PathLike[str]) -> Path:
+    """The path of a model on this machine; raises UsageError for an address, whose weights would be read many times."""
+    text = os.fspath(source)
+    if storage.is_address(text):
+        hint = "download it first: hf download ORG/NAME --local-dir DIR" if text.startswith("hf://") else None
+        raise UsageError("a model is run from files of this machine", file=storage.shown(text), hint=hint)
+    return Path(source)
 
 
 @contextmanager

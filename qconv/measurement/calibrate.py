@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from qconv import __version__
 from qconv.calibration import (
+    HessiansInfo,
     Measurements,
     Sensitivity,
     TensorSums,
@@ -23,7 +24,8 @@ from qconv.calibration import (
     write_calibration,
 )
 from qconv.errors import InputError, Interrupted, OutputError, QconvError, UnsupportedError
-from qconv.measurement.base import BaseModel, base_model
+from qconv.measurement.base import BaseModel, base_model, local
+from qconv.measurement.hessians import Passes
 from qconv.measurement.probe import probe, reference_of
 from qconv.measurement.sensitivities import measurable, sensitivities
 from qconv.measurement.text import Text, first_of_each, read_text
@@ -48,11 +50,12 @@ _BATCHES = 4
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What came of it: the file, what was measured, and what a person should know."""
+    """What came of it: the file, what was measured, what a person should know, and the folder of Hessians."""
 
     path: Path
     measurements: Measurements
     notes: tuple[str, ...] = ()
+    hessians: Path | None = None
 
 
 def calibrate(
@@ -68,7 +71,7 @@ def calibrate(
 
     Raises LlamaCppError, InputError and its kin, OutputError when the output exists, Interrupted.
     """
-    run, path = run or RunOptions(), Path(source)
+    run, path = run or RunOptions(), local(source)
     text = read_text(options.text)
     output = _output(path, options.output)
     if not run.force and output.exists():
@@ -111,6 +114,8 @@ class _Job:
         self._source, self._base, self._text = source, base, text
         self._options, self._run, self._output, self._progress = options, run, output, progress
         self._part = output.with_name(output.name + ".part")
+        stem = output.name.removesuffix(".gguf").removesuffix("-calibration")
+        self._hessians = output.with_name(f"{stem}-hessians")
         self._sums: dict[str, TensorSums] = {}
         self._sensitivities: dict[str, Sensitivity] = {}
         self._done = 0
@@ -131,7 +136,9 @@ class _Job:
             measured = replace(measured, scale=self._probe(reference))
         self._write(self._output, measured)
         self._part.unlink(missing_ok=True)
-        return Calibrated(self._output, measured, tuple(self._notes))
+        return Calibrated(
+            self._output, measured, tuple(self._notes), self._hessians if self._options.hessians else None
+        )
 
     # what an earlier run left
 
@@ -187,8 +194,9 @@ class _Job:
             parts = self._text.tokens(session, special=o.parse_special)
             tokens = first_of_each(parts, max(wanted, o.context), o.context)
             decisions = measurable(self._decisions(), session) if o.sensitivities else []
+            passes = self._hessian_passes(session, tokens) if o.hessians else None
             picked = _spread(np.concatenate(parts), o.context, _PROBE_CHUNKS)
-            self._begin(tokens, decisions, picked.size)
+            self._begin(tokens, decisions, picked.size, passes)
             start = None
             if self._sums:
                 sums = {name: Sums(s.squares, s.sums, s.counts, s.peaks) for name, s in self._sums.items()}
@@ -203,6 +211,8 @@ class _Job:
                         self._sums = {n: TensorSums(s.squares, s.sums, s.counts, s.peaks) for n, s in found.items()}
                         self._save()
             self._progress.finish_tensor("importance")
+            if passes is not None:
+                passes.run(session, tokens, lambda n: self._progress.advance("Hessians", n))
             reference = None
             if decisions:
                 reference = reference_of(session, picked)
@@ -220,10 +230,24 @@ class _Job:
                 )
         return decisions
 
-    def _begin(self, tokens: Tokens, decisions: Sequence[Decision], probed: int) -> None:
+    def _hessian_passes(self, session: Session, tokens: Tokens) -> Passes:
+        o = self._options
+        asked = (self._base.fingerprint, self._text.sha256, self._base.type, o.context, len(tokens), o.parse_special)
+        info = HessiansInfo(
+            model=self._base.fingerprint,
+            text=self._text.sha256,
+            tokens=len(tokens),
+            context=o.context,
+            base=self._base.type,
+            job=hashlib.sha256(repr((*asked, __version__)).encode()).hexdigest()[:32],
+        )
+        return Passes(session.inputs(), self._hessians, info, self._run.memory, self._run.resume)
+
+    def _begin(self, tokens: Tokens, decisions: Sequence[Decision], probed: int, passes: Passes | None = None) -> None:
         """``probed``: tokens that a quantized file is compared on, for which both models are run."""
         each = min(self._options.sensitivity_tokens, len(tokens))
         total = len(tokens) + (each * len(decisions) + 2 * probed if decisions else 0)
+        total += 0 if passes is None else len(tokens) * len(passes.passes)
         done = self._done + each * sum(d.name in self._sensitivities for d in decisions)
         self._progress.begin(total, len(decisions), done)
         unseen = [d.name for d in decisions if d.name not in self._sensitivities]
@@ -232,6 +256,8 @@ class _Job:
             if decisions
             else f"{len(tokens):,} tokens for the importance matrix"
         )
+        if passes is not None:
+            self._progress.note(passes.note(len(tokens)))
 
     def _importances(self, decisions: Sequence[Decision]) -> Mapping[str, NDArray[np.float32]]:
         pooled = self._pooled()

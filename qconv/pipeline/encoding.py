@@ -37,14 +37,13 @@ def encode(
     dtype: str,
     intermediate_type: str,
     block_type: str,
-    importance: NDArray[np.float32] | None,
-    search: str,
+    context: blocks.EncodeContext,
     out: NDArray[np.uint8],
     check: Callable[[], None],
     non_finite: NonFinite,
 ) -> Overflow:
     """Fills ``out``, uint8 ``(rows, row bytes)``, with ``rows`` of ``dtype``, rounded to ``intermediate_type``, as
-    ``block_type``.
+    ``block_type``; ``context`` is what its encoder is told.
 
     Works through slices of rows and calls ``check`` before each, which may raise to stop.  Raises blocks.NonFinite
     with the row counted in ``rows``, unless ``non_finite`` keeps them in a plain type; WeightError for weights too
@@ -63,13 +62,15 @@ def encode(
             if overflow.count and non_finite == "refuse":
                 raise WeightError(f"holds {overflow.greatest:g}, too large for {block_type}", hint=_AS_F32)
         return overflow
+    if context.factor is not None:
+        step = max(blocks.TILE_ROWS, step - step % blocks.TILE_ROWS)
     for row in range(0, len(rows), step):
         check()
         values = rows[row : row + step]
         if rounds(dtype, intermediate_type):
             values = convert(values, dtype, intermediate_type)
         try:
-            blocks.encode(block_type, values, importance, out=out[row : row + step], search=search)
+            blocks.encode(block_type, values, out=out[row : row + step], context=context)
         except blocks.NonFinite as e:
             before = float(as_float32(np.ascontiguousarray(rows[row + e.row]), dtype)[e.column])
             raise _located(row + e.row, e.column, before, intermediate_type) from e

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,8 @@ class _Prepared:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.tensor: LazyTensor | None = None
+        self.factors: dict[int, blocks.Factor] = {}
+        """Of the Hessians that were last needed, by the number of the matrix."""
 
 
 class Processor:
@@ -61,6 +64,8 @@ class Processor:
         self._cancellation = cancellation
         self._lock = threading.Lock()
         self._prepared: dict[TensorWork, _Prepared] = {}
+        self._factors: WeakValueDictionary[tuple[object, int], blocks.Factor] = WeakValueDictionary()
+        """Those that some tensor holds: others that read the same input take them."""
         self.overflows: dict[tuple[str, str], encodings.Overflow] = {}
         """By tensor and the type that did not hold its weights."""
 
@@ -78,7 +83,7 @@ class Processor:
         """Lets go of what preparing a tensor took, when all of its rows are done."""
         with self._lock:
             self._prepared.pop(work, None)
-        if work.tensor.resident_bytes:
+        if work.resident_bytes:
             self._residents.release()
 
     def _prepare(self, work: TensorWork) -> LazyTensor:
@@ -86,11 +91,33 @@ class Processor:
             entry = self._prepared.setdefault(work, _Prepared())
         with entry.lock:
             if entry.tensor is None:
-                if work.tensor.resident_bytes:
+                if work.resident_bytes:
                     while not self._residents.acquire(timeout=0.2):  # the tensors before are on their way
                         self._cancellation.check()
                 entry.tensor = work.tensor.prepare()
             return entry.tensor
+
+    def _factor(self, block: Block, encoding: Encoding) -> blocks.Factor | None:
+        """What rounding goes by: made by the first worker that needs it, while the others wait."""
+        hessian = encoding.hessian
+        if hessian is None:
+            return None
+        matrix = block.start * hessian.matrices // block.work.rows
+        with self._lock:
+            entry = self._prepared[block.work]
+        with entry.lock:
+            if matrix not in entry.factors:
+                self._cancellation.check()
+                while len(entry.factors) > 1:  # experts come one after the other
+                    entry.factors.pop(next(iter(entry.factors)))
+                with self._lock:
+                    factor = self._factors.get((hessian.key, matrix))
+                if factor is None:
+                    factor = hessian.factor(matrix)
+                    with self._lock:
+                        self._factors[hessian.key, matrix] = factor
+                entry.factors[matrix] = factor
+            return entry.factors[matrix]
 
     def _process(self, tensor: LazyTensor, block: Block, buffers: Buffers) -> None:
         try:
@@ -110,6 +137,7 @@ class Processor:
             return np.ascontiguousarray(rows).view(np.uint8)
         importance = encoding.importance
         matrix = None if importance is None else importance[block.start * len(importance) // block.work.rows]
+        context = blocks.EncodeContext(encoding.search, matrix, self._factor(block, encoding))
         out = buffers.encoded(block.stop - block.start, encoding.row_bytes)
         with self._encoding:
             overflow = encodings.encode(
@@ -117,8 +145,7 @@ class Processor:
                 dtype,
                 encoding.intermediate_type,
                 encoding.block_type,
-                matrix,
-                encoding.search,
+                context,
                 out,
                 self._cancellation.check,
                 encoding.non_finite,
@@ -155,7 +182,13 @@ class Processor:
 def encoders(works: Iterable[TensorWork]) -> list[Kernel]:
     """Every encoder that is needed."""
     needed = {
-        Kernel(e.block_type, e.search, e.importance is not None, _rows_of(w.tensor.dtype, e.intermediate_type))
+        Kernel(
+            e.block_type,
+            e.search,
+            e.importance is not None,
+            _rows_of(w.tensor.dtype, e.intermediate_type),
+            e.hessian is not None,
+        )
         for w in works
         for e in w.encodings
         if e.block_type not in FLOATS and e.block_type != w.tensor.dtype

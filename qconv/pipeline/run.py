@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
-from qconv import cores, storage
+from qconv import blocks, cores, storage
 from qconv.errors import and_more
 from qconv.pipeline import memory, processor, schedule
 from qconv.pipeline.encoding import Overflow
@@ -12,7 +13,7 @@ from qconv.pipeline.processor import Buffers, Processor
 from qconv.pipeline.progress import Counter, Progress, Silent
 from qconv.pipeline.schedule import Block, TensorWork
 from qconv.pipeline.sink import Sink
-from qconv.pipeline.sizing import Sizes, cost, fit
+from qconv.pipeline.sizing import BESIDE_FACTOR, Sizes, cost, fit
 from qconv.pipeline.workers import Cancellation, run_workers
 from qconv.storage import ByteRange, StoredFile
 from qconv.tensors import stored_files, stored_ranges
@@ -33,8 +34,8 @@ def run(
     As many workers as ``threads`` (None: the cores this process may use) encode; a few more read and write meanwhile,
     so that no core waits for the disk.  What comes over a line is fetched ahead, in the segments' order.
 
-    The process stays under ``memory_limit`` bytes (None: 400e6).  ``whole``: bytes and tensors the progress counts,
-    where an earlier run has done a share.
+    The process stays under ``memory_limit`` bytes (None: 400e6, and what the largest Hessian's factor takes).
+    ``whole``: bytes and tensors the progress counts, where an earlier run has done a share.
 
     Returns warnings, which the progress is told too: of each tensor that has weights too large for its 16-bit type.
 
@@ -56,7 +57,10 @@ def run(
     def cost_with_sink(work: TensorWork, rows: int) -> int:
         return cost(work, rows) + sink.memory(work, rows)
 
+    factors = max((w.hessian.resident_bytes for w in works if w.hessian is not None), default=0)
     budget = memory.budget(memory_limit)
+    if factors and memory_limit is None:
+        budget = max(budget, BESIDE_FACTOR) + factors
     with storage.reading_ahead(_files(works), budget // 2, cancellation.check) as ahead:
         sizes = fit(works, threads + max(1, threads // 4), budget - ahead.memory, cost_with_sink)
         ahead.follow(_ranges(schedule.row_blocks(segments, sizes.rows)))
@@ -71,7 +75,8 @@ def run(
 
         buffers = [Buffers() for _ in range(sizes.workers)]
         try:
-            run_workers(schedule.row_blocks(segments, sizes.rows), one, buffers, cancellation)
+            with blocks.single_threaded() if factors else nullcontext():
+                run_workers(schedule.row_blocks(segments, sizes.rows), one, buffers, cancellation)
         finally:
             warnings = tuple(_warning(*key, overflow) for key, overflow in sorted(process.overflows.items()))
             for warning in warnings:

@@ -10,6 +10,8 @@ from itertools import pairwise, zip_longest
 import numpy as np
 from numpy.typing import NDArray
 
+from qconv.blocks import TILE_ROWS
+from qconv.calibration import TensorHessian
 from qconv.errors import PlanError
 from qconv.formats import block_types
 from qconv.pipeline.ranges import Ranges
@@ -34,6 +36,7 @@ class Encoding:
     importance: NDArray[np.float32] | None
     row_bytes: int
     targets: tuple[Target, ...] = ()
+    hessian: TensorHessian | None = None
     non_finite: NonFinite = "keep"
 
 
@@ -53,6 +56,21 @@ class TensorWork:
     @property
     def columns(self) -> int:
         return columns(self.tensor)
+
+    @property
+    def hessian(self) -> TensorHessian | None:
+        """What some encoding's rounding goes by; all of a tensor's have the same."""
+        return next((e.hessian for e in self.encodings if e.hessian is not None), None)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes held until all rows are done."""
+        return self.tensor.resident_bytes + (0 if self.hessian is None else self.hessian.resident_bytes)
+
+    def matrix_start(self, row: int) -> int:
+        """The first row of the matrix that has a Hessian of its own and ``row`` in it."""
+        matrices = 1 if self.hessian is None else self.hessian.matrices
+        return row - row % max(1, self.rows // matrices)
 
     @property
     def source_row(self) -> int:
@@ -119,6 +137,8 @@ def segments(
         for encoding in work.encodings:
             if encoding.importance is not None:
                 edges.update(range(0, work.rows, max(1, work.rows // len(encoding.importance))))
+            if encoding.hessian is not None:
+                edges.update(range(0, work.rows, max(1, work.rows // encoding.hessian.matrices)))
             if done is not None:
                 for output, number in encoding.targets:
                     edges.update(row for pair in done[output][number] for row in pair)
@@ -170,14 +190,15 @@ def _cut(segment: Block, step: int) -> Iterator[Block]:
 
 def _work(plans: Sequence[Plan], alike: Sequence[tuple[Target, TensorPlan]]) -> TensorWork:
     _, first = alike[0]
-    groups: dict[tuple[str, str, str, bytes, NonFinite], list[tuple[Target, TensorPlan]]] = {}
+    groups: dict[tuple[str, str, str, bytes, object, NonFinite], list[tuple[Target, TensorPlan]]] = {}
     for target, planned in alike:
         weighed = b"" if planned.importance is None else hashlib.sha256(planned.importance.tobytes()).digest()
         plan = plans[target[0]]
-        key = (planned.intermediate_type, planned.block_type, plan.search, weighed, plan.non_finite)
+        hessian = None if planned.hessian is None else planned.hessian.key
+        key = (planned.intermediate_type, planned.block_type, plan.search, weighed, hessian, plan.non_finite)
         groups.setdefault(key, []).append((target, planned))
     encodings = []
-    for (intermediate_type, block_type, search, _, non_finite), same in groups.items():
+    for (intermediate_type, block_type, search, _, _, non_finite), same in groups.items():
         _, planned = same[0]
         row_bytes = block_types()[planned.block_type].row_bytes(planned.columns)
         for _, each in same:
@@ -187,7 +208,16 @@ def _work(plans: Sequence[Plan], alike: Sequence[tuple[Target, TensorPlan]]) -> 
                 raise PlanError(f"{each.size} bytes are planned, {row_bytes * each.rows} needed", tensor=each.name)
         targets = tuple(target for target, _ in same)
         encodings.append(
-            Encoding(intermediate_type, block_type, search, planned.importance, row_bytes, targets, non_finite)
+            Encoding(
+                intermediate_type,
+                block_type,
+                search,
+                planned.importance,
+                row_bytes,
+                targets,
+                planned.hessian,
+                non_finite,
+            )
         )
     return TensorWork(first.name, first.tensor, tuple(encodings))
 
@@ -196,8 +226,11 @@ def _row_at(work: TensorWork, offset: int) -> int:
     """The first row that starts at or after byte ``offset`` of the tensor as read."""
     if offset <= 0 or not work.source_row:
         return 0
-    row = -(-offset // work.source_row)
-    return min(row, work.rows)
+    row = min(-(-offset // work.source_row), work.rows)
+    if work.hessian is None or row == work.rows:
+        return row
+    start = work.matrix_start(row)  # tiles are never parted
+    return row - (row - start) % TILE_ROWS
 
 
 def _wanted(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from qconv.blocks import TILE_ROWS
 from qconv.errors import UsageError
 from qconv.pipeline.encoding import SLICE
 from qconv.pipeline.schedule import TensorWork
@@ -15,6 +16,10 @@ ROW_BLOCK = 1 << 20
 """Weights read at once, unless memory is short: enough that Python's share of the work is small."""
 
 _SMALLEST = 1 << 12
+_TILE_BYTES = 48
+"""Bytes for each weight of a tile rounded by a Hessian: several copies in float32, products, decoded blocks."""
+BESIDE_FACTOR = 64 << 20
+"""Bytes that are left for row blocks beside a Hessian's factor."""
 
 
 def cost(work: TensorWork, rows: int) -> int:
@@ -25,7 +30,8 @@ def cost(work: TensorWork, rows: int) -> int:
     encoded = max((e.row_bytes for e in work.encodings), default=0)
     rounded = any(rounds(work.tensor.dtype, e.intermediate_type) for e in work.encodings)
     widest = max(work.columns, SLICE) if rounded else SLICE
-    return memory_of_rows(work.tensor, rows) + rows * encoded + 24 * min(widest, rows * work.columns)
+    needed = memory_of_rows(work.tensor, rows) + rows * encoded + 24 * min(widest, rows * work.columns)
+    return needed if work.hessian is None else needed + _TILE_BYTES * TILE_ROWS * work.columns
 
 
 Cost: TypeAlias = Callable[[TensorWork, int], int]
@@ -49,12 +55,19 @@ class Sizes:
 
     def rows(self, work: TensorWork) -> int:
         """Rows of a row block of a tensor."""
-        rows = max(1, self.row_block // max(1, work.columns))
+        rows = _rows(work, self.row_block)
         group = work.tensor.row_group
         if group == 1:
             return rows
         fixed, share = self.cost(work, 0), self.gate // self.workers
-        return max(rows, min(group, (share - fixed) // max(1, self.cost(work, 1) - fixed)))
+        grouped = max(rows, min(group, (share - fixed) // max(1, self.cost(work, 1) - fixed)))
+        return grouped if work.hessian is None else grouped - grouped % TILE_ROWS
+
+
+def _rows(work: TensorWork, row_block: int) -> int:
+    """Rows that ``row_block`` weights are; whole tiles of what is rounded by a Hessian."""
+    rows = max(1, row_block // max(1, work.columns))
+    return rows if work.hessian is None else max(TILE_ROWS, rows - rows % TILE_ROWS)
 
 
 def fit(works: Iterable[TensorWork], threads: int, budget: int, cost: Cost = cost) -> Sizes:
@@ -63,17 +76,19 @@ def fit(works: Iterable[TensorWork], threads: int, budget: int, cost: Cost = cos
     Raises UsageError when a single row, or what a tensor holds, does not fit.
     """
     works = list(works)
-    resident = max(works, key=lambda w: w.tensor.resident_bytes, default=None)
-    held = 0 if resident is None else resident.tensor.resident_bytes
+    resident = max(works, key=lambda w: w.resident_bytes, default=None)
+    held = 0 if resident is None else resident.resident_bytes
     residents = max(1, min(threads, budget // 2 // held)) if held else threads
-    if resident is not None and held > budget // 2:
-        raise _too_little(resident, "holds", held, budget // 2, 2 * held - budget)
+    most = budget // 2 if resident is None or resident.hessian is None else max(budget // 2, budget - BESIDE_FACTOR)
+    if resident is not None and held > most:
+        more = 2 * held - budget if resident.hessian is None else held - most
+        raise _too_little(resident, "holds", held, most, more)
     budget -= held * residents
     row_block = ROW_BLOCK
     while True:
         small = [w for w in works if w.columns <= row_block]
         large = [w for w in works if w.columns > row_block]
-        common = max((cost(w, max(1, min(w.rows, row_block // max(1, w.columns)))) for w in small), default=0)
+        common = max((cost(w, min(max(1, w.rows), _rows(w, row_block))) for w in small), default=0)
         share = budget // 2 if large or any(w.tensor.row_group > 1 for w in works) else budget
         if threads * common <= share or row_block == _SMALLEST:
             break

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import checkpoints, gguf, metadata, policy
-from qconv.calibration import Imatrix, read_imatrix
+from qconv.calibration import Imatrix, TensorHessian, read_imatrix
 from qconv.errors import OutputError, PlanError, UsageError
 from qconv.options import ConvertOptions
+from qconv.plan.hessians import TensorHessians
 from qconv.plan.keep import KeptModel, keep
 from qconv.plan.source_model import SourceModel, read_model
 from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
@@ -45,6 +46,7 @@ class Planner:
         if options.imatrix is not None:
             read = read_imatrix(options.imatrix, options.include_weights, options.exclude_weights)
             self.importance = replace(read, file=options.imatrix_name or read.file)
+        self._hessians = None if options.hessians is None else TensorHessians(options.hessians)
         model = read_model(checkpoint, arch=options.arch, pre=options.pre, base=options.base, target=options.target)
         self.model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
         self._location = checkpoint.location
@@ -93,6 +95,10 @@ class Planner:
         """Importance ``(matrices, columns)`` of the tensors that become blocks and have one."""
         return {} if self.importance is None else policy.select_importance(self.importance, decisions)
 
+    def hessians(self, decisions: Sequence[policy.Decision]) -> Mapping[str, TensorHessian]:
+        """Hessians of the tensors whose rounding goes by them, ``decisions`` being about all of the model's."""
+        return {} if self._hessians is None else self._hessians.of(decisions, self.tensors())
+
     def plan(
         self,
         mix: policy.Mix,
@@ -112,6 +118,8 @@ class Planner:
         if options.strict and choice.fallbacks:
             _refuse_fallbacks(choice.fallbacks)
         importances = self.importances(choice.decisions)
+        hessians = self.hessians(choice.decisions)
+        unseen = () if self._hessians is None else self._hessians.notes(choice.decisions, hessians)
         by_converter = self._by_converter(mix)
         keys = self._metadata(choice, by_converter, sized)
         shapes = {
@@ -127,12 +135,13 @@ class Planner:
                 tensor=dequantized(sources[d.name], d.type),
                 intermediate_type=_rounded_to(sources[d.name], d.intermediate_type),
                 block_type=d.type,
-                reason=d.reason if d.wanted is None else f"{d.reason}; rows of {d.shape[-1]} do not fit {d.wanted}",
+                reason=_reason(d, d.name in hessians),
                 wanted=d.wanted,
                 file=places[d.name][0],
                 offset=places[d.name][1].offset,
                 size=places[d.name][1].size,
                 importance=importances.get(d.name),
+                hessian=hessians.get(d.name),
                 loss=None if losses is None else losses.get(d.name),
             )
             for d in choice.decisions
@@ -143,7 +152,7 @@ class Planner:
             files=files,
             tensors=tensors,
             sources=self._sources,
-            warnings=(*model.warnings, *choice.notes),
+            warnings=(*model.warnings, *choice.notes, *unseen),
             dropped=model.dropped,
             non_finite="refuse" if not mix.is_float else "keep" if options.allow_non_finite else "ask",
             sized=sized,
@@ -169,6 +178,11 @@ class Planner:
         if sized is not None:
             bits = sum(map(gguf.tensor_bytes, infos)) * 8 / max(1, sum(info.weights for info in infos))
         return metadata.file_name({} if self.model.lone else keys, mix.name, self.model.stem, bits=bits)
+
+
+def _reason(d: policy.Decision, compensated: bool) -> str:
+    reason = d.reason if d.wanted is None else f"{d.reason}; rows of {d.shape[-1]} do not fit {d.wanted}"
+    return f"{reason}; GPTQ" if compensated else reason
 
 
 def _sized_keys(sized: Sized) -> Metadata:

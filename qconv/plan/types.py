@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from qconv.calibration import TensorHessian
 from qconv.storage import FileIdentity
 from qconv.tensors import FLOATS, LazyTensor
 
@@ -30,6 +31,7 @@ class TensorPlan:
     quantizing: values that an operation computed are rounded to it before they are encoded.  ``block_type ==
     tensor.dtype`` with no rounding in between means a copy.
     ``importance``: float32 ``(matrices, columns)``, row ``r`` of the tensor uses matrix ``r * matrices // rows``.
+    ``hessian``: rounding goes by it; matrices as with importance.
     ``offset`` is absolute in ``Plan.files[file]``.
     """
 
@@ -44,6 +46,7 @@ class TensorPlan:
     offset: int
     size: int
     importance: NDArray[np.float32] | None = None
+    hessian: TensorHessian | None = None
     loss: float | None = None
     """KL divergence the tensor is predicted to cost, in nats a token, where that is known."""
 
@@ -147,4 +150,6 @@ class Plan:
         for t in self.tensors:
             add(t.name, t.shape, repr(t.tensor.key), t.intermediate_type, t.block_type, t.file, t.offset, t.size)
             add(b"" if t.importance is None else t.importance.tobytes())
+            if t.hessian is not None:
+                add(*t.hessian.key)
         return digest.hexdigest()

@@ -173,7 +173,7 @@ def test_added_tokens_without_an_embedding_are_suppressed(tmp_path: Path) -> Non
 def test_far_too_many_added_tokens_are_refused(tmp_path: Path) -> None:
     config = json.loads((GOLDENS / "minimax-01.json").read_text("utf-8"))["config"]
     tensors = json.loads((GOLDENS / "minimax-01.json").read_text("utf-8"))["tensors"]
-    wide = {k: [t, [5000, s[1]]] if k.endswith("embed_tokens.weight") else [t, s] for k, (t, s) in tensors.items()}
+    wide = {k: (t, [5000, s[1]] if k.endswith("embed_tokens.weight") else s) for k, (t, s) in tensors.items()}
     write(tmp_path, config, wide)
     with checkpoints.open(tmp_path) as checkpoint, pytest.raises(PlanError, match="4712 tokens have been added"):
         architectures.resolve(checkpoint)

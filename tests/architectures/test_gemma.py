@@ -83,7 +83,7 @@ def test_broken_tokenizer(tmp_path: Path, text: str) -> None:
 
 
 def test_layers_with_full_attention_have_their_own_heads() -> None:
-    config = {"layer_types": [SLIDING, FULL], "head_dim": 64, "num_key_value_heads": 4}
+    config: dict[str, Any] = {"layer_types": [SLIDING, FULL], "head_dim": 64, "num_key_value_heads": 4}
     own = {"1": {"head_dim": 128, "num_key_value_heads": 1}}
     assert gemma.gemma4_head_dim(model(**config, global_head_dim=96)) == 96
     assert gemma.gemma4_head_dim(model(**config, per_layer_config=own)) == 128
@@ -101,7 +101,7 @@ def test_head_size_is_needed(found: dict[str, Any]) -> None:
 
 
 def test_layers_that_share_keys_may_be_twice_as_wide() -> None:
-    config = {"num_hidden_layers": 3, "num_kv_shared_layers": 1, "intermediate_size": 10}
+    config: dict[str, Any] = {"num_hidden_layers": 3, "num_kv_shared_layers": 1, "intermediate_size": 10}
     assert gemma.gemma4_feed_forward(model(**config)) == 10
     assert gemma.gemma4_feed_forward(model(**config, use_double_wide_mlp=True)) == [10, 10, 20]
 
@@ -116,6 +116,6 @@ def test_rope_factors() -> None:
     "full", [{}, {"rope_type": "default"}, {"rope_type": "proportional", "partial_rotary_factor": 1e9}]
 )
 def test_rope_must_be_proportional(full: dict[str, Any]) -> None:
-    config = {"global_head_dim": 16, "layer_types": [FULL], "rope_parameters": {"full_attention": full}}
+    config: dict[str, Any] = {"global_head_dim": 16, "layer_types": [FULL], "rope_parameters": {"full_attention": full}}
     with pytest.raises(PlanError, match="proportional"):
         gemma.rope_factors_proportional(model(**config))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, quantize
+from numpy.typing import NDArray
 
 from qconv import architectures, checkpoints, policy
 from qconv.types import Value, ValueType
@@ -37,14 +38,14 @@ def plain(value: Value) -> list[Any]:
     return [f"ARRAY:{value.element.name}", data]
 
 
-def rounded(rows: np.ndarray, dtype: str, stored: str) -> np.ndarray:
+def rounded(rows: NDArray[Any], dtype: str, stored: str) -> NDArray[Any]:
     """Rows of one plain type in another, to nearest, ties to even."""
     if dtype == stored:
         return rows
     wide = (rows.astype("<u4") << 16).view("<f4") if dtype == "BF16" else rows.astype("<f4")
     if stored != "BF16":
         return wide.astype({"F32": "<f4", "F16": "<f2"}[stored])
-    bits = wide.view("<u4")
+    bits: NDArray[np.uint32] = wide.view("<u4")
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype("<u2")
 
 

@@ -47,7 +47,8 @@ def test_size_of_rotation_left_out(name: str, key: str, tmp_path: Path) -> None:
     ],
 )
 def test_other_words_for_kinds_of_layers(name: str, key: str, kinds: list[str], tmp_path: Path) -> None:
-    before, after = resolved(name, tmp_path / "old"), resolved(name, tmp_path / "new", **{key: kinds})
+    changes: dict[str, Any] = {key: kinds}
+    before, after = resolved(name, tmp_path / "old"), resolved(name, tmp_path / "new", **changes)
     assert after.architecture == before.architecture
     assert values(after.metadata) == values(before.metadata)
     assert [output.name for output in after.tensors] == [output.name for output in before.tensors]

@@ -207,7 +207,7 @@ def test_modules_that_had_an_adapter(llama: Headers) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "base_model.model."])
 def test_adapters_that_are_not_merged_are_named(llama: Headers, prefix: str) -> None:
-    inside = {}
+    inside: dict[str, TensorInfo] = {}
     for name, info in llama.tensors.items():
         if name.endswith("q_proj.weight"):
             module = prefix + name.removesuffix(".weight")

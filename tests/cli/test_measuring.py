@@ -154,6 +154,7 @@ def test_what_is_known_is_shown_when_a_later_file_fails(folder: Path, measure: C
         (["calibrate", "none", "--text", "t", "--tokens", "100"], "100 tokens do not fill a context of 512"),
         (["calibrate", "none", "--text", "t", "--base", "q4_0"], "a model cannot be measured in 'q4_0'"),
         (["calibrate", "none", "--text", "t", "--sensitivity-tokens", "9"], "9 tokens tell nothing of a tensor"),
+        (["calibrate", "hf://a/b", "--text", "t"], "is run from files of this machine (download it first: hf download"),
         (["evaluate", "none", "--text", "t"], "--against"),
         (["evaluate", "none", "--against", "m"], "no text is named (--text FILE, one that was not calibrated on)"),
         (["evaluate", "none", "--against", "m", "--text", "t", "--plot", "x.jpg"], "'x.jpg' does not end in .png"),
