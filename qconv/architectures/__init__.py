@@ -2,6 +2,7 @@
 
 from qconv.architectures.low_rank import Pair, resolve_low_rank
 from qconv.architectures.names import canonical
+from qconv.architectures.not_converted import not_converted
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain, vocabulary_of
 from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, multimodal, names
 from qconv.architectures.table import table as load_table
@@ -22,6 +23,7 @@ __all__ = [
     "load_table",
     "multimodal",
     "names",
+    "not_converted",
     "resolve",
     "resolve_gguf",
     "resolve_low_rank",

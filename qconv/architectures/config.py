@@ -7,6 +7,7 @@ from typing import Any
 
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
+from qconv.architectures.not_converted import not_converted
 from qconv.architectures.table import Table, common, table_of
 from qconv.errors import TableError
 
@@ -42,7 +43,7 @@ def model_class(config: Mapping[str, Any]) -> str | None:
     """
     text = text_config(config) or {}
     named = _named_class(config, text)
-    if named is None or table_of(named) is not None:
+    if named is None or table_of(named) is not None or named in not_converted():
         return named
     return common().text_models.get(str(text.get("model_type")), named)
 

@@ -13,6 +13,7 @@ from qconv.architectures.build import carried
 from qconv.architectures.derivations.common import file_type
 from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
+from qconv.architectures.not_converted import not_converted, told_by_files
 from qconv.architectures.table import Table, classes, table, table_of
 from qconv.architectures.tensors import MappedTensor, Matcher
 from qconv.errors import InputError, UnsupportedError, nearest
@@ -125,15 +126,21 @@ def matcher_of(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None) 
 def find_table(config: Mapping[str, Any], folder: Folder | None = None) -> Table:
     """The table of a config's model class, or the one it becomes with this config.
 
-    UnsupportedError: naming the nearest known classes.
+    UnsupportedError: naming the nearest known classes, or why a class is not converted.
     """
     location = None if folder is None else folder.location
-    model_class = configs.model_class(config)
+    model_class = (folder and told_by_files(folder)) or configs.model_class(config)
     if model_class is None:
         raise UnsupportedError(
             "config.json names no model class ('architectures')",
             file=location,
             hint="take config.json from the original model; alone, the weights convert under their own names",
+        )
+    if (reason := not_converted().get(model_class)) is not None:
+        raise UnsupportedError(
+            f"architecture {model_class} is not converted: {reason}",
+            file=location,
+            hint="`qconv architectures --all` lists others; from GGUF to GGUF every architecture works",
         )
     name = table_of(model_class)
     if name is None:

@@ -22,14 +22,15 @@ Examples:
   qconv architectures | grep -i qwen
   qconv architectures llama            # what becomes of tensors and config
   qconv architectures Qwen3ForCausalLM # the same, by the class
+  qconv architectures --all            # and those that are not converted
 """
 
 
 def complete_name(incomplete: str) -> list[str]:
     """Shell completion: tables and classes."""
-    from qconv.architectures import classes, multimodal, names
+    from qconv.architectures import classes, multimodal, names, not_converted
 
-    return [name for name in (*names(), *classes(), *multimodal()) if name.startswith(incomplete)]
+    return [name for name in (*names(), *classes(), *multimodal(), *not_converted()) if name.startswith(incomplete)]
 
 
 def architectures(
@@ -39,6 +40,9 @@ def architectures(
             metavar="NAME", help="A table, or a class as config.json names it.", autocompletion=complete_name
         ),
     ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also list what llama.cpp converts and qconv does not, with the reason.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -48,12 +52,16 @@ def architectures(
     architecture, where each tensor and each metadata key comes from; it is a file in formats/architectures/.
     GGUF files of any architecture can be converted, listed here or not.
     """
-    from qconv.architectures import classes, load_table, multimodal
+    from qconv.architectures import classes, load_table, multimodal, not_converted
     from qconv.cli import screen
 
     wrappers = sorted(multimodal())
+    refused = sorted(not_converted().items()) if everything else []
     if name is not None and name in wrappers:
         screen.lines(*_wrapped(f"{name}: {OF_ITS_TEXT}, as what model_type says there in config.json", ""))
+        return
+    if name is not None and name in not_converted():
+        screen.lines(*_wrapped(f"{name} is not converted: {not_converted()[name]}", ""))
         return
     if name is not None:
         table = load_table(_table_name(name))
@@ -66,12 +74,16 @@ def architectures(
     if as_json:
         rows = [{"class": cls, "table": of.name, "architecture": of.gguf_name} for cls, of in known.items()]
         rows += [{"class": cls, "table": "", "architecture": ""} for cls in wrappers]
+        rows += [{"class": cls, "table": "", "architecture": "", "reason": why} for cls, why in refused]
         screen.result(json.dumps(rows))
         return
     screen.table(
         [screen.Column("class", cut=True), screen.Column("table"), screen.Column("GGUF architecture")],
         [(cls, of.name, of.gguf_name) for cls, of in known.items()] + [(cls, OF_ITS_TEXT, "") for cls in wrappers],
     )
+    if refused:
+        screen.lines("")
+        screen.table([screen.Column("class"), screen.Column("not converted because", cut=True)], refused)
 
 
 def _table_name(name: str) -> str:
