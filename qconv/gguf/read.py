@@ -181,7 +181,9 @@ class _Header:
         except UsageError as e:
             self._fail(e.message, tensor=info.name)
         if offset % alignment:
-            self._fail(f"lies at offset {offset}, no multiple of the alignment, {alignment}", tensor=info.name)
+            self._fail(
+                f"lies at offset {offset}, which is not a multiple of the alignment, {alignment}", tensor=info.name
+            )
         end = data_offset + offset + size
         if end > self._size:
             self._fail(f"needs {end} bytes, but the file has {self._size}", tensor=info.name, hint=_AGAIN)
