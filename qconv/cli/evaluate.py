@@ -27,6 +27,8 @@ Exit status:
   0 done, 1 something failed, 2 wrong usage, 130 interrupted. Standard output
   has the table, or with --json an object a file, one a line.
 """
+_WORST = 3
+"""Tensors named for each file."""
 _QUANTILES = ((0.5, "median"), (0.99, "99 %"), (0.999, "99.9 %"))
 
 
@@ -106,6 +108,10 @@ def _show(results: list[Evaluation]) -> None:
         ],
         tall=True,
     )
+    for r in results:
+        if r.shares:
+            worst = ", ".join(f"{t.name} {t.type} {t.share:.0%}" for t in r.shares[:_WORST])
+            screen.lines(f"{r.path.name}: most is predicted to come from {worst}")
 
 
 def _draw(results: list[Evaluation], path: Path) -> None:
@@ -138,6 +144,7 @@ def _object(r: Evaluation) -> dict[str, Any]:
             "predicted": r.predicted,
             **{name.replace(" %", ""): r.quantile(share) for share, name in _QUANTILES},
         },
+        "tensors": [{"name": t.name, "type": t.type, "share": t.share} for t in r.shares],
         "same_top": {"share": r.same_top, "standard_error": r.same_top_error},
         "perplexity": {"value": r.perplexity, "standard_error": r.perplexity_error},
         "perplexity_ratio": {"value": r.ratio, "standard_error": r.ratio_error},

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from qconv import checkpoints
 from qconv.errors import InputError, Interrupted
 from qconv.evaluation import outputs
-from qconv.evaluation.results import Evaluation
+from qconv.evaluation.results import Evaluation, TensorShare
 from qconv.measurement import Text, base_model, cache_directory, first_of_each, local, read_text
 from qconv.options import EvaluateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
 from qconv.runtime import Reference, Session, library_path
+from qconv.types import ValueType
 
 Tokens = NDArray[np.int32]
 
@@ -103,8 +104,20 @@ def _evaluated(
         bits = sum(t.size for t in stored) * 8 / max(1, sum(info.weights for info in checkpoint.tensors.values()))
         value = (checkpoint.metadata or {}).get("qconv.size.predicted_kl_divergence")
         predicted = float(value.data) if value is not None and isinstance(value.data, float) else None
+        shares = tensor_shares(checkpoint)
     with Session(path, context=options.context, threads=run.threads) as session:
         _check_tokens(path, "the unquantized model does", text, session, options, reference.tokens)
         divergence = session.kl_divergence(reference, progress=_advance(told, path.name))
     told.finish_tensor(path.name)
-    return Evaluation(path, size, bits, predicted, divergence)
+    return Evaluation(path, size, bits, predicted, divergence, shares)
+
+
+def tensor_shares(checkpoint: checkpoints.Checkpoint) -> tuple[TensorShare, ...]:
+    """What the file says of its tensors' losses, the greatest first; nothing where that makes no sense."""
+    value = (checkpoint.metadata or {}).get("qconv.size.predicted_by_tensor")
+    losses = np.asarray(value.data) if value is not None and value.element is ValueType.FLOAT32 else np.zeros(0)
+    infos = list(checkpoint.tensors.values())
+    if len(losses) != len(infos) or not np.isfinite(losses).all() or not (losses >= 0).all() or not losses.any():
+        return ()
+    shares = losses / losses.sum()
+    return tuple(TensorShare(infos[i].name, infos[i].dtype, float(shares[i])) for i in np.argsort(-shares) if shares[i])

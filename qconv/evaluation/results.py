@@ -11,11 +11,21 @@ from qconv.runtime import Divergence, standard_error
 
 
 @dataclass(frozen=True, slots=True)
+class TensorShare:
+    """A tensor's block type, and the share of the file's KL divergence that was predicted of it."""
+
+    name: str
+    type: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """One file on one text, as llama-perplexity has it.
 
     ``size``: bytes.  ``bits``: per weight.  ``predicted``: the KL divergence the file says was predicted; None for
-    none.  ``divergence``: position by position.
+    none.  ``shares``: of its tensors, the greatest first; none where nothing was predicted.  ``divergence``: position
+    by position.
     """
 
     path: Path
@@ -23,6 +33,7 @@ class Evaluation:
     bits: float
     predicted: float | None
     divergence: Divergence
+    shares: tuple[TensorShare, ...] = ()
 
     @property
     def perplexity(self) -> float:

@@ -121,7 +121,7 @@ class Planner:
         hessians = self.hessians(choice.decisions)
         unseen = () if self._hessians is None else self._hessians.notes(choice.decisions, hessians)
         by_converter = self._by_converter(mix)
-        keys = self._metadata(choice, by_converter, sized)
+        keys = self._metadata(choice, by_converter, sized, losses)
         shapes = {
             d.name: d.shape if by_converter or not d.shape else without_leading_ones(d.shape) for d in choice.decisions
         }
@@ -158,7 +158,9 @@ class Planner:
             sized=sized,
         )
 
-    def _metadata(self, choice: policy.Choice, by_converter: bool, sized: Sized | None) -> Metadata:
+    def _metadata(
+        self, choice: policy.Choice, by_converter: bool, sized: Sized | None, losses: Mapping[str, float] | None
+    ) -> Metadata:
         overrides = self.options.metadata_overrides
         if by_converter:
             return metadata.overridden(self.model.with_file_type(choice.file_type), overrides)
@@ -168,7 +170,9 @@ class Planner:
             overrides=overrides,
             imatrix=None if self.importance is None else self.importance.metadata(),
         )
-        return keys if sized is None or sized.by_mix else {**keys, **_sized_keys(sized)}
+        if sized is None or sized.by_mix:
+            return keys
+        return {**keys, **_sized_keys(sized, [(losses or {}).get(d.name, 0.0) for d in choice.decisions])}
 
     def _name(self, mix: policy.Mix, keys: Metadata, infos: Sequence[TensorInfo], sized: Sized | None) -> str:
         """The output's file name, the whole one's when it is split."""
@@ -185,8 +189,11 @@ def _reason(d: policy.Decision, compensated: bool) -> str:
     return f"{reason}; GPTQ" if compensated else reason
 
 
-def _sized_keys(sized: Sized) -> Metadata:
-    """What the file says of how its types were chosen; as long for every choice."""
+def _sized_keys(sized: Sized, losses: Sequence[float]) -> Metadata:
+    """What the file says of how its types were chosen; as long for every choice.
+
+    ``losses``: predicted KL divergence of each tensor, in their order.
+    """
     keys = {
         "qconv.size.limit": Value(ValueType.UINT64, sized.limit),
         "qconv.size.method": Value.string(sized.method),
@@ -194,6 +201,7 @@ def _sized_keys(sized: Sized) -> Metadata:
     if sized.predicted is not None:
         keys["qconv.size.calibration"] = Value.string(sized.calibration)
         keys["qconv.size.predicted_kl_divergence"] = Value.float32(sized.predicted)
+        keys["qconv.size.predicted_by_tensor"] = Value.array(ValueType.FLOAT32, np.array(losses, np.float32))
     return keys
 
 

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import qconv
+from qconv import checkpoints, gguf
 from qconv.errors import InputError, Interrupted
 from qconv.evaluation import Evaluation, evaluate
 from qconv.options import EvaluateOptions
 from qconv.runtime import Divergence
-from qconv.types import Value, ValueType
+from qconv.types import TensorInfo, Value, ValueType
 from tests.cli.commands import make_checkpoint
 from tests.conversion.fakes import Watcher
 from tests.runtime import models
@@ -205,3 +206,23 @@ def test_what_is_done_is_kept_when_it_is_interrupted(
     monkeypatch.setattr(MODULE, "base_model", closed)
     (result,) = evaluate([other], plain, asked)
     assert len(result.divergence.kl) == 2 * 31
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([0.0, 3.0, 1.0], [("b", 0.75), ("c", 0.25)]),
+        ([0.0, 3.0], []),  # of other tensors
+        ([0.0, -1.0, 2.0], []),
+        ([0.0, float("nan"), 1.0], []),
+        ([0.0, 0.0, 0.0], []),
+    ],
+    ids=str,
+)
+def test_shares_are_those_the_file_says(losses: list[float], expected: list[tuple[str, float]], tmp_path: Path) -> None:
+    keys = {"qconv.size.predicted_by_tensor": Value.array(ValueType.FLOAT32, np.array(losses, np.float32))}
+    infos = [TensorInfo(name, "F32", (1, 8)) for name in "abc"]
+    layout = gguf.header({"general.architecture": Value.string("llama"), **keys}, infos)
+    (tmp_path / "x.gguf").write_bytes(layout.header + bytes(layout.size - len(layout.header)))
+    with checkpoints.open(tmp_path / "x.gguf") as checkpoint:
+        assert [(share.name, share.share) for share in MODULE.tensor_shares(checkpoint)] == expected
