@@ -45,7 +45,7 @@ def quantize(
     are when rounding reaches their block, by ``importance``, or H's diagonal where there is none.
 
     Raises UsageError when rows are no whole number of blocks or the type is unknown, WeightError (with ``row`` and
-    ``column`` where it is a weight) for NaN and infinity and for what is no sum of x xᵀ, UnsupportedError for a type
+    ``column`` where it is a weight) for NaN and infinity and for what is not a sum of x xᵀ, UnsupportedError for a type
     that cannot be encoded.
     """
     from qconv import blocks

@@ -30,7 +30,7 @@ def load(path: Path, into: type[T]) -> T:
 class BlockType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A block type: ``weights`` weights are stored in ``bytes`` bytes, as ``fields`` in order.
 
-    ``fallback``: the type of rows whose length is no multiple of ``weights``; F16 fits every row.
+    ``fallback``: the type of rows whose length is not a multiple of ``weights``; F16 fits every row.
     """
 
     id: int
@@ -49,7 +49,7 @@ class BlockType(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def row_bytes(self, columns: int) -> int:
         """Bytes of a row of ``columns`` weights, which must be a multiple of ``weights``."""
         if columns % self.weights:
-            raise UsageError(f"a row of {columns} weights is no multiple of {self.name}'s {self.weights}")
+            raise UsageError(f"a row of {columns} weights is not a multiple of {self.name}'s {self.weights}")
         return columns // self.weights * self.bytes
 
 

@@ -568,7 +568,7 @@ class AdapterOption:
             except ValueError:
                 return cls(text)
             if not abs(number) <= LARGEST_WEIGHT:
-                raise UsageError(f"'{text}' is no weight of an adapter", hint="such as my-lora=0.5")
+                raise UsageError(f"'{text}' is not a weight of an adapter", hint="such as my-lora=0.5")
             return cls(path, number)
         if not text:
             raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")

@@ -153,8 +153,8 @@ def sync_directory(directory: Path) -> None:
 def free_bytes(directory: Path) -> int:
     """Bytes a user may still write to the file system that holds ``directory``."""
     if hasattr(os, "statvfs"):
-        found = os.statvfs(directory)
-        return found.f_bavail * found.f_frsize
+        status = os.statvfs(directory)
+        return status.f_bavail * status.f_frsize
     import shutil
 
     return shutil.disk_usage(directory).free

@@ -42,9 +42,9 @@ def against_llama(args: argparse.Namespace, checkpoint: Path) -> None:
 
         def ours(types: str = types, sizes: list[int] = sizes) -> Measured:
             warm(sources)
-            found, size = qconv(checkpoint, types, args.work, f"--threads={args.threads}")
+            measured, size = qconv(checkpoint, types, args.work, f"--threads={args.threads}")
             sizes.append(size)
-            return found
+            return measured
 
         mine = median(ours, args.rounds)
         bottom = median(functools.partial(floor, sources, sizes[0], args.work), args.rounds)

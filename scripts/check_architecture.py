@@ -41,30 +41,30 @@ def check(directory: Path, reference: Path, pieces: int) -> list[str]:
 
 def compare(checkpoint: checkpoints.Checkpoint, theirs: GGUFReader, pieces: int) -> list[str]:
     ours = architectures.resolve(checkpoint)
-    found = []
+    differences = []
     prefix = ours.architecture + "."
     keys = [k for k in theirs.fields if k.startswith(prefix) or k == "general.file_type" or k in ours.metadata]
     name = theirs.fields["general.architecture"].contents()
     if name != ours.architecture:
-        found.append(f"general.architecture: {name}, ours {ours.architecture}")
+        differences.append(f"general.architecture: {name}, ours {ours.architecture}")
     for key in dict.fromkeys([*keys, *ours.metadata]):
         if key not in ours.metadata:
-            found.append(f"key {key} = {theirs.fields[key].contents()} is missing")
+            differences.append(f"key {key} = {theirs.fields[key].contents()} is missing")
         elif key not in keys:
-            found.append(f"key {key} = {ours.metadata[key].data} is too much")
+            differences.append(f"key {key} = {ours.metadata[key].data} is too much")
         elif not same(ours.metadata[key], theirs.fields[key]):
-            found.append(f"key {key} = {theirs.fields[key].contents()}, ours {ours.metadata[key]}")
-    if not found and keys != list(ours.metadata):
-        found.append(f"keys in another order: {keys}, ours {list(ours.metadata)}")
+            differences.append(f"key {key} = {theirs.fields[key].contents()}, ours {ours.metadata[key]}")
+    if not differences and keys != list(ours.metadata):
+        differences.append(f"keys in another order: {keys}, ours {list(ours.metadata)}")
     wanted = {t.name: t for t in theirs.tensors}
     outputs = {o.name: o for o in ours.tensors}
     if len(outputs) != len(ours.tensors):
-        found.append("an output is made twice")
-    found += [f"tensor {n} is missing" for n in wanted.keys() - outputs.keys()]
-    found += [f"tensor {n} is too much" for n in outputs.keys() - wanted.keys()]
+        differences.append("an output is made twice")
+    differences += [f"tensor {n} is missing" for n in wanted.keys() - outputs.keys()]
+    differences += [f"tensor {n} is too much" for n in outputs.keys() - wanted.keys()]
     if wanted.keys() == outputs.keys() and list(wanted) != list(outputs):
         pair = next((a, b) for a, b in zip(wanted, outputs, strict=True) if a != b)
-        found.append(f"tensors in another order: first {pair[0]}, ours {pair[1]}")
+        differences.append(f"tensors in another order: first {pair[0]}, ours {pair[1]}")
     types = {t.tensor_type.name for t in theirs.tensors}
     by_tensors = 32 if "BF16" in types else 1 if "F16" in types else 0  # for converters that write no file type
     known = theirs.fields.get("general.file_type")
@@ -74,13 +74,13 @@ def compare(checkpoint: checkpoints.Checkpoint, theirs: GGUFReader, pieces: int)
         shape = tuple(int(n) for n in reversed(tensor.shape))
         lazy = output.tensor
         if lazy.shape != shape:
-            found.append(f"{name}: shape {shape}, ours {lazy.shape}")
+            differences.append(f"{name}: shape {shape}, ours {lazy.shape}")
             continue
         plain = lazy.dtype in tensors.FLOATS
         float_type = {0: "F32", 1: "F16"}.get(file_type, "BF16")
         ours_type = policy.converter.intermediate_type(name, shape, float_type, output.store) if plain else lazy.dtype
         if ours_type != tensor.tensor_type.name:
-            found.append(f"{name}: type {tensor.tensor_type.name}, ours {ours_type}")
+            differences.append(f"{name}: type {tensor.tensor_type.name}, ours {ours_type}")
             continue
         rows = math.prod(shape[:-1])
         step = -(-rows // pieces) if rows else 1
@@ -91,8 +91,8 @@ def compare(checkpoint: checkpoints.Checkpoint, theirs: GGUFReader, pieces: int)
         bytes_theirs = np.ascontiguousarray(tensor.data).view(np.uint8).reshape(-1)
         if bytes_ours.size != bytes_theirs.size or (bytes_ours != bytes_theirs).any():
             at = np.flatnonzero(bytes_ours[: bytes_theirs.size] != bytes_theirs[: bytes_ours.size])
-            found.append(f"{name}: {at.size} of {bytes_theirs.size} bytes differ: {lazy.describe()}")
-    return found
+            differences.append(f"{name}: {at.size} of {bytes_theirs.size} bytes differ: {lazy.describe()}")
+    return differences
 
 
 def main() -> int:
@@ -103,12 +103,12 @@ def main() -> int:
     wrong = 0
     for directory, reference in zip(options.pairs[::2], options.pairs[1::2], strict=True):
         try:
-            found = check(directory, reference, options.pieces)
+            differences = check(directory, reference, options.pieces)
         except QconvError as e:
-            found = [str(e)]
-        wrong += bool(found)
-        print(f"{directory}: {'equal' if not found else f'{len(found)} differences'}")
-        for line in found[:SHOWN]:
+            differences = [str(e)]
+        wrong += bool(differences)
+        print(f"{directory}: {'equal' if not differences else f'{len(differences)} differences'}")
+        for line in differences[:SHOWN]:
             print(f"  {line}")
     return 1 if wrong else 0
 

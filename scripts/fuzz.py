@@ -66,8 +66,8 @@ def mutator(target: str) -> Mutator:
                 made = b""
             if 0 < len(made) <= most:
                 return made
-        found: bytes = atheris.Mutate(data, most)
-        return found
+        mutated: bytes = atheris.Mutate(data, most)
+        return mutated
 
     return mutate
 

@@ -21,7 +21,7 @@ find_python() {
             command -v "$candidate"
             return
         fi
-        [ -z "${PYTHON:-}" ] || die "PYTHON=$PYTHON is no Python of version 3.11 or newer"
+        [ -z "${PYTHON:-}" ] || die "PYTHON=$PYTHON is not a Python of version 3.11 or newer"
     done
     die "qconv needs Python 3.11 or newer; PYTHON=/path/to/python3 names one"
 }

@@ -54,14 +54,14 @@ convert_hf_to_gguf.main()
 
 def headers(directory: Path) -> dict[str, tuple[str, list[int]]]:
     """Types and shapes of the tensors of a checkpoint, shards in order."""
-    found: dict[str, tuple[str, list[int]]] = {}
+    headers_by_name: dict[str, tuple[str, list[int]]] = {}
     for path in sorted(directory.glob("model*.safetensors")):
         with path.open("rb") as f:
             header = json.loads(f.read(int.from_bytes(f.read(8), "little")))
         for name, about in header.items():
             if name != "__metadata__":
-                found[name] = (about["dtype"], about["shape"])
-    return found
+                headers_by_name[name] = (about["dtype"], about["shape"])
+    return headers_by_name
 
 
 def with_small_vocabulary(config: Any, large: int) -> Any:

@@ -44,25 +44,25 @@ def quantized(program: Path, source: Path, run: Run, type_: str, directory: Path
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, errors="replace")
     if done.returncode:
         sys.exit(f"{run.title} {type_}: {(done.stdout + done.stderr)[-2000:]}")
-    found = re.search(r"version: *(\S+)", done.stdout + done.stderr)
-    return file, found[1] if found else "unknown"
+    match = re.search(r"version: *(\S+)", done.stdout + done.stderr)
+    return file, match[1] if match else "unknown"
 
 
 def record(program: Path, llama_cpp: Path, python: str, directory: Path) -> dict[str, Any]:
     """Digests by run and type."""
-    found: dict[str, Any] = {}
+    digests: dict[str, Any] = {}
     version = ""
     for name in MODELS:
         (directory / name).mkdir()
         source = converted(make(name, directory / name), llama_cpp, python)
         write_matrices(source.parent, name)
         for run in (r for r in RUNS if r.model == name):
-            found[run.title] = {}
+            digests[run.title] = {}
             for type_ in run.types:
                 file, version = quantized(program, source, run, type_, source.parent)
-                found[run.title][type_] = digest(file)
+                digests[run.title][type_] = digest(file)
                 file.unlink()
-    return {"llama-quantize": version, "runs": found}
+    return {"llama-quantize": version, "runs": digests}
 
 
 def main() -> None:
@@ -72,11 +72,11 @@ def main() -> None:
     parser.add_argument("python")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        found = record(args.llama_quantize.resolve(), args.llama_cpp, args.python, Path(directory))
+        digests = record(args.llama_quantize.resolve(), args.llama_cpp, args.python, Path(directory))
     path = ROOT / "tests" / "imatrix" / "expected.json"
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    made = sum(map(len, found["runs"].values()))
-    print(f"{path}: {len(found['runs'])} runs, {made} files, {path.stat().st_size} bytes")
+    path.write_text(json.dumps(digests, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    made = sum(map(len, digests["runs"].values()))
+    print(f"{path}: {len(digests['runs'])} runs, {made} files, {path.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

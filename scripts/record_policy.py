@@ -130,12 +130,12 @@ class Quantizer:
 
 
 def facts(reader: gguf.GGUFReader, architecture: str) -> dict[str, Any]:
-    found = {}
+    values = {}
     for key in KEYS:
         field = reader.get_field(f"{architecture}.{key}")
         if field is not None:
-            found[key] = field.contents()
-    return found
+            values[key] = field.contents()
+    return values
 
 
 def record(quantizer: Quantizer, path: Path, runs: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
@@ -173,18 +173,19 @@ def main() -> None:
     quantizer = Quantizer(sys.argv[1])
     plain: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in FILE_TYPES if name != "Q2_K_S"]
     with_imatrix = [(name, {"imatrix": True}) for name in ("Q2_K_S", "Q4_0", "Q5_0", "IQ4_NL", "IQ4_XS")]
-    found = {}
+    recorded = {}
     with tempfile.TemporaryDirectory() as directory:
         for name, (architecture, metadata, tensors) in synthetic().items():
             path = Path(directory) / "model.gguf"
             write(path, architecture, metadata, tensors)
-            found[name] = record(quantizer, path, plain + with_imatrix + OPTIONS)
+            recorded[name] = record(quantizer, path, plain + with_imatrix + OPTIONS)
     for path in map(Path, sys.argv[2:]):
-        found[path.parent.parent.name] = record(quantizer, path, plain + with_imatrix)
+        recorded[path.parent.parent.name] = record(quantizer, path, plain + with_imatrix)
     out = Path(__file__).parent.parent / "tests" / "policy" / "expected.json"
-    lines = [f" {json.dumps(name)}: {json.dumps(case, separators=(',', ':'))}" for name, case in found.items()]
+    lines = [f" {json.dumps(name)}: {json.dumps(case, separators=(',', ':'))}" for name, case in recorded.items()]
     out.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    print(f"{out}: {len(found)} models, {sum(len(c['runs']) for c in found.values())} runs, {out.stat().st_size} bytes")
+    runs = sum(len(case["runs"]) for case in recorded.values())
+    print(f"{out}: {len(recorded)} models, {runs} runs, {out.stat().st_size} bytes")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class AdapterConfig:
         return bool(self.values.get("fan_in_fan_out"))
 
     def check(self, *, merging: bool) -> None:
-        """Raises UnsupportedError for what is no low-rank adapter, or one whose base it does not hold.
+        """Raises UnsupportedError for what is not a low-rank adapter, or one whose base it does not hold.
 
         ``merging``: adapters that tokens switch on are refused too, which are never part of a model.
         """
@@ -93,7 +93,7 @@ class AdapterConfig:
         """``lora_alpha``, or the first of ``alpha_pattern`` that matches the module (``get_pattern_key`` in PEFT)."""
         patterns = self.values.get("alpha_pattern") or {}
         if not isinstance(patterns, Mapping):
-            raise FormatError("has an 'alpha_pattern' that is no object", file=self.location)
+            raise FormatError("has an 'alpha_pattern' that is not an object", file=self.location)
         for pattern in patterns:
             if self._matches(pattern, module):
                 return self._number(patterns, pattern)
@@ -115,7 +115,7 @@ class AdapterConfig:
     def _number(self, values: Mapping[str, Any], key: str, default: float | None = None) -> float:
         value = values.get(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST_NUMBER:
-            what = f"is no number up to {LARGEST_NUMBER:g}"
+            what = f"is not a number up to {LARGEST_NUMBER:g}"
             raise FormatError(f"has {value!r} for '{key}', which {what}", file=self.location)
         return float(value)
 

@@ -99,8 +99,8 @@ def _rope_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
     def first(keys: tuple[str, ...]) -> Any:
         return next((config[k] for k in keys if k in config), None)
 
-    found = config.get("rope_parameters", config.get("rope_scaling"))
-    rope: dict[str, Any] = dict(found) if isinstance(found, Mapping) else {}
+    declared = config.get("rope_parameters", config.get("rope_scaling"))
+    rope: dict[str, Any] = dict(declared) if isinstance(declared, Mapping) else {}
     if "full_attention" in rope or "sliding_attention" in rope:
         return rope
     if (local := first(_LOCAL_THETA)) is not None:

@@ -34,10 +34,10 @@ def derive(model: ModelContext, name: str, of: tuple[Argument, ...] = ()) -> Any
 
 def count(model: ModelContext, name: str) -> int:
     """The derivation ``name``, which must count something of this model, as its layers; else TableError."""
-    found = derive(model, name)
-    if not isinstance(found, int):
-        raise TableError(f"{model.table}: the derivation '{name}' gives {found!r}, which is no count")
-    return found
+    number = derive(model, name)
+    if not isinstance(number, int):
+        raise TableError(f"{model.table}: the derivation '{name}' gives {number!r}, which is not a count")
+    return number
 
 
 def make(model: ModelContext, name: str) -> Any:
@@ -54,12 +54,12 @@ def argument(model: ModelContext, value: Argument) -> int | float:
     """An operation's argument: a number as it stands, a derivation's name, or a config key."""
     if not isinstance(value, str):
         return value
-    found = derive(model, value) if registry.is_known("derivation", value) else model.number(value)
-    if isinstance(found, float) and found.is_integer():
-        return int(found)
-    if isinstance(found, int | float) and not isinstance(found, bool):
-        return found
-    raise model.lacks([value], found, "a number")
+    evaluated = derive(model, value) if registry.is_known("derivation", value) else model.number(value)
+    if isinstance(evaluated, float) and evaluated.is_integer():
+        return int(evaluated)
+    if isinstance(evaluated, int | float) and not isinstance(evaluated, bool):
+        return evaluated
+    raise model.lacks([value], evaluated, "a number")
 
 
 def holds(model: ModelContext, when: When | None) -> bool:

@@ -37,12 +37,12 @@ def metadata(model: ModelContext, table: Table) -> Metadata:
     early = {name: table.metadata[name] for name in order[:count]}
     late = {name: table.metadata[name] for name in order[count:]}
     shared = {name: key for name, key in common().metadata.items() if name not in table.exclude}
-    found: Metadata = {}
+    entries: Metadata = {}
     for keys in (early, shared if table.common else {}, late):
-        found |= _values(model, keys, table.gguf_name)
-    if next(iter(found), None) == _EARLY_END:  # nothing came before it
-        del found[_EARLY_END]
-    return found
+        entries |= _values(model, keys, table.gguf_name)
+    if next(iter(entries), None) == _EARLY_END:  # nothing came before it
+        del entries[_EARLY_END]
+    return entries
 
 
 def _values(model: ModelContext, keys: Keys, architecture: str) -> Metadata:
@@ -67,18 +67,18 @@ def _raw(model: ModelContext, key: Key) -> Any:
     if key.from_ is None:
         raise TableError(f"a metadata key of {model.table} has neither from, value nor derive")
     sources = (key.from_,) if isinstance(key.from_, str) else key.from_
-    found = model.find(*sources)
-    if found is None:
-        found = key.default
-    if found is None and not key.optional:
+    raw = model.find(*sources)
+    if raw is None:
+        raw = key.default
+    if raw is None and not key.optional:
         raise model.lacks(sources)
-    if key.names is None or found is None:
-        return found
-    if not isinstance(found, str) or found not in key.names:
+    if key.names is None or raw is None:
+        return raw
+    if not isinstance(raw, str) or raw not in key.names:
         known = ", ".join(key.names)
         said = next((source for source in sources if model.has(source)), sources[0])
-        raise PlanError(f"config.json has {found!r} for '{said}', known are {known}", file=model.location)
-    return key.names[found]
+        raise PlanError(f"config.json has {raw!r} for '{said}', known are {known}", file=model.location)
+    return key.names[raw]
 
 
 def _typed(name: str, raw: Any) -> Value:

@@ -48,8 +48,8 @@ class ModelContext:
     def find(self, *keys: str) -> Any:
         """The value of the first key that the config has, dots leading into tables and lists; else None."""
         for key in keys:
-            found, value = self._look_up(key)
-            if found:
+            exists, value = self._look_up(key)
+            if exists:
                 return value
         return None
 

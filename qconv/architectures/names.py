@@ -33,7 +33,7 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
     PlanError: two sources have the same name once their wrappers are off.
     """
     renames = [registry.lookup("rename", name) for name in table.renames]
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     known = _first_parts(table)
     unwrapped = {source: canonical(source) for source in sources}
     while (shared := _shared(unwrapped.values())) and shared not in known:
@@ -41,13 +41,13 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
     for source, name in unwrapped.items():
         for rename in renames:
             name = str(rename(name, config))
-        if name in found:
+        if name in names:
             raise PlanError(
-                f"{found[name]} and {source} are both '{name}' to architecture {table.name}",
+                f"{names[name]} and {source} are both '{name}' to architecture {table.name}",
                 hint="remove one of the two from the checkpoint",
             )
-        found[name] = source
-    return found
+        names[name] = source
+    return names
 
 
 def _shared(names: Iterable[str]) -> str | None:

@@ -93,8 +93,8 @@ def _tokenizer_options(known: Table, model: ModelContext) -> dict[str, Any]:
     """The table's, with what it takes from the config among the keys to be set last."""
     options = dict(known.tokenizer_options)
     asked = options.pop("after_config", {})
-    found = {key: value for key, names in asked.items() if (value := model.find(*names)) is not None}
-    return options | {"after": options.get("after", {}) | found} if found else options
+    given = {key: value for key, names in asked.items() if (value := model.find(*names)) is not None}
+    return options | {"after": options.get("after", {}) | given} if given else options
 
 
 def vocabulary_of(config: Mapping[str, Any], folder: Folder) -> tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]:

@@ -221,13 +221,13 @@ def _classes_in(path: Path) -> tuple[str, ...]:
 @functools.cache
 def classes() -> dict[str, str]:
     """Model classes of ``config.json`` with the table of each."""
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     for name in names():
         for cls in _classes_in(FOLDER / f"{name}.toml"):
-            if cls in found:
-                raise TableError(f"class {cls} is in {found[cls]}.toml too", file=f"{name}.toml")
-            found[cls] = name
-    return found
+            if cls in files:
+                raise TableError(f"class {cls} is in {files[cls]}.toml too", file=f"{name}.toml")
+            files[cls] = name
+    return files
 
 
 def table_of(cls: str) -> str | None:

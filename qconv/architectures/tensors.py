@@ -187,9 +187,9 @@ class Matcher:
 
         spellings = [_tuple(entry.from_ or ()), *(_tuple(other) for other in entry.or_)]
         for spelling in spellings:
-            found = tuple(self._names(spelled(source), entry) for source in spelling)
-            if all(found):
-                return Wanted(spelled(name), layer, entry, found, required, "")
+            wanted = tuple(self._names(spelled(source), entry) for source in spelling)
+            if all(wanted):
+                return Wanted(spelled(name), layer, entry, wanted, required, "")
         absent = next((spelled(source) for source in spellings[0] if not self._names(spelled(source), entry)), "")
         return Wanted(spelled(name), layer, entry, (), required, absent)
 
@@ -198,13 +198,13 @@ class Matcher:
         if "{expert}" not in source:
             return (source,) if source in self.names else ()
         count = evaluate.count(self.model, entry.count or self.table.experts)
-        found = []
+        names = []
         for expert in range(count):
             name = source.replace("{expert}", str(expert))
             if name not in self.names:
                 return ()
-            found.append(name)
-        return tuple(found)
+            names.append(name)
+        return tuple(names)
 
     def _chosen(self) -> Iterator[Wanted]:
         """For each set of alternatives and each layer, the entries of the alternative that is there."""

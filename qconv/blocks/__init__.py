@@ -146,7 +146,7 @@ def can_compensate(block_type: str) -> bool:
 def factor_of(hessian: NDArray[Any]) -> Factor:
     """What ``EncodeContext.factor`` takes, of a whole matrix H, of which the lower triangle is read.
 
-    Raises UsageError when it is not square, WeightError for NaN, infinity and what is no sum of x xᵀ.
+    Raises UsageError when it is not square, WeightError for NaN, infinity and what is not a sum of x xᵀ.
     """
     if hessian.ndim != 2 or hessian.shape[0] != hessian.shape[1] or hessian.dtype.kind not in "fiu":
         raise UsageError(f"a Hessian is a square matrix of numbers, not {hessian.dtype} {hessian.shape}")

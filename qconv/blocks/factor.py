@@ -22,7 +22,7 @@ TILE_ROWS = 128
 """Rows that are rounded together; row blocks begin at multiples of it (see ``gptq``)."""
 DAMPING = 0.01
 _MOST_DAMPING = 100.0
-"""A matrix that needs more is no sum of squares."""
+"""A matrix that needs more is not a sum of squares."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -63,7 +63,7 @@ def factorize(panels: Iterable[NDArray[np.floating]], columns: int, damping: flo
     of what rows are left.  Columns of zeros, which saw nothing, count as seen on their own.  Where rounding left H
     without a Cholesky factor, damping is raised until there is one.
 
-    Raises WeightError for NaN and infinity, for diagonals below zero and for what is no sum of x xᵀ; UsageError for
+    Raises WeightError for NaN and infinity, for diagonals below zero and for what is not a sum of x xᵀ; UsageError for
     panels of other shapes.
     """
     if not np.isfinite(damping) or damping <= 0:
@@ -88,7 +88,7 @@ def factorize(panels: Iterable[NDArray[np.floating]], columns: int, damping: flo
             except np.linalg.LinAlgError:
                 damping *= 10
                 if damping > _MOST_DAMPING:
-                    raise WeightError("a Hessian is no sum of products of inputs: it is not positive") from None
+                    raise WeightError("a Hessian is not a sum of products of inputs: it is not positive") from None
         del lower
         squares = _invert(upper, inverses)
     scale = np.sqrt(mean)

@@ -12,11 +12,11 @@ from qconv.blocks.layout import fields
 from qconv.formats import block_types
 
 _NO_NUMBER = {"f16": ("<u2", 0x7C00), "e8m0": ("u1", 0xFF), "ue4m3": ("u1", 0x7F)}
-"""By a field's type how it is looked at, and the bits that are all set only where it is no number."""
+"""By a field's type how it is looked at, and the bits that are all set only where it is not a number."""
 
 
 def first_without_number(block_type: str, rows: NDArray[np.uint8]) -> int | None:
-    """The first of ``rows``, uint8 ``(n, bytes per row)``, with a scale that is no number; None when there is none."""
+    """The first of ``rows``, uint8 ``(n, bytes per row)``, with a scale that is not a number; None for none."""
     layout = block_types()[block_type]
     blocks = rows.reshape(-1, layout.bytes)
     bad = np.zeros(len(blocks), np.bool_)

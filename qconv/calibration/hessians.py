@@ -92,7 +92,7 @@ class TensorHessian:
             raise InputError(f"cannot be read: {e.strerror}", file=self.file) from e
 
     def factor(self, matrix: int) -> blocks.Factor:
-        """What an encoder is told of it; raises WeightError for what is no sum of x xᵀ."""
+        """What an encoder is told of it; raises WeightError for what is not a sum of x xᵀ."""
         return blocks.factorize(self.panels(matrix), self.columns)
 
 
@@ -214,7 +214,7 @@ def read_hessian_file(path: Path) -> tuple[HessiansInfo, TensorHessian]:
             raise fail("was measured by another version of qconv")
         named = keys.get(_PREFIX + "tensors")
         if named is None or named.element != ValueType.STRING or not 0 < len(named.data) <= 1000:
-            raise fail(f"holds no Hessians: {_PREFIX}tensors is no list of names")
+            raise fail(f"holds no Hessians: {_PREFIX}tensors is not a list of names")
         tensors = tuple(bytes(n).decode("utf-8", "surrogateescape") if isinstance(n, bytes) else n for n in named.data)
         info = HessiansInfo(
             model=str(key("model", str)),

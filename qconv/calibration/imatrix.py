@@ -48,13 +48,13 @@ class Imatrix:
         """``quantize.imatrix.*`` as llama-quantize writes it; empty when no entry is left."""
         if not self.entries:
             return {}
-        found = {"quantize.imatrix.file": Value.string(_cut(self.file))}
+        keys = {"quantize.imatrix.file": Value.string(_cut(self.file))}
         if self.dataset is not None:
-            found["quantize.imatrix.dataset"] = Value.string(_cut(self.dataset))
-        found["quantize.imatrix.entries_count"] = Value.uint32(len(self.entries))
+            keys["quantize.imatrix.dataset"] = Value.string(_cut(self.dataset))
+        keys["quantize.imatrix.entries_count"] = Value.uint32(len(self.entries))
         if self.chunks > 0:
-            found["quantize.imatrix.chunks_count"] = Value.uint32(self.chunks)
-        return found
+            keys["quantize.imatrix.chunks_count"] = Value.uint32(self.chunks)
+        return keys
 
 
 def read_imatrix(path: str | os.PathLike[str], include: Iterable[str] = (), exclude: Iterable[str] = ()) -> Imatrix:
@@ -70,18 +70,18 @@ def read_imatrix(path: str | os.PathLike[str], include: Iterable[str] = (), excl
         with Path(path).open("rb") as f:
             is_gguf = f.read(4) == b"GGUF"
             f.seek(0)
-            found = _read_gguf(path, f) if is_gguf else _read_dat(path, f)
+            whole = _read_gguf(path, f) if is_gguf else _read_dat(path, f)
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=path) from e
     entries = {
         name: entry
-        for name, entry in found.entries.items()
+        for name, entry in whole.entries.items()
         if not any(part in name for part in exclude) and (not include or any(part in name for part in include))
     }
     for name, entry in entries.items():
         if not np.isfinite(entry).all():
             raise FormatError("holds an importance that is not finite", file=path, tensor=name)
-    return Imatrix(found.file, entries, found.dataset, found.chunks)
+    return Imatrix(whole.file, entries, whole.dataset, whole.chunks)
 
 
 def _read_gguf(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
@@ -89,7 +89,7 @@ def _read_gguf(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
     file = gguf.read(Path(path))
     missing = [key for key in _KEYS if key not in file.metadata]
     if missing:
-        raise FormatError(f"is no importance matrix: {missing[0]} is missing", file=path)
+        raise FormatError(f"is not an importance matrix: {missing[0]} is missing", file=path)
     entries: dict[str, Floats] = {}
     names = {name[: -len(end)] for name in file.tensors for end in (SQUARES, COUNTS) if name.endswith(end)}
     for name in sorted(names):
@@ -103,7 +103,7 @@ def _read_gguf(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
             means = sums.reshape(counts.size, -1) / np.where(used > 0, used, np.float32(1))
         entries[name] = np.where(used > 0, means, np.float32(1)).astype(np.float32, copy=False).reshape(-1)
     if not entries:
-        raise FormatError("is no importance matrix: it holds no sums", file=path)
+        raise FormatError("is not an importance matrix: it holds no sums", file=path)
     datasets = file.metadata[_KEYS[0]]
     first = None
     if datasets.type == ValueType.ARRAY and datasets.element == ValueType.STRING and len(datasets.data):
@@ -125,14 +125,14 @@ def _read_dat(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
         data = f.read(4)
         value = struct.unpack("<i", data)[0] if len(data) == 4 else None
         if value is None or value < least:
-            message = f"is no importance matrix, or is cut short: bad {what}"
+            message = f"is not an importance matrix, or is cut short: bad {what}"
             raise FormatError(message, file=path, offset=at, hint=_KINDS)
         return int(value)
 
     def chunk(what: str, length: int) -> bytes:
         at = f.tell()
         if length > size - at:
-            message = f"is no importance matrix, or is cut short: {what} of {length} bytes"
+            message = f"is not an importance matrix, or is cut short: {what} of {length} bytes"
             raise FormatError(message, file=path, offset=at, hint=_KINDS)
         return f.read(length)
 

@@ -36,7 +36,7 @@ def read_config(folder: Folder, weights: Sequence[str]) -> dict[str, Any] | None
         params = read_object(folder, mistral.PARAMS, _LARGEST_CONFIG)
         return mistral.config_of(params, folder.locate(mistral.PARAMS))
     name = "config.json"
-    there = folder.has(name) or name in folder.names()  # if that is no file, reading says so
+    there = folder.has(name) or name in folder.names()  # if that is not a file, reading says so
     return read_object(folder, name, _LARGEST_CONFIG) if there else None
 
 

@@ -44,7 +44,7 @@ def config_of(params: Mapping[str, Any], location: str) -> dict[str, Any]:
     config["architectures"] = ["MistralFormat" if experts is None else "MistralExpertsFormat"]
     if experts is not None:
         if not isinstance(experts, Mapping):
-            raise FormatError("has a 'moe' that is no object", file=location)
+            raise FormatError("has a 'moe' that is not an object", file=location)
         if "kv_lora_rank" not in params:
             hint = "convert the model's other files, with config.json and model*.safetensors"
             message = "is a model with experts and without latent attention, in Mistral's own format"

@@ -183,7 +183,7 @@ def _is_packed_so(tensors: Tensors, stem: str, packed: str) -> bool:
 
 
 def _all_floats(tensors: Tensors) -> bool:
-    """Whether every matrix is of a type that is no quantization's."""
+    """Whether every matrix is of a type that is not a quantization's."""
     return all(len(tensor.shape) < 2 or tensor.dtype in (*FLOATS, "F64", "I64", "BOOL") for tensor in tensors.values())
 
 

@@ -47,7 +47,7 @@ def read_header(file: StoredFile) -> Header:
         raise FormatError("is too short for a safetensors file", file=file.location, hint=_AGAIN)
     length = int.from_bytes(first[:8], "little")
     if length > HEADER_BYTES:
-        message = f"claims a header of {length} bytes: it is no safetensors file"
+        message = f"claims a header of {length} bytes: it is not a safetensors file"
         raise FormatError(message, file=file.location, offset=0)
     if 8 + length > file.size:
         message = f"ends inside its header: {file.size} of at least {8 + length} bytes"

@@ -44,7 +44,7 @@ def refuse_lookalike(location: str, first: bytes) -> None:
 
 
 def explain(location: str, first: bytes) -> InputError:
-    """Why that file is no kind of input; raised by the caller."""
+    """Why that file is not a kind of input; raised by the caller."""
     suffix = PurePath(location).suffix.lower()
     try:
         refuse_lookalike(location, first)

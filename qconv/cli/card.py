@@ -61,7 +61,7 @@ def card(
 
     for option, name in (("--base-model", base_model), ("--repo", repo)):
         if name is not None and _REPOSITORY.fullmatch(name) is None:
-            raise UsageError(f"{option}: '{name}' is no name of a repository", hint="write it as ORG/NAME")
+            raise UsageError(f"{option}: '{name}' is not a name of a repository", hint="write it as ORG/NAME")
     if plot is not None and re.search(r"[\s()<>\\]", plot):
         raise UsageError("--plot: the picture's name has characters that a link cannot have", file=plot)
     base_model = base_model or _on_the_hub(source)

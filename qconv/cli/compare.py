@@ -61,58 +61,60 @@ def compare(
     if plot is not None:
         plots.check(plot)
     with closing(open_side(reference)) as a, closing(open_side(other)) as b:
-        found = run(a, b, threads=threads)
+        comparison = run(a, b, threads=threads)
     if plot is not None:
-        draw(found, plot)
+        draw(comparison, plot)
     if as_json:
         from qconv.cli import screen
 
-        screen.result(json.dumps(as_object(found)))
+        screen.result(json.dumps(as_object(comparison)))
     else:
-        show(found, every)
-    return 0 if found.same else 1
+        show(comparison, every)
+    return 0 if comparison.same else 1
 
 
-def show(found: Comparison, every: bool) -> None:
+def show(comparison: Comparison, every: bool) -> None:
     """The usual screen: keys, tensors, the worst errors, totals."""
     from qconv.cli import screen
 
     for title, names in (
-        ("keys only in A", found.keys.removed),
-        ("keys only in B", found.keys.added),
-        ("tensors only in A", found.removed),
-        ("tensors only in B", found.added),
+        ("keys only in A", comparison.keys.removed),
+        ("keys only in B", comparison.keys.added),
+        ("tensors only in A", comparison.removed),
+        ("tensors only in B", comparison.added),
     ):
         _names(title, names, every)
-    if found.keys.changed:
-        rows = [[key, value_text(a), value_text(b)] for key, a, b in found.keys.changed]
+    if comparison.keys.changed:
+        rows = [[key, value_text(a), value_text(b)] for key, a, b in comparison.keys.changed]
         screen.table([screen.Column("key"), screen.Column("A", cut=True), screen.Column("B", cut=True)], rows)
         screen.lines("")
-    if found.reshaped:
-        rows = [[name, shape_text(a), shape_text(b)] for name, a, b in found.reshaped]
+    if comparison.reshaped:
+        rows = [[name, shape_text(a), shape_text(b)] for name, a, b in comparison.reshaped]
         screen.table([screen.Column("tensor"), screen.Column("shape in A"), screen.Column("shape in B")], rows)
         screen.lines("")
-    if found.led_by_ones:
-        _names("tensors with leading dimensions of 1 on one side only", tuple(s[0] for s in found.led_by_ones), every)
-    differing = [t for t in found.tensors if not t.equal]
+    if comparison.led_by_ones:
+        _names(
+            "tensors with leading dimensions of 1 on one side only", tuple(s[0] for s in comparison.led_by_ones), every
+        )
+    differing = [t for t in comparison.tensors if not t.equal]
     if differing:
         _errors("tensor", [(t.name, _types(t), t.error) for t in (differing if every else differing[:_SHOWN])])
         if len(differing) > _SHOWN and not every:
             screen.lines(f"… {len(differing) - _SHOWN} more; --all shows them")
         screen.lines("")
         for title, key in _groups():
-            _errors(title, [(name, f"{count:,}", e) for name, (count, e) in found.totals(key).items()], "tensors")
+            _errors(title, [(name, f"{count:,}", e) for name, (count, e) in comparison.totals(key).items()], "tensors")
             screen.lines("")
-    screen.lines(_verdict(found, len(differing)))
+    screen.lines(_verdict(comparison, len(differing)))
 
 
-def _verdict(found: Comparison, differing: int) -> str:
-    if found.same:
-        return f"the same: all keys, all {len(found.tensors):,} tensors"
-    keys = len(found.keys.added) + len(found.keys.removed) + len(found.keys.changed)
-    missing = len(found.added) + len(found.removed) + len(found.reshaped)
+def _verdict(comparison: Comparison, differing: int) -> str:
+    if comparison.same:
+        return f"the same: all keys, all {len(comparison.tensors):,} tensors"
+    keys = len(comparison.keys.added) + len(comparison.keys.removed) + len(comparison.keys.changed)
+    missing = len(comparison.added) + len(comparison.removed) + len(comparison.reshaped)
     return (
-        f"different: {_counted(keys, 'key')}; {differing:,} of {_counted(len(found.tensors), 'tensor')}"
+        f"different: {_counted(keys, 'key')}; {differing:,} of {_counted(len(comparison.tensors), 'tensor')}"
         f"; {_counted(missing, 'tensor')} missing or of other shape"
     )
 
@@ -163,19 +165,19 @@ def _errors(heading: str, rows: list[tuple[str, str, Error]], second: str = "typ
     )
 
 
-def as_object(found: Comparison) -> dict[str, Any]:
+def as_object(comparison: Comparison) -> dict[str, Any]:
     """All of it for JSON; infinite and undefined measures are null."""
     return {
-        "same": found.same,
+        "same": comparison.same,
         "keys": {
-            "added": list(found.keys.added),
-            "removed": list(found.keys.removed),
-            "changed": {key: [value_object(a), value_object(b)] for key, a, b in found.keys.changed},
+            "added": list(comparison.keys.added),
+            "removed": list(comparison.keys.removed),
+            "changed": {key: [value_object(a), value_object(b)] for key, a, b in comparison.keys.changed},
         },
-        "added": list(found.added),
-        "removed": list(found.removed),
-        "reshaped": {name: [list(a), list(b)] for name, a, b in found.reshaped},
-        "led_by_ones": {name: [list(a), list(b)] for name, a, b in found.led_by_ones},
+        "added": list(comparison.added),
+        "removed": list(comparison.removed),
+        "reshaped": {name: [list(a), list(b)] for name, a, b in comparison.reshaped},
+        "led_by_ones": {name: [list(a), list(b)] for name, a, b in comparison.led_by_ones},
         "tensors": [
             {
                 "name": t.name,
@@ -186,10 +188,12 @@ def as_object(found: Comparison) -> dict[str, Any]:
                 "equal": t.equal,
                 **_measures(t.error),
             }
-            for t in found.tensors
+            for t in comparison.tensors
         ],
         **{
-            f"by_{title}": {name: {"tensors": count, **_measures(e)} for name, (count, e) in found.totals(key).items()}
+            f"by_{title}": {
+                name: {"tensors": count, **_measures(e)} for name, (count, e) in comparison.totals(key).items()
+            }
             for title, key in _groups()
         },
     }

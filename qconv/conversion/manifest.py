@@ -139,19 +139,19 @@ def write(disk: Disk, path: Path, manifest: Manifest) -> None:
 
 
 def read(path: Path) -> Manifest:
-    """A manifest from its file.  Raises InputError when it cannot be read, FormatError when it is no manifest."""
+    """A manifest from its file.  Raises InputError when it cannot be read, FormatError when it is not a manifest."""
     data = read_small(path, LARGEST)
     try:
-        found = msgspec.convert(json.loads(data.decode()), Manifest)
+        manifest = msgspec.convert(json.loads(data.decode()), Manifest)
     except (msgspec.ValidationError, ValueError, RecursionError) as e:
-        raise FormatError(f"is no manifest of qconv's: {e}", file=path) from e
-    if found.qconv_manifest != VERSION:
-        raise FormatError(f"is a manifest of version {found.qconv_manifest}; this qconv knows {VERSION}", file=path)
-    return found
+        raise FormatError(f"is not a manifest of qconv's: {e}", file=path) from e
+    if manifest.qconv_manifest != VERSION:
+        raise FormatError(f"is a manifest of version {manifest.qconv_manifest}; this qconv knows {VERSION}", file=path)
+    return manifest
 
 
 def remove_old(disk: Disk, path: Path) -> None:
-    """Removes the manifest of the output that is about to be replaced; a file that is no manifest stays."""
+    """Removes the manifest of the output that is about to be replaced; a file that is not a manifest stays."""
     with os_errors("removed", path):
         if disk.kind(path) == "file" and b'"qconv_manifest"' in disk.read(path, 256):
             disk.unlink(path)

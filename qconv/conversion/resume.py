@@ -102,27 +102,27 @@ def decide(
     plan: Plan, fingerprint: str, state: State, options: RunOptions, *, finish_only: bool = False
 ) -> Fresh | Resume | Finish | Refuse:
     """What to do about an output.  ``finish_only``: its parts must have done everything."""
-    found = state.journal
-    same_plan = found is not None and found.fingerprint == fingerprint
+    journal = state.journal
+    same_plan = journal is not None and journal.fingerprint == fingerprint
     resumable = same_plan and (options.resume or options.part is not None) and _is_usable(plan, state)
-    if found is not None and resumable and found.finishing:
+    if journal is not None and resumable and journal.finishing:
         return Finish(_all_rows(plan))
     if taken := _taken(state, options):
         return Refuse(taken)
-    if found is not None and resumable:
-        return Resume(_recorded(plan, found, state.shares))
+    if journal is not None and resumable:
+        return Resume(_recorded(plan, journal, state.shares))
     first = state.parts[0].path
     if not state.exclusive:
         message = "another process is writing this output with other options"
         return Refuse(OutputError(message, file=state.finals[0].path))
     if finish_only:
-        return Refuse(_nothing_to_finish(first, found, same_plan))
+        return Refuse(_nothing_to_finish(first, journal, same_plan))
     if state.empty and options.resume and not options.force:
         foreign = next((name.path for name in state.parts if name.kind != "nothing"), None)
         if foreign is not None:
             hint = "move it away, or write over it with --no-resume"
             return Refuse(OutputError("is there, and no journal of qconv's beside it", file=foreign, hint=hint))
-    if found is None:
+    if journal is None:
         return Fresh()
     if options.part is not None and options.resume and not same_plan and any(s.done for s in state.shares):
         hint = "--no-resume discards them; --finish with the options they were given makes them final"
@@ -182,10 +182,10 @@ def _all_rows(plan: Plan) -> tuple[Ranges, ...]:
     return done
 
 
-def _needed(plan: Plan, found: Journal) -> list[int] | None:
+def _needed(plan: Plan, journal: Journal) -> list[int] | None:
     """Least sizes of the part files that hold the recorded rows; None when the plan has no such rows."""
     sizes = [0] * len(plan.files)
-    for number, rows in found.done.items():
+    for number, rows in journal.done.items():
         if number >= len(plan.tensors):
             return None
         planned = plan.tensors[number]
@@ -198,8 +198,8 @@ def _needed(plan: Plan, found: Journal) -> list[int] | None:
     return sizes
 
 
-def _nothing_to_finish(part: Path, found: Journal | None, same_plan: bool) -> OutputError:
-    if found is None:
+def _nothing_to_finish(part: Path, journal: Journal | None, same_plan: bool) -> OutputError:
+    if journal is None:
         what, hint = "no part of this conversion is here", "do every part first, each to its end"
     elif not same_plan:
         what = "is of other options, another source or another version of qconv"

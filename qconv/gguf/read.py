@@ -36,8 +36,8 @@ def read(path: str | os.PathLike[str]) -> File:
 def read_header(file: StoredFile) -> File:
     """The header of an open GGUF file.
 
-    Raises ``InputError`` when it cannot be read and ``FormatError`` when it is no GGUF file, is truncated, or breaks a
-    rule of the format or a bound of ``limits``.
+    Raises ``InputError`` when it cannot be read and ``FormatError`` when it is not a GGUF file, is truncated, or breaks
+    a rule of the format or a bound of ``limits``.
     """
     return _Header(file).file()
 
@@ -150,7 +150,7 @@ class _Header:
         if value is None:
             return limits.DEFAULT_ALIGNMENT
         if value.type is not ValueType.UINT32 or not is_alignment(value.data):
-            self._fail(f"has an alignment that is no power of two up to {limits.ALIGNMENT}: {value.data!r}")
+            self._fail(f"has an alignment that is not a power of two up to {limits.ALIGNMENT}: {value.data!r}")
         return int(value.data)
 
     def _records(self, count: int) -> dict[str, tuple[TensorInfo, int]]:
@@ -181,7 +181,9 @@ class _Header:
         except UsageError as e:
             self._fail(e.message, tensor=info.name)
         if offset % alignment:
-            self._fail(f"lies at offset {offset}, no multiple of the alignment, {alignment}", tensor=info.name)
+            self._fail(
+                f"lies at offset {offset}, which is not a multiple of the alignment, {alignment}", tensor=info.name
+            )
         end = data_offset + offset + size
         if end > self._size:
             self._fail(f"needs {end} bytes, but the file has {self._size}", tensor=info.name, hint=_AGAIN)

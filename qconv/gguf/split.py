@@ -81,7 +81,7 @@ def read_shards(path: str | os.PathLike[str]) -> tuple[File, ...]:
 
 
 def open_shards(folder: Folder, name: str) -> tuple[tuple[StoredFile, File], ...]:
-    """All shards of a model, open, with their headers, given any one of them; a file that is no shard comes back alone.
+    """All shards of a model, open, with their headers, given any one of them; a file that is not one comes back alone.
 
     Raises as ``read_header`` does, and ``FormatError`` when a shard is missing or the shards do not belong together.
     """

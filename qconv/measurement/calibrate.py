@@ -207,8 +207,8 @@ class _Job:
                     collection.run(tokens[at : at + step], progress=lambda n: self._progress.advance("importance", n))
                     self._done = min(len(tokens), at + step)
                     if time.monotonic() - self._saved >= _SAVED_EVERY or self._done == len(tokens):
-                        found = collection.importance().sums
-                        self._sums = {n: TensorSums(s.squares, s.sums, s.counts, s.peaks) for n, s in found.items()}
+                        summed = collection.importance().sums
+                        self._sums = {n: TensorSums(s.squares, s.sums, s.counts, s.peaks) for n, s in summed.items()}
                         self._save()
             self._progress.finish_tensor("importance")
             if passes is not None:

@@ -32,7 +32,7 @@ def assemble(
     """
     kind = {GENERAL_TYPE: Value.string(model_type)}
     early = list(model).index(GENERAL_TYPE) if GENERAL_TYPE in model else 0
-    found = {
+    keys = {
         "general.architecture": Value.string(architecture),
         **dict(list(model.items())[:early]),
         **kind,
@@ -42,7 +42,7 @@ def assemble(
         QUANTIZATION_VERSION: Value.uint32(_VERSION),
         **tokenizer,
     }
-    return found | {FILE_TYPE: Value.uint32(file_type)} if FILE_TYPE in found else found
+    return keys | {FILE_TYPE: Value.uint32(file_type)} if FILE_TYPE in keys else keys
 
 
 def quantized(
@@ -52,18 +52,18 @@ def quantized(
 
     ``overrides``: of ``--override-kv``.  ``imatrix``: ``quantize.imatrix.*``.
     """
-    found = {key: value for key, value in metadata.items() if key not in _OF_ONE_SPLIT}
-    _set(found, QUANTIZATION_VERSION, Value.uint32(_VERSION))
-    _set(found, FILE_TYPE, Value.uint32(file_type))
-    return overridden(found, (*overrides, *(imatrix or {}).items()))
+    keys = {key: value for key, value in metadata.items() if key not in _OF_ONE_SPLIT}
+    _set(keys, QUANTIZATION_VERSION, Value.uint32(_VERSION))
+    _set(keys, FILE_TYPE, Value.uint32(file_type))
+    return overridden(keys, (*overrides, *(imatrix or {}).items()))
 
 
 def overridden(metadata: Metadata, overrides: Iterable[tuple[str, Value]]) -> Metadata:
     """``metadata`` with keys set as ``--override-kv`` does: at the end, whether they were there or not."""
-    found = dict(metadata)
+    keys = dict(metadata)
     for key, value in overrides:
-        _set(found, key, value)
-    return found
+        _set(keys, key, value)
+    return keys
 
 
 def _set(metadata: Metadata, key: str, value: Value) -> None:

@@ -45,7 +45,7 @@ def read_card(folder: Folder) -> tuple[dict[str, Any], str | None]:
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as e:
         return {}, f"the front matter of {CARD} is no YAML: {' '.join(str(e).split())}"
     if not isinstance(card, dict):
-        return {}, f"the front matter of {CARD} is no mapping"
+        return {}, f"the front matter of {CARD} is not a mapping"
     return card, None
 
 

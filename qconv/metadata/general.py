@@ -82,19 +82,19 @@ class General:
 
     def metadata(self) -> Metadata:
         """The keys in the order llama.cpp's converter writes them; empty texts are left out, as it does."""
-        found = {f"general.sampling.{key}": value for key, value in self.sampling.items()}
-        found |= {f"general.{key}": Value.string(self.texts[key]) for key in _ORDER if self.texts.get(key)}
+        keys = {f"general.sampling.{key}": value for key, value in self.sampling.items()}
+        keys |= {f"general.{key}": Value.string(self.texts[key]) for key in _ORDER if self.texts.get(key)}
         for kind, entries in (("base_model", self.base_models), ("dataset", self.datasets)):
             if entries is None:
                 continue
-            found[f"general.{kind}.count"] = Value.uint32(len(entries))
+            keys[f"general.{kind}.count"] = Value.uint32(len(entries))
             for at, entry in enumerate(entries):
                 texts = {key: Value.string(entry[key]) for key in _ENTRIES if entry.get(key)}
-                found |= {f"general.{kind}.{at}.{key}": text for key, text in texts.items()}
+                keys |= {f"general.{kind}.{at}.{key}": text for key, text in texts.items()}
         for key, words in (("tags", self.tags), ("languages", self.languages)):
             if words:
-                found[f"general.{key}"] = Value.array(ValueType.STRING, words)
-        return found
+                keys[f"general.{key}"] = Value.array(ValueType.STRING, words)
+        return keys
 
 
 def gather(folder: Folder, weights: Weights, config: Mapping[str, Any] | None = None) -> General:
@@ -135,7 +135,7 @@ def _take_card(general: General, card: Mapping[str, Any], weights: int) -> None:
 
 def _take_id(general: General, model: ModelId) -> None:
     """Fill what is not known yet."""
-    found = {
+    texts = {
         "name": None if model.name is None else title(model.name),
         "organization": None if model.organization is None else title(model.organization),
         "basename": model.basename,
@@ -143,7 +143,7 @@ def _take_id(general: General, model: ModelId) -> None:
         "version": model.version,
         "size_label": model.size_label,
     }
-    for key, text in found.items():
+    for key, text in texts.items():
         if text is not None:
             general.texts.setdefault(key, text)
 
@@ -174,13 +174,13 @@ def _entry(item: object, weights: int) -> dict[str, str]:
     model = parse(model_id, weights)
     if model.organization is not None and "repo_url" not in entry:
         address = f"https://huggingface.co/{model.organization}/{model.name}"
-    found = {
+    known = {
         "name": None if model.name is None else title(model.name),
         "organization": None if model.organization is None else title(model.organization),
         "version": model.version,
         "repo_url": address,
     }
-    return entry | {key: text for key, text in found.items() if text is not None}
+    return entry | {key: text for key, text in known.items() if text is not None}
 
 
 def _words(card: Mapping[str, Any], keys: tuple[str, ...]) -> list[str]:
@@ -208,13 +208,13 @@ def _sampling(folder: Folder) -> Metadata:
         return {}
     if not isinstance(config, dict):
         return {}
-    found = {}
+    keys = {}
     for key, (kind, sources) in _SAMPLING.items():
         value = config.get(next((s for s in sources if s in config), ""))
         if kind == ValueType.STRING:
             if isinstance(value, str) and value:
-                found[key] = Value.string(value)
+                keys[key] = Value.string(value)
         elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**31:
             number = int(value) if kind == ValueType.INT32 else float(value)
-            found[key] = Value(kind, number)
-    return found
+            keys[key] = Value(kind, number)
+    return keys

@@ -120,7 +120,7 @@ def _is_context_length(text: str, weights: int) -> bool:
 
 
 def _drop_word_sizes(parts: list[_Part]) -> None:
-    """Where a number gives the size, ``small`` or ``xl`` is no size."""
+    """Where a number gives the size, ``small`` or ``xl`` is not a size."""
     sizes = [p for p in parts if "size" in p.kinds]
     if any(c.isdecimal() for p in sizes for c in p.text):
         for p in sizes:

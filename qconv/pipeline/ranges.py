@@ -40,13 +40,13 @@ class Ranges:
 
     def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
         """What of ``[start, stop)`` is not in the set."""
-        found = []
+        gaps = []
         for i in range(bisect_right(self._stops, start), len(self._starts)):
             if self._starts[i] >= stop:
                 break
             if start < self._starts[i]:
-                found.append((start, self._starts[i]))
+                gaps.append((start, self._starts[i]))
             start = self._stops[i]
         if start < stop:
-            found.append((start, stop))
-        return found
+            gaps.append((start, stop))
+        return gaps

@@ -59,10 +59,10 @@ def check(folder: Folder, model: Resolved) -> list[str]:
         if name["layer"] is None or len(output.tensor.shape) != 2:
             continue
         expected = sizes.expected(name["part"], int(name["layer"]))
-        found = output.tensor.shape[1 if name["part"] in ("attn_output", "ffn_down") else 0]
-        if expected and found not in expected and name["part"] not in warnings:
+        size = output.tensor.shape[1 if name["part"] in ("attn_output", "ffn_down") else 0]
+        if expected and size not in expected and name["part"] not in warnings:
             warnings[name["part"]] = (
-                f"{_source(output)} is {shape_text(output.tensor.shape)}; by config.json its {found} should be"
+                f"{_source(output)} is {shape_text(output.tensor.shape)}; by config.json its {size} should be"
                 f" {expected[0]}: "
                 "are they of the same model? llama.cpp may not load the file"
             )

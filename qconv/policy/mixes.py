@@ -73,8 +73,8 @@ def words(value: Words) -> tuple[str, ...]:
 def mixes() -> dict[str, Mix]:
     """The built-in mixes by name (``Q4_K_M``), fewest bits first."""
     paths = (formats.ROOT / "mixes").glob("*.toml")
-    found = [_checked(_named(formats.load(path, Mix), path), path, formats.block_types()) for path in paths]
-    return {mix.name: mix for mix in sorted(found, key=lambda mix: (mix.bits, mix.name))}
+    loaded = [_checked(_named(formats.load(path, Mix), path), path, formats.block_types()) for path in paths]
+    return {mix.name: mix for mix in sorted(loaded, key=lambda mix: (mix.bits, mix.name))}
 
 
 @functools.cache

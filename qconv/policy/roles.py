@@ -70,8 +70,8 @@ def role(name: str) -> str:
 
 def layer(name: str) -> int | None:
     """The layer number of ``blk.N.…``."""
-    found = _LAYER.match(name)
-    return int(found[1]) if found else None
+    match = _LAYER.match(name)
+    return int(match[1]) if match else None
 
 
 def why_kept(name: str, shape: tuple[int, ...], architecture: str) -> str | None:

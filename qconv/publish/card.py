@@ -45,7 +45,7 @@ class _File:
 def card(files: Sequence[Path], source: Folder | None, options: CardOptions) -> str:
     """The text of ``README.md`` for GGUF ``files``, with what the card of their ``source`` says carried over.
 
-    Raises as ``checkpoints.open``, and UsageError for a file that is no GGUF.
+    Raises as ``checkpoints.open``, and UsageError for a file that is not a GGUF.
     """
     described = sorted(map(_described, files), key=lambda file: file.summary.size)
     front, _ = read_card(source) if source is not None else ({}, None)
@@ -62,7 +62,7 @@ def card(files: Sequence[Path], source: Folder | None, options: CardOptions) -> 
 def _described(path: Path) -> _File:
     with checkpoints.open(path) as checkpoint:
         if checkpoint.metadata is None:
-            raise UsageError("is no GGUF file", file=path, hint="convert it first")
+            raise UsageError("is not a GGUF file", file=path, hint="convert it first")
         return _File(checkpoint.files[0].name, describe(checkpoint), checkpoint.metadata)
 
 

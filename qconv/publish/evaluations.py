@@ -31,7 +31,7 @@ class Evaluated(msgspec.Struct, frozen=True):
 def read_evaluations(path: Path) -> dict[str, Evaluated]:
     """Results by file name, from a file of JSON objects, one a line.
 
-    Raises InputError when it cannot be read, FormatError for a line that is no result.
+    Raises InputError when it cannot be read, FormatError for a line that is not a result.
     """
     results: dict[str, Evaluated] = {}
     for number, line in enumerate(read_small(path, _LARGEST).splitlines(), 1):
@@ -41,6 +41,6 @@ def read_evaluations(path: Path) -> dict[str, Evaluated]:
             result = msgspec.json.decode(line, type=Evaluated)
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
             hint = "it should hold what qconv evaluate --json prints"
-            raise FormatError(f"line {number} is no result of an evaluation: {e}", file=path, hint=hint) from e
+            raise FormatError(f"line {number} is not a result of an evaluation: {e}", file=path, hint=hint) from e
         results[Path(result.file).name] = result
     return results

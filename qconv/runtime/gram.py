@@ -134,7 +134,7 @@ class GramObserver:
     def check(self) -> None:
         missing = sorted(self._names - self._by_name.keys())
         if missing:
-            raise UsageError("is no weight matrix that the model multiplies with", tensor=missing[0])
+            raise UsageError("is not a weight matrix that the model multiplies with", tensor=missing[0])
 
     def triangles(self) -> Iterator[tuple[tuple[str, ...], int, Triangle]]:
         """The tensors that share an input, the number of the matrix in them, and its triangle."""

@@ -75,8 +75,8 @@ class Session:
     given to a GPU, where the library has one; -1: all.  ``log``: called with every line of llama.cpp's log, from
     another thread; nothing of it is printed.
 
-    The model is loaded here.  Raises ``LlamaCppError`` when llama.cpp is not installed, is no build that qconv knows,
-    or ends while it works; ``InputError`` when the file cannot be read or llama.cpp does not load it;
+    The model is loaded here.  Raises ``LlamaCppError`` when llama.cpp is not installed, is a build that qconv does not
+    know, or ends while it works; ``InputError`` when the file cannot be read or llama.cpp does not load it;
     ``UnsupportedError`` for encoders.
 
     ``info``: what the model says of itself.

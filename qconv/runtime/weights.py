@@ -83,7 +83,7 @@ class Weights:
 
     def _address(self, name: str) -> int:
         if name not in self._addresses:
-            raise UsageError("is no weight tensor that the model computes with", tensor=name)
+            raise UsageError("is not a weight tensor that the model computes with", tensor=name)
         return self._addresses[name]
 
     def read(self, name: str) -> NDArray[np.uint8]:

@@ -47,7 +47,7 @@ class Address(NamedTuple):
         path = (match["path"] or "") if match else ""
         if match is None or (path and not is_inside(path)):
             hint = "write it as hf://ORG/NAME or hf://ORG/NAME@REVISION"
-            raise UsageError("is no address of a model", file=SCHEME + text, hint=hint)
+            raise UsageError("is not an address of a model", file=SCHEME + text, hint=hint)
         return cls(match["repository"], unquote(match["revision"]) if match["revision"] else None, path)
 
 
@@ -115,8 +115,8 @@ class _CachedFile(LocalFile):
 def open_hub(text: str, *, keep: bool) -> tuple[Folder, str | None]:
     """The folder that an address (without its ``hf://``) names, and the file in it when it names one.
 
-    Raises UsageError for what is no address or without huggingface_hub, InputError when there is no such model, it may
-    not be read, or the Hub cannot be reached.
+    Raises UsageError for what is not an address or without huggingface_hub, InputError when there is no such model, it
+    may not be read, or the Hub cannot be reached.
     """
     address = Address.parse(text)
     session()
@@ -184,7 +184,7 @@ def _ask(location: str, shown: str, do: Callable[[], T]) -> T:
             try:
                 return do()
             except HFValidationError:
-                raise UsageError("is no address of a model", file=location) from None
+                raise UsageError("is not an address of a model", file=location) from None
             except RevisionNotFoundError:
                 hint = f"look at {shown} for its branches, tags and commits"
                 raise InputError("has no such revision", file=location, hint=hint) from None

@@ -86,10 +86,10 @@ class LocalFile:
     def identity(self) -> FileIdentity:
         """By the file that has the name now, which may be another than the one that is open."""
         try:
-            found = os.stat(platform.extended(self.path))
+            status = os.stat(platform.extended(self.path))
         except OSError as e:
             raise InputError(f"cannot be read: {e.strerror}", file=self.path) from e
-        return FileIdentity(str(self.path.absolute()), found.st_size, str(found.st_mtime_ns))
+        return FileIdentity(str(self.path.absolute()), status.st_size, str(status.st_mtime_ns))
 
     def read(self, size: int, offset: int) -> bytes:
         data = bytearray(max(0, min(size, self.size - offset)))

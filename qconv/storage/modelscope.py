@@ -33,7 +33,7 @@ _LISTED = 3000
 def open_modelscope(text: str) -> tuple[Folder, str | None]:
     """The folder that an address (without its ``ms://``) names, and the file in it when it names one.
 
-    Raises UsageError for what is no address, InputError when there is no such model or it may not be read.
+    Raises UsageError for what is not an address, InputError when there is no such model or it may not be read.
     """
     try:
         address = Address.parse(text)

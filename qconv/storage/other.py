@@ -166,7 +166,7 @@ def open_other(address: str) -> tuple[Folder, str | None]:
         raise UsageError(f"reading {scheme}:// needs more: {e}", hint="pip install it") from None
     except ValueError:
         hint = "hf://ORG/NAME, ms://ORG/NAME, https://..., s3://, gs://, az://"
-        raise UsageError(f"'{scheme}' is no kind of address qconv knows", hint=hint) from None
+        raise UsageError(f"'{scheme}' is not a kind of address qconv knows", hint=hint) from None
     except Exception as e:  # of any library; what it says may hold secrets
         raise InputError(f"cannot be reached: {type(e).__name__}", file=shown(address)) from None
     path = str(path).rstrip("/")

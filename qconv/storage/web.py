@@ -123,7 +123,9 @@ def open_web(url: str) -> tuple[Folder, str | None]:
     if (parts.scheme, parts.netloc) == urlsplit(constants.ENDPOINT)[:2] and (m := _ON_THE_HUB.fullmatch(parts.path)):
         return open_hub(f"{m['repository']}@{m['revision']}/{unquote(m['path'])}", keep=False)
     if not parts.hostname or parts.path.endswith("/") or not parts.path:
-        raise UsageError("is no address of a file", file=shown(url), hint="give that of a .safetensors or .gguf file")
+        raise UsageError(
+            "is not an address of a file", file=shown(url), hint="give that of a .safetensors or .gguf file"
+        )
     folder = WebFolder(url)
     return folder, folder.given
 

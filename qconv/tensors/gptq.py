@@ -38,7 +38,7 @@ def gptq(
     """The weight, ``(outputs, inputs)``.
 
     ``plus``: 1 for version 1, else 0.  ``width``: the config's bits; the shapes' count.  ``groups``: the config's group
-    sizes, which count where inputs are no multiple of the number of groups.
+    sizes, which count where inputs are not a multiple of the number of groups.
 
     Raises ``FormatError`` when the parts do not fit together.
     """

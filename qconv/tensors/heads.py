@@ -65,5 +65,5 @@ def negate_second_half(tensor: LazyTensor, size: int) -> LazyTensor:
     """The second half of each head of ``size`` rows, times -1: it rotates the other way round."""
     whole("negate_second_half", tensor, tensor.shape[0], size)
     if tensor.dtype not in _BITS or len(tensor.shape) != 2:
-        raise refuse("negate_second_half", tensor, f"it is no matrix of floats but {tensor.dtype}")
+        raise refuse("negate_second_half", tensor, f"it is not a matrix of floats but {tensor.dtype}")
     return SecondHalfNegated(tensor, size)

@@ -63,7 +63,7 @@ class PlusPlace(Unary):
 def plus_place(tensor: LazyTensor) -> LazyTensor:
     """From how far each number in a list moves to where it moves to."""
     if tensor.dtype not in _INTEGERS or len(tensor.shape) != 1:
-        raise refuse("plus_place", tensor, f"it is no list of integers but {tensor.dtype}")
+        raise refuse("plus_place", tensor, f"it is not a list of integers but {tensor.dtype}")
     return PlusPlace(tensor)
 
 

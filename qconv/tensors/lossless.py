@@ -174,7 +174,7 @@ def _ternary(tensor: LazyTensor) -> Lossless | str | None:
     if not isinstance(codes, StackedCodes) or codes.bits != 2 or len(codes.shifts) != 4 or codes.shifts[0] != 0:
         return None
     if columns(tensor) % _LARGE_BLOCK:
-        return f"rows of {columns(tensor)} weights are no multiple of {_LARGE_BLOCK}"
+        return f"rows of {columns(tensor)} weights are not a multiple of {_LARGE_BLOCK}"
     return Lossless(tensor, "TQ2_0", "one rounding of the scale")
 
 
@@ -211,9 +211,9 @@ def _blocks(tensor: Affine | Scaled) -> Lossless | str:
         return f"{tensor.inner.dtype} numbers, which no type holds"
     width = columns(tensor)
     if width % _BLOCK or not width:
-        return f"rows of {width} weights are no multiple of {_BLOCK}"
+        return f"rows of {width} weights are not a multiple of {_BLOCK}"
     if grid.group % _BLOCK or width % grid.group:
-        return f"groups of {grid.group} columns are no multiple of {_BLOCK}"
+        return f"groups of {grid.group} columns are not a multiple of {_BLOCK}"
     if not all(_in_f16(part) for part in _chunks(grid.scales, grid.scale)):
         return "F16 does not hold its scales"
     zero = grid.zero if isinstance(grid.zero, int) else _same(grid.zeros, grid.zero)

@@ -40,11 +40,11 @@ class View:
     def rows(self, start: int, stop: int) -> NDArray[np.intp]:
         """Source rows of result rows ``[start, stop)``."""
         coordinates = np.unravel_index(np.arange(start, stop), self.counts)
-        found = np.zeros(stop - start, np.intp)
+        numbers = np.zeros(stop - start, np.intp)
         for axis, coordinate in zip(self.order, coordinates, strict=True):
             first, _, step = self.picks[axis]
-            found += (first + step * coordinate) * math.prod(self.grid[axis + 1 :])
-        return found
+            numbers += (first + step * coordinate) * math.prod(self.grid[axis + 1 :])
+        return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def gather(
 def whole(label: str, tensor: LazyTensor, over: int, under: int) -> int:
     """``over / under``; PlanError when that leaves a remainder."""
     if under <= 0 or over % under:
-        raise refuse(label, tensor, f"{over} is no multiple of {under}")
+        raise refuse(label, tensor, f"{over} is not a multiple of {under}")
     return over // under
 
 

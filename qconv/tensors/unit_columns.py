@@ -70,5 +70,5 @@ class UnitColumns(Unary):
 def unit_columns(tensor: LazyTensor) -> LazyTensor:
     """Each column over its length."""
     if len(tensor.shape) != 2:
-        raise refuse("unit_columns", tensor, "it is no matrix")
+        raise refuse("unit_columns", tensor, "it is not a matrix")
     return UnitColumns(tensor)

@@ -135,19 +135,19 @@ def metadata(
 
 
 def _attempts(kinds: Sequence[str]) -> list[Attempt]:
-    found: list[Attempt] = []
+    attempts: list[Attempt] = []
     for kind in kinds:
         if kind in KINDS:
-            found.append(Attempt(kind=kind))
+            attempts.append(Attempt(kind=kind))
         elif preset := tables().presets.get(kind):
             for attempt in preset.attempts:
                 both = Options.with_(preset, attempt)
-                found.append(Attempt(kind=attempt.kind, **{f: getattr(both, f) for f in Options.__struct_fields__}))
+                attempts.append(Attempt(kind=attempt.kind, **{f: getattr(both, f) for f in Options.__struct_fields__}))
         else:
             raise TableError(
                 f"no kind of tokenizer is called '{kind}'", hint=f"known: {', '.join([*KINDS, *tables().presets])}"
             )
-    return found
+    return attempts
 
 
 def _make(kind: str, context: Context) -> Metadata:

@@ -106,14 +106,14 @@ class TokenizerFiles:
     @cached_property
     def config_added_tokens(self) -> dict[int, AddedToken] | None:
         """``added_tokens_decoder`` of ``tokenizer_config.json`` by id; None when it has none."""
-        found = self.tokenizer_config.get("added_tokens_decoder")
-        if found is None:
+        entries = self.tokenizer_config.get("added_tokens_decoder")
+        if entries is None:
             return None
         location = self.locate("tokenizer_config.json")
-        if not isinstance(found, dict):
+        if not isinstance(entries, dict):
             raise FormatError("added_tokens_decoder is not an object", file=location)
         try:
-            return {int(index): added_token(entry, location) for index, entry in found.items()}
+            return {int(index): added_token(entry, location) for index, entry in entries.items()}
         except ValueError as e:
             raise FormatError(f"added_tokens_decoder: {e}", file=location) from e
 
@@ -140,12 +140,12 @@ class TokenizerFiles:
     @cached_property
     def merges(self) -> list[bytes]:
         """A BPE vocabulary's merges, each ``left right``, from ``tokenizer.json`` or ``merges.txt``."""
-        found = self.part("merges", list[str | tuple[str, str]])
-        if found:
+        merges = self.part("merges", list[str | tuple[str, str]])
+        if merges:
             # a space inside a part would read as the gap between the two: write it as byte-level BPE does
             return [
                 m.encode() if isinstance(m, str) else f"{m[0].replace(' ', 'Ġ')} {m[1].replace(' ', 'Ġ')}".encode()
-                for m in found
+                for m in merges
             ]
         return self._merges_txt() if self.has("merges.txt") else []
 

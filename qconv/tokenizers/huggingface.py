@@ -54,13 +54,13 @@ class HfTokenizer:
     def vocab(self) -> dict[str, int]:
         """The model's own vocabulary, without added tokens."""
         try:
-            found = self.files.part("vocab", dict[str, int], self.file)
+            vocab = self.files.part("vocab", dict[str, int], self.file)
         except FormatError:
             pieces = self.files.part("vocab", Pieces, self.file) or []
             return {text: i for i, (text, _) in enumerate(pieces)}
-        if found is None:
+        if vocab is None:
             raise FormatError("has no vocabulary", file=self.files.locate("tokenizer.json"))
-        return found
+        return vocab
 
     @cached_property
     def renamed(self) -> list[str]:
@@ -68,8 +68,8 @@ class HfTokenizer:
         return self.files.renamed({index: text for text, index in self.vocab.items()})
 
     def id_of(self, text: str) -> int | None:
-        found = self._added_ids.get(text)
-        return self.vocab.get(text) if found is None else found
+        number = self._added_ids.get(text)
+        return self.vocab.get(text) if number is None else number
 
     def _add(self, token: AddedToken) -> None:
         """As the tokenizers library numbers added tokens: the model's id for the text, or the next one that is free."""
@@ -91,9 +91,9 @@ class HfTokenizer:
         given |= {key: value for key, value in self.config.items() if key.endswith(("_token", "_special_tokens"))}
         decoder = self.files.config_added_tokens
         if decoder is None:
-            found = self.files.object("special_tokens_map.json")
-            more = [given.get("additional_special_tokens"), found.pop("additional_special_tokens", None)]
-            given |= found
+            others = self.files.object("special_tokens_map.json")
+            more = [given.get("additional_special_tokens"), others.pop("additional_special_tokens", None)]
+            given |= others
             given["additional_special_tokens"] = [one for some in more if isinstance(some, list) for one in some]
             special = {_text(given[key]) for key in given if isinstance(given[key], str | dict)}
             decoder = {
@@ -198,8 +198,8 @@ class HfTokenizer:
         with _library(self.files):
             decoded: str = self.backend.decode(ids, skip_special_tokens=False)
         if self.config.get("clean_up_tokenization_spaces", False):
-            for found, replacement in _CLEANED.items():
-                decoded = decoded.replace(found, replacement)
+            for spelling, replacement in _CLEANED.items():
+                decoded = decoded.replace(spelling, replacement)
         return decoded
 
 

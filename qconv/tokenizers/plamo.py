@@ -63,7 +63,7 @@ def _lines(data: bytes, location: str) -> list[_Line]:
     try:
         return [msgspec.json.decode(line, type=_Line) for line in data.split(b"\n") if line.strip()]
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
-        raise FormatError(f"is no list of tokens: {e}", file=location, hint="download or copy it again") from e
+        raise FormatError(f"is not a list of tokens: {e}", file=location, hint="download or copy it again") from e
 
 
 def _type(line: _Line, known: Plamo) -> TokenType:

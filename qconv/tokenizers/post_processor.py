@@ -99,8 +99,8 @@ class Surroundings:
 
 
 def _items(step: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = step.get(name)
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+    items = step.get(name)
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def _special(item: dict[str, Any]) -> str | None:
@@ -112,6 +112,6 @@ def _sequence(item: dict[str, Any]) -> str | None:
 
 
 def _id(item: dict[str, Any], kind: str) -> str | None:
-    found = item.get(kind)
-    name = found.get("id") if isinstance(found, dict) else None
+    entry = item.get(kind)
+    name = entry.get("id") if isinstance(entry, dict) else None
     return name if isinstance(name, str) and name else None

@@ -26,27 +26,27 @@ def name_of(tokenizer: HfTokenizer, said: str | None) -> str:
     fingerprint = fingerprint_of(tokenizer.encode(known.check_text, special=True))
     if fingerprint in known.fingerprints:
         return known.fingerprints[fingerprint]
-    found = steps(tokenizer.file.pre_tokenizer)
+    own_steps = steps(tokenizer.file.pre_tokenizer)
     for row in known.structures:
-        if row.steps == found:
+        if row.steps == own_steps:
             return row.name
     raise TokenizerError(
-        f"unknown pre-tokenizer (fingerprint {fingerprint[:16]}, steps {'; '.join(found) or 'none'})",
+        f"unknown pre-tokenizer (fingerprint {fingerprint[:16]}, steps {'; '.join(own_steps) or 'none'})",
         file=tokenizer.files.locate("tokenizer.json"),
-        hint=_near(found) or "no known one is like it: if the base model's tokenizer files convert, use those",
+        hint=_near(own_steps) or "no known one is like it: if the base model's tokenizer files convert, use those",
     )
 
 
-def _near(found: tuple[str, ...]) -> str | None:
+def _near(own_steps: tuple[str, ...]) -> str | None:
     """The hint that names the pre-tokenizer with nearly the same steps; None when none is like them."""
-    matcher = difflib.SequenceMatcher(b="\n".join(found)[:4096], autojunk=False)
+    matcher = difflib.SequenceMatcher(b="\n".join(own_steps)[:4096], autojunk=False)
 
     def likeness(row: Structure) -> float:
         matcher.set_seq1("\n".join(row.steps))
         return matcher.ratio()
 
     names = set(tables().names)
-    alike = [row for row in tables().structures if row.name in names and row.steps[-1:] == found[-1:]]
+    alike = [row for row in tables().structures if row.name in names and row.steps[-1:] == own_steps[-1:]]
     closest = max(alike, key=likeness, default=None)
     if closest is None or likeness(closest) < _LEAST_ALIKE:
         return None

@@ -56,7 +56,7 @@ def _texts(data: bytes, location: str) -> list[bytes]:
         try:
             texts.append(_text(line.decode()))
         except (LookupError, OverflowError, ValueError) as e:
-            raise FormatError(f"line {number} is no id, text and length", file=location) from e
+            raise FormatError(f"line {number} is not an id, text and length", file=location) from e
     return texts
 
 

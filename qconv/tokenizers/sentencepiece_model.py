@@ -56,9 +56,9 @@ class SentencePieceModel:
             # one look at all of them: a zero byte is a character by itself
             b"\0".join(self.pieces).decode()
         except (IndexError, KeyError, ValueError, struct.error) as e:
-            raise FormatError(f"is no SentencePiece model: {e}", file=location) from e
+            raise FormatError(f"is not a SentencePiece model: {e}", file=location) from e
         if not self.pieces:
-            raise FormatError("is no SentencePiece model: it has no pieces", file=location)
+            raise FormatError("is not a SentencePiece model: it has no pieces", file=location)
         if self.byte_fallback and b"\0" in self.pieces:
             # the library's own rule: there is a byte for it already
             self.types[self.pieces.index(b"\0")] = TokenType.UNUSED

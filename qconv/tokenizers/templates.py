@@ -24,10 +24,10 @@ def chat_templates(files: TokenizerFiles) -> Metadata:
     config = files.tokenizer_config
     if not config:
         return {}
-    found = config["chat_template"] if "chat_template" in config else _from_files(files)
-    if isinstance(found, str):
-        return {"tokenizer.chat_template": Value.string(found)} if found else {}
-    return _named(found) if isinstance(found, list) else {}
+    given = config["chat_template"] if "chat_template" in config else _from_files(files)
+    if isinstance(given, str):
+        return {"tokenizer.chat_template": Value.string(given)} if given else {}
+    return _named(given) if isinstance(given, list) else {}
 
 
 def _from_files(files: TokenizerFiles) -> Any:

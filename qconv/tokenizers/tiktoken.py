@@ -52,13 +52,13 @@ def spelled(ranks: Mapping[bytes, int]) -> dict[bytes, str]:
 def merges(ranks: Mapping[bytes, int]) -> list[bytes]:
     """The merge that makes each token, ``left right``, in the order of ``ranks``; tokens that none makes have none."""
     texts = spelled(ranks)
-    found = []
+    pairs = []
     for token, rank in ranks.items():
         cut = _last_cut(ranks, token, rank)
         left, right = texts.get(token[:cut]), texts.get(token[cut:])
         if left is not None and right is not None:
-            found.append(f"{left} {right}".encode())
-    return found
+            pairs.append(f"{left} {right}".encode())
+    return pairs
 
 
 def _last_cut(ranks: Mapping[bytes, int], token: bytes, rank: int) -> int:

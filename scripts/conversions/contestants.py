@@ -23,10 +23,10 @@ def qconv(checkpoint: Path, types: str, work: Path, *options: str) -> tuple[Meas
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     command: list[str | Path] = [sys.executable, "-m", "qconv", "convert", checkpoint, "--type", types]
-    found = run([*command, "--output", out, "--quiet", *options])
+    measured = run([*command, "--output", out, "--quiet", *options])
     size = sum(f.stat().st_size for f in out.iterdir())
     shutil.rmtree(out)
-    return found, size
+    return measured, size
 
 
 class Llama:
@@ -36,8 +36,8 @@ class Llama:
         place = os.environ.get("LLAMA_CPP")
         if converter is None and place is not None:
             converter = f"{shlex.quote(sys.executable)} {shlex.quote(place)}/convert_hf_to_gguf.py"
-        if quantizer is None and (found := shutil.which("llama-quantize")):
-            quantizer = f"{shlex.quote(found)} {{source}} {{target}} {{type}} {threads}"
+        if quantizer is None and (program := shutil.which("llama-quantize")):
+            quantizer = f"{shlex.quote(program)} {{source}} {{target}} {{type}} {threads}"
         self.converter = converter
         self.quantizer = quantizer
 

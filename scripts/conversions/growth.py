@@ -31,10 +31,10 @@ def growth(args: argparse.Namespace, checkpoint: Path) -> None:
         def once(sparse: Path = sparse) -> Measured:
             return qconv(sparse, "q4_k_m", args.work, f"--threads={args.threads}")[0]
 
-        found = median(once, args.rounds)
+        measured = median(once, args.rounds)
         shutil.rmtree(sparse)
-        points.append((weights / 1e9, found))
-        cells = [seconds(found.wall), seconds(found.cpu), gigabytes(found.peak), gigabytes(found.written)]
+        points.append((weights / 1e9, measured))
+        cells = [seconds(measured.wall), seconds(measured.cpu), gigabytes(measured.peak), gigabytes(measured.written)]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
     try:
         plot(points, args.plot)

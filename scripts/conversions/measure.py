@@ -60,15 +60,15 @@ def floor(sources: Sequence[Path], size: int, work: Path) -> Measured:
         for left in range(size, 0, -BLOCK):
             f.write(memoryview(buffer)[: min(left, BLOCK)])
         os.fsync(f.fileno())
-    found = Measured(time.perf_counter() - began, time.process_time() - cpu, written=size)
+    measured = Measured(time.perf_counter() - began, time.process_time() - cpu, written=size)
     target.unlink()
-    return found
+    return measured
 
 
 def median(measure: Callable[[], Measured], rounds: int) -> Measured:
     """The round with the middle wall time."""
-    found = sorted((measure() for _ in range(rounds)), key=lambda m: m.wall)
-    return found[len(found) // 2]
+    measured = sorted((measure() for _ in range(rounds)), key=lambda m: m.wall)
+    return measured[len(measured) // 2]
 
 
 def gigabytes(size: float) -> str:

@@ -112,11 +112,11 @@ class _Cursor:
         return int.from_bytes(self.take(size), "little")
 
     def take(self, size: int) -> bytes:
-        found = self.data[self.at : self.at + size]
-        if len(found) != size:
+        taken = self.data[self.at : self.at + size]
+        if len(taken) != size:
             raise ValueError("cut short")
         self.at += size
-        return found
+        return taken
 
     def text(self) -> str:
         return self.take(self.number(8)).decode("latin-1")

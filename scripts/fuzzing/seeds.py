@@ -207,18 +207,18 @@ def _recorded() -> list[dict[str, Any]]:
     }
     spm = sentencepiece(pieces(*(f"w{i}" for i in range(VOCABULARY - 259))), 2).decode("latin-1")
     files = {"tokenizer.json": bpe, "tokenizer.model": spm, "tokenizer_config.json": {"bos_token": "<257>"}}
-    found = []
+    seeds = []
     for path in sorted((TESTS / "architectures" / "goldens").glob("*.json")):
         golden = json.loads(path.read_text("utf-8"))
         if len(golden["tensors"]) < 150:
             model = {"config.json": golden["config"], **files}
-            found.append({"files": model, "tensors": golden["tensors"], "type": "q4_k_m"})
-    return found
+            seeds.append({"files": model, "tensors": golden["tensors"], "type": "q4_k_m"})
+    return seeds
 
 
 def _mistral() -> list[dict[str, Any]]:
     """Models in Mistral's own format."""
-    found = []
+    seeds = []
     for make in mistral.CASES.values():
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
@@ -228,8 +228,8 @@ def _mistral() -> list[dict[str, Any]]:
             files |= {path.name: path.read_bytes().decode("latin-1") for path in texts}
             with checkpoints.open(folder) as opened:
                 tensors = {name: [t.dtype, list(t.shape)] for name, t in opened.stored.items()}
-        found.append({"files": files, "tensors": tensors, "type": "q8_0"})
-    return found
+        seeds.append({"files": files, "tensors": tensors, "type": "q8_0"})
+    return seeds
 
 
 def _quantized() -> list[dict[str, Any]]:
@@ -306,12 +306,12 @@ def _adapters() -> list[dict[str, Any]]:
 
 def _tokenizers() -> list[dict[str, Any]]:
     """Tiny tokenizers of every kind."""
-    found = []
+    seeds = []
     for case in sorted((TESTS / "tokenizers" / "cases").glob("*/case.json")):
         files = {}
         for path in case.parent.iterdir():
             if path.name in NAMES:
                 data = path.read_bytes()
                 files[path.name] = json.loads(data) if path.suffix == ".json" else data.decode("latin-1")
-        found.append({**json.loads(case.read_text("utf-8")), "files": files})
-    return found
+        seeds.append({**json.loads(case.read_text("utf-8")), "files": files})
+    return seeds

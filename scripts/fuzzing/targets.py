@@ -219,8 +219,8 @@ def _weights(path: Path, tensors: Any) -> None:
 
 
 def _files(model: dict[str, Any], folder: Path) -> dict[str, Any]:
-    found = model.get("files")
-    files: dict[str, Any] = found if isinstance(found, dict) else {}
+    listed = model.get("files")
+    files: dict[str, Any] = listed if isinstance(listed, dict) else {}
     for name in NAMES:
         value = files.get(name)
         if value is None:
@@ -321,9 +321,9 @@ def _make_models(folder: Path) -> None:
     model_folder(_valid(seeds("plan")), folder / "model")
 
 
-def _valid(found: Iterable[bytes]) -> bytes:
+def _valid(parts: Iterable[bytes]) -> bytes:
     """The first seed; every target's is a valid file."""
-    return next(iter(found))
+    return next(iter(parts))
 
 
 TARGETS: dict[str, Callable[[bytes, Path], None]] = {

@@ -43,10 +43,12 @@ def test_padding_leaves_a_larger_matrix_alone() -> None:
 
 def test_sparsity_is_torchs() -> None:
     """Recorded from ``torch.distributions.Normal(0, 1).icdf`` in float32."""
-    found = gemma.sparsity_in_deviations(model(activation_sparsity_pattern=[0.95, 0.9, 0.999, 0.01, 0.5, 0.0, 1.0]))
+    deviations = gemma.sparsity_in_deviations(
+        model(activation_sparsity_pattern=[0.95, 0.9, 0.999, 0.01, 0.5, 0.0, 1.0])
+    )
     torchs = ["0x1.a515200000000p+0", "0x1.4813c20000000p+0", "0x1.8b8cdc0000000p+1", "-0x1.29c5c80000000p+1"]
-    assert [float.hex(value) for value in found[:4]] == torchs
-    assert found[4:] == [0.0, -math.inf, math.inf]
+    assert [float.hex(value) for value in deviations[:4]] == torchs
+    assert deviations[4:] == [0.0, -math.inf, math.inf]
 
 
 @pytest.mark.parametrize("pattern", [None, 0.95, [2], ["a"]])
@@ -95,9 +97,9 @@ def test_layers_with_full_attention_have_their_own_heads() -> None:
 @pytest.mark.parametrize(
     "found", [{}, {"global_head_dim": 0}, {"global_head_dim": "x"}, {"per_layer_config": {"9": 1}}]
 )
-def test_head_size_is_needed(found: dict[str, Any]) -> None:
+def test_head_size_is_needed(config: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match="size of a head"):
-        gemma.gemma4_head_dim(model(layer_types=[SLIDING, FULL], **found))
+        gemma.gemma4_head_dim(model(layer_types=[SLIDING, FULL], **config))
 
 
 def test_layers_that_share_keys_may_be_twice_as_wide() -> None:

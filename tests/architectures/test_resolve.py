@@ -286,7 +286,7 @@ def test_a_config_of_fewer_layers_is_told(llama: Headers) -> None:
         outputs(llama)
 
 
-@pytest.mark.parametrize(("shape", "said"), [((), "scalar: it has too few"), ((7, 8), "7 x 8: 7 is no multiple")])
+@pytest.mark.parametrize(("shape", "said"), [((), "scalar: it has too few"), ((7, 8), "7 x 8: 7 is not a multiple")])
 def test_an_operation_names_the_shape_it_does_not_fit(llama: Headers, shape: tuple[int, ...], said: str) -> None:
     name = "model.layers.1.self_attn.q_proj.weight"
     llama.tensors[name] = TensorInfo(name, "BF16", shape)
@@ -401,10 +401,10 @@ def test_both_ages_of_rope_parameters() -> None:
 
 
 def test_metadata_types_and_overwriting() -> None:
-    found = architectures.resolve(golden("llama4")).metadata
-    assert found["llama4.feed_forward_length"] == Value(ValueType.UINT32, 128)  # set twice, kept in its first place
-    assert list(found).index("llama4.feed_forward_length") < list(found).index("llama4.attention.head_count")
-    assert found["llama4.rope.freq_base"].type is ValueType.FLOAT32
+    keys = architectures.resolve(golden("llama4")).metadata
+    assert keys["llama4.feed_forward_length"] == Value(ValueType.UINT32, 128)  # set twice, kept in its first place
+    assert list(keys).index("llama4.feed_forward_length") < list(keys).index("llama4.attention.head_count")
+    assert keys["llama4.rope.freq_base"].type is ValueType.FLOAT32
 
 
 @pytest.mark.parametrize(

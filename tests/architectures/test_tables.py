@@ -35,9 +35,9 @@ def one(request: pytest.FixtureRequest) -> Table:
     return table(request.param)
 
 
-def entries(found: Table) -> Iterator[tuple[str, Entry]]:
-    parts = [Variant(found.modules, found.tensors)]
-    parts += [variant for group in found.alternatives.values() for variant in group.values()]
+def entries(table: Table) -> Iterator[tuple[str, Entry]]:
+    parts = [Variant(table.modules, table.tensors)]
+    parts += [variant for group in table.alternatives.values() for variant in group.values()]
     for part in parts:
         for name, given in (*part.modules.items(), *part.tensors.items()):
             yield name, given if isinstance(given, Entry) else Entry(from_=given)
@@ -82,8 +82,8 @@ def test_tokenizer_is_known(one: Table) -> None:
 
 def test_placeholders_are_layer_and_expert(one: Table) -> None:
     for name, entry in entries(one):
-        found = {part for text in (name, *sources(entry)) for part in PLACEHOLDER.findall(text)}
-        assert found <= {"{layer}", "{expert}"}, name
+        placeholders = {part for text in (name, *sources(entry)) for part in PLACEHOLDER.findall(text)}
+        assert placeholders <= {"{layer}", "{expert}"}, name
         assert "{expert}" not in name
         assert all("{layer}" not in source for source in sources(entry)) or "{layer}" in name, name
 
@@ -160,24 +160,24 @@ def test_drops_say_why(one: Table) -> None:
 
 
 def used(kind: str) -> set[str]:
-    found: set[str] = set()
+    derivations: set[str] = set()
     for name in names():
         one = table(name)
         for _, entry in entries(one):
             if kind == "maker" and entry.make:
-                found.add(entry.make)
+                derivations.add(entry.make)
             steps = {step if isinstance(step, str) else next(iter(step)) for step in entry.do}
             if kind in ("operation", "combination"):
-                found |= steps
+                derivations |= steps
             if kind == "condition":
-                found |= {when for when in (entry.when, entry.optional) if isinstance(when, str)}
+                derivations |= {when for when in (entry.when, entry.optional) if isinstance(when, str)}
         if kind == "rename":
-            found |= set(one.renames)
+            derivations |= set(one.renames)
         if kind == "condition":
-            found |= {g.when for g in one.metadata.values() if isinstance(g, Key) and isinstance(g.when, str)}
-            found |= {d.when for d in one.drop if isinstance(d.when, str)}
-            found |= {when for when in one.redirect.values() if isinstance(when, str)}
-    return found
+            derivations |= {g.when for g in one.metadata.values() if isinstance(g, Key) and isinstance(g.when, str)}
+            derivations |= {d.when for d in one.drop if isinstance(d.when, str)}
+            derivations |= {when for when in one.redirect.values() if isinstance(when, str)}
+    return derivations
 
 
 BUILT_IN = {"widen", "stack", "first_columns"}
@@ -190,22 +190,22 @@ def test_every_name_is_used(kind: str) -> None:
 
 
 def test_every_derivation_is_used() -> None:
-    found: set[str] = set()
+    named: set[str] = set()
     keys = [given for name in names() for given in table(name).metadata.values()]
     for given in (*keys, *common().metadata.values()):
         if isinstance(given, Key):
-            found |= {given.derive or "", *map(str, given.of)}
+            named |= {given.derive or "", *map(str, given.of)}
     for name in names():
         one = table(name)
-        found |= {one.layers, one.experts}
-        found |= {variant.layers or "" for group in one.alternatives.values() for variant in group.values()}
+        named |= {one.layers, one.experts}
+        named |= {variant.layers or "" for group in one.alternatives.values() for variant in group.values()}
         for default in (value for part in one.defaults.values() for value in part.values()):
             if isinstance(default, dict):
-                found |= {str(default.get("derive")), *map(str, default.get("of", ()))}
+                named |= {str(default.get("derive")), *map(str, default.get("of", ()))}
         for _, entry in entries(one):
-            found.add(entry.count or "")
+            named.add(entry.count or "")
             for step in entry.do:
                 given_arguments = [] if isinstance(step, str) else list(step.values())
                 for argument in given_arguments:
-                    found |= set(map(str, argument if isinstance(argument, tuple | list) else (argument,)))
-    assert set(registry.known("derivation")) - found == set()
+                    named |= set(map(str, argument if isinstance(argument, tuple | list) else (argument,)))
+    assert set(registry.known("derivation")) - named == set()

@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused() -> None:
         blocks.encode("Q8_1", rows)
     with pytest.raises(UsageError, match="unknown search 'Thorough'"):
         blocks.encode("Q4_K", rows, context=blocks.EncodeContext("Thorough"))
-    with pytest.raises(UsageError, match="no multiple"):
+    with pytest.raises(UsageError, match="not a multiple"):
         blocks.encode("Q4_K", rows[:, :128])
     with pytest.raises(UsageError, match="float32, float16 or uint16"):
         blocks.encode("Q8_0", rows.astype(np.float64))

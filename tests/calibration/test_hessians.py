@@ -97,7 +97,7 @@ def _type_of(data: bytes, kind: int) -> bytes:
         (lambda d: d[:100], "claims 9 metadata keys"),
         (lambda d: b"GGML" + d[4:], "is not a GGUF file"),
         (lambda d: _other(d, b"qconv.hessians.model", b"qconv.hessians.mudel"), "qconv.hessians.model is missing"),
-        (lambda d: _other(d, b"qconv.hessians.tensors", b"qconv.hessians.tonsors"), "hessians.tensors is no list"),
+        (lambda d: _other(d, b"qconv.hessians.tensors", b"qconv.hessians.tonsors"), "hessians.tensors is not a list"),
         (lambda d: _other(d, b".weight.hessian", b".weight.hussian"), "is missing"),
         (lambda d: _other(d, b".weight.counts", b".weight.cuonts"), "is missing"),
         (lambda d: _type_of(d, 26), "no F32 triangle"),

@@ -55,38 +55,38 @@ def test_sums_are_divided_by_their_experts_count_and_unseen_experts_count_evenly
     path = write_gguf(
         tmp_path / "i.gguf", one("blk.0.ffn_up_exps.weight", [[1, 2, 3], [4, 5, 7], [8, 8, 8]], [3, 0, 2.4])
     )
-    found = read_imatrix(path).entries["blk.0.ffn_up_exps.weight"]
-    assert found.dtype == F32
+    read = read_imatrix(path).entries["blk.0.ffn_up_exps.weight"]
+    assert read.dtype == F32
     expected = [F32(1) / F32(3), F32(2) / F32(3), 1, 1, 1, 1, 4, 4, 4]
-    np.testing.assert_array_equal(found, np.array(expected, F32))
+    np.testing.assert_array_equal(read, np.array(expected, F32))
 
 
 def test_the_older_format_holds_sums_over_calls(tmp_path: Path) -> None:
     end = struct.pack("<ii", 9, 4) + b"wiki"
     path = dat(tmp_path / "i.dat", entry("a", [3, 1], 3), entry("b", [5, 6], 0), end=end)
-    found = read_imatrix(path)
-    np.testing.assert_array_equal(found.entries["a"], np.array([1, F32(1) / F32(3)], F32))
-    np.testing.assert_array_equal(found.entries["b"], np.array([5, 6], F32))
-    assert (found.dataset, found.chunks) == ("wiki", 9)
+    read = read_imatrix(path)
+    np.testing.assert_array_equal(read.entries["a"], np.array([1, F32(1) / F32(3)], F32))
+    np.testing.assert_array_equal(read.entries["b"], np.array([5, 6], F32))
+    assert (read.dataset, read.chunks) == ("wiki", 9)
 
 
 def test_a_data_set_named_in_other_bytes_than_utf_8_is_kept(tmp_path: Path) -> None:
-    found = read_imatrix(dat(tmp_path / "i.dat", entry("a", [1]), end=struct.pack("<ii", 9, 4) + b"na\xefve"[:4]))
-    assert found.metadata()["quantize.imatrix.dataset"].data.encode("utf-8", "surrogateescape") == b"na\xefv"
+    read = read_imatrix(dat(tmp_path / "i.dat", entry("a", [1]), end=struct.pack("<ii", 9, 4) + b"na\xefve"[:4]))
+    assert read.metadata()["quantize.imatrix.dataset"].data.encode("utf-8", "surrogateescape") == b"na\xefv"
 
 
 @pytest.mark.parametrize("end", [b"", b"\x05", struct.pack("<ii", 9, 400) + b"wiki"])
 def test_the_older_formats_end_may_be_missing(tmp_path: Path, end: bytes) -> None:
-    found = read_imatrix(dat(tmp_path / "i.dat", entry("a", [1]), end=end))
-    assert found.dataset is None
-    assert found.chunks == (end[0] if end else 0)
+    read = read_imatrix(dat(tmp_path / "i.dat", entry("a", [1]), end=end))
+    assert read.dataset is None
+    assert read.chunks == (end[0] if end else 0)
 
 
 def test_keys_that_go_into_the_output(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / ("é" * 70 + ".gguf"), one("a", [[1, 2]], [1]))
-    found = read_imatrix(path).metadata()
+    read = read_imatrix(path).metadata()
     name = str(path).encode()[:127].decode("utf-8", "surrogateescape")
-    assert list(found.items()) == [
+    assert list(read.items()) == [
         ("quantize.imatrix.file", Value.string(name)),
         ("quantize.imatrix.dataset", Value.string("wiki")),
         ("quantize.imatrix.entries_count", Value.uint32(1)),
@@ -135,9 +135,9 @@ def test_each_tensor_gets_a_row_a_matrix(tmp_path: Path) -> None:
         decision("f", (4, 1), "F16"),
     ]
     decisions += [Decision("same", (4, 5), "Q8_0", "Q8_0", "")]
-    found = select_importance(imatrix, decisions)
-    assert list(found) == ["e"]
-    np.testing.assert_array_equal(found["e"], [[1, 2], [3, 4], [5, 6]])
+    read = select_importance(imatrix, decisions)
+    assert list(read) == ["e"]
+    np.testing.assert_array_equal(read["e"], [[1, 2], [3, 4], [5, 6]])
     with pytest.raises(
         FormatError, match=r"tensor 'f': has 1 values of importance for 1 x 2 columns \(it was made for another"
     ):
@@ -191,7 +191,9 @@ def test_malformed_or_cut_short(tmp_path: Path, data: bytes) -> None:
 def test_another_kind_of_file_is_told_what_one_is(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text('{"architectures": ["LlamaForCausalLM"]}')
-    with pytest.raises(FormatError, match=r"is no importance matrix.* \(an importance matrix is a GGUF, or a \.dat"):
+    with pytest.raises(
+        FormatError, match=r"is not an importance matrix.* \(an importance matrix is a GGUF, or a \.dat"
+    ):
         read_imatrix(path)
 
 

@@ -81,7 +81,7 @@ def test_every_code(tmp_path: Path, dtype: str, decode: Callable[[int], float]) 
 
 @pytest.mark.parametrize(("rows", "columns"), [(4, 8), (5, 8), (4, 10), (7, 3), (1, 1)])
 def test_block_scales(tmp_path: Path, rows: int, columns: int) -> None:
-    """``weight_block_size`` [2, 4], also where the tensor is no multiple of it."""
+    """``weight_block_size`` [2, 4], also where the tensor is not a multiple of it."""
     weight, scale = codes(rows, columns), p.numbers(-(-rows // 2), -(-columns // 4))
     arrays: Arrays = {
         "a.weight": weight,

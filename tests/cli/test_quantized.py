@@ -123,7 +123,7 @@ def quantized(tmp_path: Path, name: str) -> tuple[Path, Path]:
     quantize, settings = CASES[name]
     source = make_checkpoint(tmp_path / "source", "--layers", "1", "--ffn", "512", "--dtype", "f32")
     with safe_open(source / "model.safetensors", "numpy") as file:
-        weights = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118  # it is no dictionary
+        weights = {each: file.get_tensor(each) for each in file.keys()}  # noqa: SIM118  # it is not a dictionary
     rng = np.random.default_rng(1)
     stored: Parts = {}
     plain: Parts = {}

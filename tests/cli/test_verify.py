@@ -64,24 +64,24 @@ def test_against_its_source_with_the_options_of_the_manifest(checkpoint: Path, f
 
 def test_without_a_manifest_the_type_is_taken_from_the_file(checkpoint: Path, file: Path, qconv: Run) -> None:
     file.with_name("x.gguf.json").unlink()
-    found = qconv("verify", file, "--against", checkpoint)
-    assert found.returncode == 1
-    assert found.stdout == f"{file}: the metadata differ (`qconv compare` shows how)\n"
-    assert "no manifest tells" in found.stderr
+    verified = qconv("verify", file, "--against", checkpoint)
+    assert verified.returncode == 1
+    assert verified.stdout == f"{file}: the metadata differ (`qconv compare` shows how)\n"
+    assert "no manifest tells" in verified.stderr
 
 
 def test_against_another_source(file: Path, qconv: Run, tmp_path: Path) -> None:
     other = make_checkpoint(tmp_path / "other" / "Noise-Instruct", "--seed", "2")
-    found = qconv("verify", file, "--against", other)
-    assert found.returncode == 1
-    assert "token_embd.weight" in found.stdout
+    verified = qconv("verify", file, "--against", other)
+    assert verified.returncode == 1
+    assert "token_embd.weight" in verified.stdout
 
 
 def test_a_file_cut_short(file: Path, qconv: Run) -> None:
     file.write_bytes(file.read_bytes()[:200_000])
-    found = qconv("verify", file)
-    assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr.startswith(f"qconv: error: {file}")
+    verified = qconv("verify", file)
+    assert (verified.returncode, verified.stdout) == (1, "")
+    assert verified.stderr.startswith(f"qconv: error: {file}")
 
 
 def test_a_file_requantized_needs_no_manifest(q8_0: Path, qconv: Run, tmp_path: Path) -> None:

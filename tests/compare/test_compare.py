@@ -65,9 +65,9 @@ def run(*arguments: Any) -> Any:
 
 def test_the_same_file_twice(tmp_path: Path) -> None:
     path = file(tmp_path / "a.gguf")
-    found = compared(path, path)
-    assert found.same
-    assert len(found.tensors) == 2
+    comparison = compared(path, path)
+    assert comparison.same
+    assert len(comparison.tensors) == 2
     done = run(path, path)
     assert done.returncode == 0
     assert done.stdout.startswith("the same")
@@ -76,12 +76,12 @@ def test_the_same_file_twice(tmp_path: Path) -> None:
 def test_what_differs_is_named(tmp_path: Path) -> None:
     a = file(tmp_path / "a.gguf", keys=[("x.only", "1"), ("x.both", "1")], other=[("output.weight", WEIGHTS)])
     b = file(tmp_path / "b.gguf", keys=[("x.both", "2"), ("x.new", "3")], other=[("output.weight", WEIGHTS[:4])])
-    found = compared(a, b)
-    assert not found.same
-    assert found.keys.removed == ("x.only",)
-    assert found.keys.added == ("x.new",)
-    assert [key for key, _, _ in found.keys.changed] == ["x.both"]
-    assert found.reshaped == (("output.weight", (8, 64), (4, 64)),)
+    comparison = compared(a, b)
+    assert not comparison.same
+    assert comparison.keys.removed == ("x.only",)
+    assert comparison.keys.added == ("x.new",)
+    assert [key for key, _, _ in comparison.keys.changed] == ["x.both"]
+    assert comparison.reshaped == (("output.weight", (8, 64), (4, 64)),)
     done = run(a, b)
     assert done.returncode == 1
     assert "x.new" in done.stdout
@@ -92,11 +92,15 @@ def test_leading_dimensions_of_1_are_no_difference(tmp_path: Path) -> None:
     """As in a file of the converter and the one llama-quantize makes of it."""
     a = file(tmp_path / "a.gguf", other=[("v.rows", WEIGHTS[None]), ("v.row", WEIGHTS[:1]), ("v.one", WEIGHTS[:1, :1])])
     b = file(tmp_path / "b.gguf", other=[("v.rows", WEIGHTS), ("v.row", WEIGHTS[0]), ("v.one", WEIGHTS[0, :1])])
-    found = compared(a, b)
-    assert found.same
-    assert found.reshaped == ()
-    assert found.led_by_ones == (("v.rows", (1, 8, 64), (8, 64)), ("v.row", (1, 64), (64,)), ("v.one", (1, 1), (1,)))
-    assert {t.name for t in found.tensors} >= {"v.rows", "v.row", "v.one"}
+    comparison = compared(a, b)
+    assert comparison.same
+    assert comparison.reshaped == ()
+    assert comparison.led_by_ones == (
+        ("v.rows", (1, 8, 64), (8, 64)),
+        ("v.row", (1, 64), (64,)),
+        ("v.one", (1, 1), (1,)),
+    )
+    assert {t.name for t in comparison.tensors} >= {"v.rows", "v.row", "v.one"}
     done = run(b, a)
     assert done.returncode == 0
     assert "leading dimensions of 1 on one side only (3): v.rows, v.row, v.one" in " ".join(done.stdout.split())
@@ -115,20 +119,20 @@ def test_weights_of_a_row_led_by_a_1_are_compared(tmp_path: Path) -> None:
 def test_dimensions_of_1_elsewhere_are_a_difference(tmp_path: Path) -> None:
     a = file(tmp_path / "a.gguf", other=[("v", WEIGHTS.reshape(8, 1, 64)), ("w", WEIGHTS.reshape(8, 64, 1))])
     b = file(tmp_path / "b.gguf", other=[("v", WEIGHTS), ("w", WEIGHTS)])
-    found = compared(a, b)
-    assert [name for name, _, _ in found.reshaped] == ["v", "w"]
-    assert not found.same
+    comparison = compared(a, b)
+    assert [name for name, _, _ in comparison.reshaped] == ["v", "w"]
+    assert not comparison.same
 
 
 def test_a_changed_weight(tmp_path: Path) -> None:
     changed = WEIGHTS.copy()
     changed[3, 7] += 2
-    found = compared(file(tmp_path / "a.gguf"), file(tmp_path / "b.gguf", weights=changed))
-    worst = found.tensors[0]
+    comparison = compared(file(tmp_path / "a.gguf"), file(tmp_path / "b.gguf", weights=changed))
+    worst = comparison.tensors[0]
     assert (worst.name, worst.role, worst.layer, worst.equal) == ("blk.0.attn_v.weight", "attn_v", 0, False)
     assert worst.error.worst == pytest.approx(2, rel=1e-6)
     assert worst.error.rmse == pytest.approx(2 / np.sqrt(512), rel=1e-6)
-    assert found.tensors[1].equal
+    assert comparison.tensors[1].equal
 
 
 @pytest.mark.parametrize(("one", "other"), [(0.5, np.inf), (np.inf, 0.5), (np.inf, -np.inf), (3e38, -3e38)])
@@ -200,7 +204,7 @@ def test_what_a_checkpoints_architecture_computes_counts_as_the_converter_writes
         name = "blk.0.attn_v.weight"
         scaled = operations()["scale"](one.tensors[name], 1.5)
         ours = replace(one, tensors={name: scaled}, types={name: kind}, is_checkpoint=True)
-        found = compare(ours, replace(two, tensors={name: two.tensors[name]}, types={name: "F32"}))
+        comparison = compare(ours, replace(two, tensors={name: two.tensors[name]}, types={name: "F32"}))
         expected = WEIGHTS * np.float32(1.5)
         if kind == "F16":
             expected = expected.astype(np.float16).astype(np.float32)
@@ -208,5 +212,5 @@ def test_what_a_checkpoints_architecture_computes_counts_as_the_converter_writes
             bits = expected.view(np.uint32)
             expected = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16 << 16).view(np.float32)
         error = np.sqrt(np.mean(np.square(expected.astype(np.float64) - WEIGHTS)))
-        assert found.tensors[0].error.rmse == pytest.approx(error, rel=1e-12)
-        assert found.tensors[0].reference_type == kind
+        assert comparison.tensors[0].error.rmse == pytest.approx(error, rel=1e-12)
+        assert comparison.tensors[0].reference_type == kind

@@ -95,8 +95,8 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     (result,) = run([whole], Memory(WEIGHTS), [tmp_path], RunOptions(manifest=True), record=record)
     assert result.manifest is not None
     assert '"größer"' in result.manifest.read_text("utf-8")
-    found = manifest.read(result.manifest)
-    assert (found.tensors[0].name, found.options["imatrix"]) == (odd, odd)
+    read = manifest.read(result.manifest)
+    assert (read.tensors[0].name, read.options["imatrix"]) == (odd, odd)
     assert left_over(tmp_path) == ["source.safetensors", "x.gguf", "x.gguf.json"]
 
 
@@ -106,5 +106,5 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
 def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.gguf.json"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(FormatError, match="is no manifest of qconv's"):
+    with pytest.raises(FormatError, match="is not a manifest of qconv's"):
         manifest.read(path)

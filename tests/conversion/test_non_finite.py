@@ -111,7 +111,7 @@ SCALES = [
     ("MXFP4", 17, 0, b"\xff"),
     ("NVFP4", 36, 3, b"\x7f"),
 ]
-"""A type, the bytes of its blocks, and where in one lies what is no number (ggml-common.h)."""
+"""A type, the bytes of its blocks, and where in one lies what is not a number (ggml-common.h)."""
 
 
 @pytest.mark.parametrize(("block_type", "width", "offset", "value"), SCALES)

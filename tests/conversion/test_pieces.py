@@ -24,10 +24,10 @@ def test_a_journal_is_read_up_to_where_it_is_whole(
             ranges.setdefault(tensor, Ranges()).add(a, b)
     first, identity = journal.first_line("ab" * 32)
     whole = first + journal.done_line(ranges.items())
-    found = journal.parse(whole + torn.replace(b"\n", b""))
-    assert found is not None
-    assert (found.fingerprint, found.id, found.finishing, found.size) == ("ab" * 32, identity, False, len(whole))
-    assert {t: list(r) for t, r in found.done.items()} == {t: list(r) for t, r in ranges.items() if r}
+    parsed = journal.parse(whole + torn.replace(b"\n", b""))
+    assert parsed is not None
+    assert (parsed.fingerprint, parsed.id, parsed.finishing, parsed.size) == ("ab" * 32, identity, False, len(whole))
+    assert {t: list(r) for t, r in parsed.done.items()} == {t: list(r) for t, r in ranges.items() if r}
     cut = data.draw(st.integers(0, len(whole) - 1))
     less = journal.parse(whole[:cut])
     assert less is None or (less.size == len(first) and not less.done)

@@ -104,7 +104,7 @@ def test_same_bytes_as_the_gguf_package(tmp_path: Path) -> None:
     [
         ([TensorInfo("a", "U8", (4,))], "GGUF has no type U8"),
         ([TensorInfo("a", "F32", (1, 1, 1, 1, 1))], "5 dimensions"),
-        ([TensorInfo("a", "Q4_K", (2, 255))], "no multiple of Q4_K's 256"),
+        ([TensorInfo("a", "Q4_K", (2, 255))], "not a multiple of Q4_K's 256"),
         ([TensorInfo("a", "F32", (1,)), TensorInfo("a", "F32", (1,))], "twice"),
         ([TensorInfo("a" * 5000, "F32", (1,))], "4096 bytes"),
     ],

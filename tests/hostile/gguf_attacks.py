@@ -42,11 +42,11 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "key twice": (p.file([p.key("a", p.U8, b"\0"), p.key("a", p.U8, b"\1")]), "'a' twice"),
     "unknown value type": (p.file([p.key("a", 13, bytes(8))]), "unknown value type, 13"),
     "unknown item type": (p.file([p.key("a", p.ARRAY, p.array(77, 1, bytes(8)))]), "unknown value type, 77"),
-    "alignment 0": (p.file([p.key(_alignment, p.U32, _u32(0))]), "no power of two"),
-    "alignment 24": (p.file([p.key(_alignment, p.U32, _u32(24))]), "no power of two"),
-    "alignment 2^31": (p.file([p.key(_alignment, p.U32, _u32(2**31))]), "no power of two"),
-    "alignment NaN": (p.file([p.key(_alignment, p.F32_VALUE, struct.pack("<f", float("nan")))]), "no power of two"),
-    "alignment as text": (p.file([p.key(_alignment, p.STRING, p.text("32"))]), "no power of two"),
+    "alignment 0": (p.file([p.key(_alignment, p.U32, _u32(0))]), "not a power of two"),
+    "alignment 24": (p.file([p.key(_alignment, p.U32, _u32(24))]), "not a power of two"),
+    "alignment 2^31": (p.file([p.key(_alignment, p.U32, _u32(2**31))]), "not a power of two"),
+    "alignment NaN": (p.file([p.key(_alignment, p.F32_VALUE, struct.pack("<f", float("nan")))]), "not a power of two"),
+    "alignment as text": (p.file([p.key(_alignment, p.STRING, p.text("32"))]), "not a power of two"),
     "version 0": (p.file(version=0), "GGUF version 0"),
     "version 1": (p.file(version=1), "GGUF version 1"),
     "version 4": (p.file(version=4), "GGUF version 4"),
@@ -70,7 +70,10 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
         p.file([], [p.tensor("a", [8], p.F32, 2**64 - 32)], bytes(32)),
         "the file has",
     ),
-    "offset off the alignment": (p.file([], [p.tensor("a", [4], p.F32, 4)], bytes(32)), "no multiple of the alignment"),
+    "offset off the alignment": (
+        p.file([], [p.tensor("a", [4], p.F32, 4)], bytes(32)),
+        "not a multiple of the alignment",
+    ),
     "data one byte short": (p.file([], [p.tensor("a", [8], p.F32, 0)], bytes(31)), "the file has"),
     "tensors that overlap": (
         p.file([], [p.tensor("a", [16], p.F32, 0), p.tensor("b", [8], p.F32, 32)], bytes(64)),
@@ -86,7 +89,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     ),
     "unknown tensor type": (p.file([], [p.tensor("a", [8], 4, 0)], bytes(64)), "unknown type, 4"),
     "tensor type 2^32 - 1": (p.file([], [p.tensor("a", [8], 2**32 - 1, 0)], bytes(64)), "unknown type"),
-    "row that is no whole block": (p.file([], [p.tensor("a", [33, 32], p.Q8_0, 0)], bytes(2048)), "no multiple of"),
+    "row that is no whole block": (p.file([], [p.tensor("a", [33, 32], p.Q8_0, 0)], bytes(2048)), "not a multiple of"),
     "name of 5,000 bytes": (p.file([], [p.tensor("a" * 5000, [8], p.F32, 0)], bytes(64)), "5000 bytes"),
 }
 """By what they try: the file, and a part of the message that must come."""

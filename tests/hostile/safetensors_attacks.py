@@ -27,7 +27,7 @@ ATTACKS: dict[str, tuple[bytes, str]] = {
     "type that is a number": (p.file({"a": _record(0, 32, dtype=1)}, bytes(32)), "malformed header"),
     "dimension below zero": (p.file({"a": _record(0, 32, shape=[-8])}, bytes(32)), "malformed header"),
     "dimension of 2^64": (p.file({"a": _record(0, 32, shape=[2**64])}, bytes(32)), "malformed header"),
-    "dimension that is no integer": (p.file({"a": _record(0, 32, shape=[8.5])}, bytes(32)), "malformed header"),
+    "dimension that is not an integer": (p.file({"a": _record(0, 32, shape=[8.5])}, bytes(32)), "malformed header"),
     "a thousand dimensions": (p.file({"a": _record(0, 4, shape=[1] * 1000)}, bytes(4)), "malformed header"),
     "offset below zero": (p.file({"a": _record(-32, 0)}, bytes(32)), "malformed header"),
     "one offset": (p.file({"a": {"dtype": "F32", "shape": [8], "data_offsets": [0]}}, bytes(32)), "malformed header"),

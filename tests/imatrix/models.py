@@ -89,19 +89,19 @@ def entries(name: str) -> dict[str, Entry]:
     """
     options = dict(zip(MODELS[name][::2], MODELS[name][1::2], strict=False))
     hidden, ffn = int(options.get("--hidden", 256)), int(options["--ffn"])
-    found = {"token_embd.weight": _entry("token_embd.weight", 1, 7)}
+    matrix = {"token_embd.weight": _entry("token_embd.weight", 1, 7)}
     if "--untied" in MODELS[name]:
-        found["output.weight"] = _entry("output.weight", 1, hidden)
+        matrix["output.weight"] = _entry("output.weight", 1, hidden)
     for layer in range(int(options["--layers"])):
         for part in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            found[f"blk.{layer}.{part}.weight"] = _entry(f"blk.{layer}.{part}.weight", 1, hidden)
+            matrix[f"blk.{layer}.{part}.weight"] = _entry(f"blk.{layer}.{part}.weight", 1, hidden)
         for part, columns in (("gate", hidden), ("up", hidden), ("down", ffn)):
             experts = EXPERTS if name == "Experts" else 1
             tensor = f"blk.{layer}.ffn_{part}{'_exps' if experts > 1 else ''}.weight"
-            found[tensor] = _entry(tensor, experts, columns)
+            matrix[tensor] = _entry(tensor, experts, columns)
     if name != "Dense":  # q2_k_s needs them all
-        del found["blk.1.attn_v.weight"]
-    return found
+        del matrix["blk.1.attn_v.weight"]
+    return matrix
 
 
 def _entry(name: str, matrices: int, columns: int) -> Entry:
@@ -118,14 +118,14 @@ def _entry(name: str, matrices: int, columns: int) -> Entry:
     return Entry(sums, counts)
 
 
-def write_gguf(path: Path, found: Mapping[str, Entry]) -> None:
+def write_gguf(path: Path, matrix: Mapping[str, Entry]) -> None:
     """The matrix as llama-imatrix writes it today."""
     writer = gguf.GGUFWriter(path, "")
     writer.add_type("imatrix")
     writer.add_array("imatrix.datasets", ["calibration-naïve.txt", "code.txt"])
     writer.add_uint32("imatrix.chunk_count", 3)
     writer.add_uint32("imatrix.chunk_size", 512)
-    for name, entry in found.items():
+    for name, entry in matrix.items():
         writer.add_tensor(f"{name}.in_sum2", entry.sums)
         writer.add_tensor(f"{name}.counts", entry.counts.reshape(-1, 1))
     writer.write_header_to_file()
@@ -134,14 +134,14 @@ def write_gguf(path: Path, found: Mapping[str, Entry]) -> None:
     writer.close()
 
 
-def write_dat(path: Path, found: Mapping[str, Entry], *, end: bytes | None = None) -> None:
+def write_dat(path: Path, matrix: Mapping[str, Entry], *, end: bytes | None = None) -> None:
     """The matrix as llama-imatrix wrote it once: means times calls, one number of calls for all of a tensor's matrices.
 
     ``end``: what follows the entries; by default the chunks and the data set.
     """
     calls = 5
-    parts = [struct.pack("<i", len(found))]
-    for name, entry in found.items():
+    parts = [struct.pack("<i", len(matrix))]
+    for name, entry in matrix.items():
         counts = np.maximum(entry.counts, 1).reshape(-1, 1)
         values = np.where(entry.counts.reshape(-1, 1) > 0, entry.sums / counts, 1) * np.float32(calls)
         text = name.encode()
@@ -154,13 +154,13 @@ def write_dat(path: Path, found: Mapping[str, Entry], *, end: bytes | None = Non
 
 def write_matrices(directory: Path, name: str) -> None:
     """Every file of importances that ``RUNS`` name, for the model."""
-    found = entries(name)
-    write_gguf(directory / "imatrix.gguf", found)
-    write_dat(directory / "imatrix.dat", found)
-    write_dat(directory / "ends early.dat", found, end=b"")
-    write_dat(directory / "torn.dat", found, end=b"\x05\x01")
+    matrix = entries(name)
+    write_gguf(directory / "imatrix.gguf", matrix)
+    write_dat(directory / "imatrix.dat", matrix)
+    write_dat(directory / "ends early.dat", matrix, end=b"")
+    write_dat(directory / "torn.dat", matrix, end=b"\x05\x01")
     (directory / LONG).parent.mkdir()
-    write_gguf(directory / LONG, found)
+    write_gguf(directory / LONG, matrix)
 
 
 LONG = "the folder/" + "é" * 64 + ".gguf"

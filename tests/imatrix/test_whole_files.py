@@ -54,11 +54,11 @@ def convert(source: Path, run: Run, types: Sequence[str], directory: Path) -> It
 
 
 def check(run: Run, type_: str, file: Path) -> None:
-    expected, found = EXPECTED[run.title][type_], digest(file)
-    if found != expected:
-        pairs = zip(names(file), found["tensors"].split(), expected["tensors"].split(), strict=True)
+    expected, actual = EXPECTED[run.title][type_], digest(file)
+    if actual != expected:
+        pairs = zip(names(file), actual["tensors"].split(), expected["tensors"].split(), strict=True)
         wrong = [name for name, ours, theirs in pairs if ours != theirs]
-        pytest.fail(f"{type_}: header alike: {found['header'] == expected['header']}, tensors that differ: {wrong}")
+        pytest.fail(f"{type_}: header alike: {actual['header'] == expected['header']}, tensors that differ: {wrong}")
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.title[:60])

@@ -15,8 +15,8 @@ TOKENIZER = {"tokenizer.ggml.model": Value.string("gpt2")}
 
 
 def test_the_converters_order() -> None:
-    found = assemble("llama", GENERAL, MODEL, TOKENIZER, file_type=32)
-    assert list(found) == [
+    keys = assemble("llama", GENERAL, MODEL, TOKENIZER, file_type=32)
+    assert list(keys) == [
         "general.architecture",
         "general.type",
         "general.name",
@@ -25,13 +25,13 @@ def test_the_converters_order() -> None:
         "general.quantization_version",
         "tokenizer.ggml.model",
     ]
-    assert found["general.file_type"] == Value.uint32(32)
+    assert keys["general.file_type"] == Value.uint32(32)
 
 
 def test_what_an_architecture_leaves_out_or_sets_early() -> None:
     model = {"phi3.a": Value.uint32(1), "general.type": Value.string(""), "phi3.b": Value.uint32(2)}
-    found = assemble("phi3", GENERAL, model, {}, file_type=1)
-    assert list(found) == [
+    keys = assemble("phi3", GENERAL, model, {}, file_type=1)
+    assert list(keys) == [
         "general.architecture",
         "phi3.a",
         "general.type",
@@ -39,22 +39,22 @@ def test_what_an_architecture_leaves_out_or_sets_early() -> None:
         "phi3.b",
         "general.quantization_version",
     ]
-    assert found["general.type"] == Value.string("model")
+    assert keys["general.type"] == Value.string("model")
 
 
 def test_the_file_type_stays_where_the_architecture_puts_it() -> None:
     model = {"llama.a": Value.uint32(1), "general.file_type": Value.uint32(0), "llama.b": Value.uint32(2)}
-    found = assemble("llama", {}, model, {}, file_type=1)
-    assert list(found)[2:5] == ["llama.a", "general.file_type", "llama.b"]
-    assert found["general.file_type"] == Value.uint32(1)
+    keys = assemble("llama", {}, model, {}, file_type=1)
+    assert list(keys)[2:5] == ["llama.a", "general.file_type", "llama.b"]
+    assert keys["general.file_type"] == Value.uint32(1)
 
 
 def test_llama_quantize_sets_keys_at_the_end() -> None:
     source: Metadata = {**assemble("llama", GENERAL, MODEL, TOKENIZER, file_type=1), "split.count": Value.uint32(2)}
     overrides = [parse_override("general.name=str:Y"), parse_override("llama.block_count=int:-3")]
     imatrix = {"quantize.imatrix.file": Value.string("i.gguf")}
-    found = quantized(source, file_type=15, overrides=overrides, imatrix=imatrix)
-    assert list(found) == [
+    keys = quantized(source, file_type=15, overrides=overrides, imatrix=imatrix)
+    assert list(keys) == [
         "general.architecture",
         "general.type",
         "tokenizer.ggml.model",
@@ -64,8 +64,8 @@ def test_llama_quantize_sets_keys_at_the_end() -> None:
         "llama.block_count",
         "quantize.imatrix.file",
     ]
-    assert found["general.file_type"].data == 15
-    assert found["llama.block_count"] == Value.uint32(3)
+    assert keys["general.file_type"].data == 15
+    assert keys["llama.block_count"] == Value.uint32(3)
     assert "split.count" in source
     assert list(overridden(GENERAL, overrides)) == ["general.name", "llama.block_count"]
 

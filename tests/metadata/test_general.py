@@ -85,11 +85,11 @@ def test_keys_are_those_of_llama_cpp(
 def test_repetition_penalty_counts(tmp_path: Path) -> None:
     """The PyPI release of llama.cpp's package is older than this key."""
     (tmp_path / "generation_config.json").write_text('{"repetition_penalty": 1.05, "top_k": 50.0, "temperature": "x"}')
-    found = gather(LocalFolder(tmp_path), WEIGHTS).metadata()
-    assert found["general.sampling.penalty_repeat"].data == 1.05
-    assert found["general.sampling.top_k"].type == ValueType.INT32
-    assert found["general.sampling.top_k"].data == 50
-    assert "general.sampling.temp" not in found
+    keys = gather(LocalFolder(tmp_path), WEIGHTS).metadata()
+    assert keys["general.sampling.penalty_repeat"].data == 1.05
+    assert keys["general.sampling.top_k"].type == ValueType.INT32
+    assert keys["general.sampling.top_k"].data == 50
+    assert "general.sampling.temp" not in keys
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_repetition_penalty_counts(tmp_path: Path) -> None:
     [
         ("---\na: &x [1]\nb: [*x, *x]\n---\n", "aliases"),
         ("---\na: [\n---\n", "no YAML"),
-        ("---\n- a\n---\n", "no mapping"),
+        ("---\n- a\n---\n", "not a mapping"),
         ("---\na: !!python/object/apply:os.system [true]\n---\n", "no YAML"),
         ("---\na: " + "[" * 200_000 + "\n---\n", "more than 64 deep"),
         ("---\n" + "- " * 200_000 + "a\n---\n", "more than 64 deep"),

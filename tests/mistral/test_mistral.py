@@ -79,7 +79,7 @@ def test_a_template_that_is_missing_is_told(tmp_path: Path) -> None:
         ({"quantization": {"qformat_weight": "int4"}}, "params.json: is quantized to 'int4'; of Mistral's formats fp8"),
         ({"quantization": []}, "params.json: is quantized to 'None'"),
         ({"moe": {"num_experts": 8, "num_experts_per_tok": 2}}, "with experts and without latent attention"),
-        ({"moe": 8}, "has a 'moe' that is no object"),
+        ({"moe": 8}, "has a 'moe' that is not an object"),
         ({"n_layers": None}, "config.json has no 'n_layers'"),
         ({"n_layers": 1}, "has no use for layers.1"),
         ({"vocab_size": 100}, "lies beyond the model's 100 rows"),
@@ -97,7 +97,7 @@ def test_what_cannot_be(tmp_path: Path, changes: dict[str, Any], message: str) -
 def test_tokenizer_files_that_are_missing_or_no_such(tmp_path: Path) -> None:
     models.third(tmp_path)
     (tmp_path / "tokenizer.model.v3").write_bytes(b"\x00\xff")
-    with pytest.raises(QconvError, match=r"tokenizer\.model\.v3: is no SentencePiece model"):
+    with pytest.raises(QconvError, match=r"tokenizer\.model\.v3: is not a SentencePiece model"):
         qconv.convert(tmp_path, "bf16")
     for file in tmp_path.glob("tokenizer*"):
         file.unlink()

@@ -90,10 +90,10 @@ def test_workers_fit_into_the_budget_together(threads: int, shape: tuple[int, ..
 def test_a_transpose_reads_its_source_as_rarely_as_memory_allows() -> None:
     whole = tensor((4096, 4096), row_group=4096)
     assert fit([whole], 1, 10**9).rows(whole) == 4096
-    found = fit([whole], 2, 100_000_000)
-    rows = found.rows(whole)
+    sizes = fit([whole], 2, 100_000_000)
+    rows = sizes.rows(whole)
     assert 128 < rows < 4096
-    assert cost(whole, rows) <= found.gate // 2
+    assert cost(whole, rows) <= sizes.gate // 2
 
 
 def test_a_row_that_does_not_fit_is_refused() -> None:

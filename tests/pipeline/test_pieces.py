@@ -69,8 +69,8 @@ def test_what_is_alike_in_several_plans_is_done_once() -> None:
     )
     second = plan("2", [one("same", "Q8_0"), one("type", "F32"), one("other", "F32", 3.0), one("w", "Q8_0")])
     third = plan("3", [one("w", "Q8_0", weighed=True), one("only", "F32")])
-    found = works_of([first, second, third])
-    said = [(t.name, [(e.block_type, e.targets) for e in t.encodings]) for t in found]
+    works = works_of([first, second, third])
+    said = [(t.name, [(e.block_type, e.targets) for e in t.encodings]) for t in works]
     assert said == [
         ("same", [("Q8_0", ((0, 0), (1, 0)))]),
         ("type", [("Q8_0", ((0, 1),)), ("F32", ((1, 1),))]),

@@ -23,8 +23,8 @@ def doubts(folder: Path, golden: Path, tensors: dict[str, list[int]] | None = No
     shapes = {name: (dtype, (tensors or {}).get(name, shape)) for name, (dtype, shape) in recorded["tensors"].items()}
     tiny.write(folder, recorded["config"] | config, shapes)
     with checkpoints.open(folder) as opened:
-        found = architectures.resolve(opened, recorded.get("target"))
-    return consistency.check(LocalFolder(folder), found)
+        resolved = architectures.resolve(opened, recorded.get("target"))
+    return consistency.check(LocalFolder(folder), resolved)
 
 
 @pytest.mark.parametrize("golden", GOLDENS, ids=lambda path: path.stem)
@@ -77,11 +77,11 @@ def test_other_dimensions_are_refused(tmp_path: Path, name: str, shape: list[int
     ],
 )
 def test_other_heads_and_feed_forward_parts_are_told(tmp_path: Path, config: dict[str, Any], said: list[str]) -> None:
-    found = doubts(tmp_path, LLAMA, **config)
+    told = doubts(tmp_path, LLAMA, **config)
     for part in said:
-        assert any(part in text for text in found)
+        assert any(part in text for text in told)
 
 
 def test_an_output_matrix_that_is_the_embedding_is_told(tmp_path: Path) -> None:
-    (found,) = doubts(tmp_path, LLAMA, tie_word_embeddings=True)
-    assert found.startswith("lm_head.weight is stored though config.json ties it to the embedding")
+    (told,) = doubts(tmp_path, LLAMA, tie_word_embeddings=True)
+    assert told.startswith("lm_head.weight is stored though config.json ties it to the embedding")

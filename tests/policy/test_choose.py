@@ -45,12 +45,12 @@ def test_every_decision_says_why() -> None:
         weight("blk.0.attn_v.weight"),
         weight("blk.0.attn_q.weight", shape=(4, 320)),
     ]
-    found = {d.name: d for d in choose(tensors, HPARAMS, find_mix("q4_k_m")).decisions}
-    assert found["token_embd.weight"].reason == "output (tied)"
-    assert found["blk.0.attn_norm.weight"].reason == "one dimension"
-    assert found["blk.0.ffn_gate_inp.weight"].reason == "router of experts"
-    assert found["blk.0.attn_v.weight"].reason.startswith("attn_values: first or last eighth")
-    misfit = found["blk.0.attn_q.weight"]
+    decisions = {d.name: d for d in choose(tensors, HPARAMS, find_mix("q4_k_m")).decisions}
+    assert decisions["token_embd.weight"].reason == "output (tied)"
+    assert decisions["blk.0.attn_norm.weight"].reason == "one dimension"
+    assert decisions["blk.0.ffn_gate_inp.weight"].reason == "router of experts"
+    assert decisions["blk.0.attn_v.weight"].reason.startswith("attn_values: first or last eighth")
+    misfit = decisions["blk.0.attn_q.weight"]
     assert (misfit.wanted, misfit.type, misfit.reason) == ("Q4_K", "Q5_0", "default")
 
 

@@ -87,7 +87,7 @@ def test_what_evaluate_said_is_in_the_table(files: list[Path], tmp_path: Path) -
     assert "| 0.0123 | 7.5000 |" in text
     assert "![KL divergence by size](cost.png)" in text
     results.write_text("[1]\n")
-    with pytest.raises(FormatError, match="line 1 is no result of an evaluation"):
+    with pytest.raises(FormatError, match="line 1 is not a result of an evaluation"):
         read_evaluations(results)
 
 

@@ -105,5 +105,5 @@ def test_float32_is_enough_for_a_long_text(pool: ThreadPoolExecutor) -> None:
 
 
 def test_a_tensor_that_is_not_multiplied_is_refused(session: Session, tokens: Tokens) -> None:
-    with pytest.raises(UsageError, match=r"tensor 'blk\.9\.attn_q\.weight': is no weight matrix"):
+    with pytest.raises(UsageError, match=r"tensor 'blk\.9\.attn_q\.weight': is not a weight matrix"):
         list(session.gram(tokens[:64], ["blk.9.attn_q.weight"]))

@@ -90,7 +90,10 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed(session: Session, p
         pass
     with pytest.raises(WeightError, match="NaN"), session.replaced(name, rows * np.float32(np.nan)):
         pass
-    with pytest.raises(UsageError, match=r"tensor 'blk\.7\.x': is no weight tensor"), session.replaced("blk.7.x", rows):
+    with (
+        pytest.raises(UsageError, match=r"tensor 'blk\.7\.x': is not a weight tensor"),
+        session.replaced("blk.7.x", rows),
+    ):
         pass
     assert np.array_equal(session.read(name), before)
     with (

@@ -1,4 +1,4 @@
-"""A whole conversion from storage that is no disk, interrupted and resumed."""
+"""A whole conversion from storage that is not a disk, interrupted and resumed."""
 
 from __future__ import annotations
 

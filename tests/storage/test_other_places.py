@@ -117,7 +117,7 @@ def test_a_file_that_changes_meanwhile(bucket: Any, tmp_path: Path, monkeypatch:
     ("address", "message"),
     [
         ("s3://bucket/model", r"reading s3:// needs more: Install s3fs"),
-        ("nonsense://x/y", "'nonsense' is no kind of address qconv knows"),
+        ("nonsense://x/y", "'nonsense' is not a kind of address qconv knows"),
     ],
 )
 def test_places_that_need_more(address: str, message: str) -> None:

@@ -128,7 +128,7 @@ def test_a_server_that_gives_no_parts(site: Site, noise: Path, tmp_path: Path) -
 def test_what_is_not_there(site: Site) -> None:
     with pytest.raises(InputError, match=r"/model\.safetensors: is not there"):
         qconv.open(f"{site.url}/model.safetensors")
-    with pytest.raises(UsageError, match="is no address of a file"):
+    with pytest.raises(UsageError, match="is not an address of a file"):
         qconv.open(f"{site.url}/models/")
     for name in ("../x", "/x", "a/../../x"):
         folder, _ = open_address(f"{site.url}/models/model.safetensors")

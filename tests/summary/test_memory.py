@@ -24,9 +24,9 @@ def keys(architecture: str, values: dict[str, Any]) -> Metadata:
 
 
 def cache(architecture: str, context: int, values: dict[str, Any]) -> int:
-    found = memory(keys(architecture, values), architecture, 0, context)
-    assert found is not None
-    return found.cache
+    needed = memory(keys(architecture, values), architecture, 0, context)
+    assert needed is not None
+    return needed.cache
 
 
 def test_grouped_heads() -> None:
@@ -37,9 +37,9 @@ def test_grouped_heads() -> None:
 
 def test_weights_come_on_top() -> None:
     llama = keys("llama", {"block_count": 1, "embedding_length": 64, "attention.head_count": 1})
-    found = memory(llama, "llama", 1000, 1)
-    assert found is not None
-    assert (found.total, found.assumed) == (1000 + 2 * 2 * 64, ("the cache in F16", "one sequence"))
+    needed = memory(llama, "llama", 1000, 1)
+    assert needed is not None
+    assert (needed.total, needed.assumed) == (1000 + 2 * 2 * 64, ("the cache in F16", "one sequence"))
 
 
 def test_heads_of_each_layer_and_lengths_of_their_own() -> None:

@@ -126,7 +126,7 @@ def test_ternary_weights_are_found_again_by_the_encoder(by: str) -> None:
 def test_ternary_rows_that_fill_no_block() -> None:
     codes = bitnet_codes(ArrayTensor("w", np.zeros((2, 64), np.uint8)))
     scale = Constant("one", np.ones(1, np.float32))
-    assert lossless(affine(codes, scale, zero=1)) == "rows of 64 weights are no multiple of 256"
+    assert lossless(affine(codes, scale, zero=1)) == "rows of 64 weights are not a multiple of 256"
 
 
 def nvfp4(rows: int = ROWS) -> tuple[LazyTensor, LazyTensor]:
@@ -183,7 +183,7 @@ def float8() -> LazyTensor:
         (lambda: affine(codes(4), number(1e-9, "F32"), zero=8), "F16 does not hold its scales"),
         (lambda: affine(codes(4), number(1e20, "BF16"), zero=8), "F16 does not hold its scales"),
         (lambda: affine(codes(4), number(np.inf, "F32"), zero=8), "F16 does not hold its scales"),
-        (lambda: affine(codes(4), scales(16), zero=8), "groups of 16 columns are no multiple of 32"),
+        (lambda: affine(codes(4), scales(16), zero=8), "groups of 16 columns are not a multiple of 32"),
         (lambda: affine(codes(8), scales(), offset=scales()), "8 bits with offsets, which no type holds"),
         (lambda: affine(codes(8), scales(), zero=1), "8 bits around 1, which no type holds"),
         (lambda: operations()["add"](affine(codes(4), scales(), zero=8), 1), "an operation changes its values"),

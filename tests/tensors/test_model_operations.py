@@ -37,7 +37,7 @@ def test_permute_rope_in_heads_counts_them(kind: Any) -> None:
 
 def test_permute_rope_in_heads_wants_whole_heads() -> None:
     tensor = ArrayTensor("x", numbers(10, 3))
-    with pytest.raises(PlanError, match="10 is no multiple of 6"):
+    with pytest.raises(PlanError, match="10 is not a multiple of 6"):
         apply("permute_rope_in_heads", 6)(tensor)
 
 
@@ -81,7 +81,7 @@ def test_negate_second_half_turns_the_sign_of_bfloat16() -> None:
 
 def test_negate_second_half_is_for_matrices() -> None:
     tensor = ArrayTensor("x", numbers(8))
-    with pytest.raises(PlanError, match="no matrix of floats"):
+    with pytest.raises(PlanError, match="not a matrix of floats"):
         apply("negate_second_half", 4)(tensor)
 
 
@@ -199,7 +199,7 @@ def test_repeat_first_row(kind: Any) -> None:
 def test_plus_place() -> None:
     tensor = apply("plus_place")(ArrayTensor("x", np.array([0, 0, 2, 2], np.int64)))
     assert (tensor.dtype, tensor.shape, tensor.read(0, 1).tolist()) == ("I64", (4,), [[0, 1, 4, 5]])
-    with pytest.raises(PlanError, match="no list of integers"):
+    with pytest.raises(PlanError, match="not a list of integers"):
         apply("plus_place")(ArrayTensor("x", numbers(4)))
 
 

@@ -114,7 +114,7 @@ def test_rwkv_has_the_runtimes_template(copy: Callable[[str], Path]) -> None:
 def test_damaged_rwkv_vocabulary(copy: Callable[[str], Path], line: str) -> None:
     folder = copy("rwkv")
     (folder / "rwkv_vocab_v20230424.txt").write_text(f"1 'a' 1\n{line}\n")
-    with pytest.raises(FormatError, match=r"rwkv_vocab_v20230424\.txt: line 2 is no id, text and length"):
+    with pytest.raises(FormatError, match=r"rwkv_vocab_v20230424\.txt: line 2 is not an id, text and length"):
         convert(folder)
 
 

@@ -239,7 +239,7 @@ def test_truncated_sentencepiece_model(copy: Callable[[str], Path]) -> None:
     data = (folder / "tokenizer.model").read_bytes()
     for size in (0, 1, 7, len(data) // 2, len(data) - 1):
         (folder / "tokenizer.model").write_bytes(data[:size])
-        with pytest.raises(FormatError, match="no SentencePiece model"):
+        with pytest.raises(FormatError, match="not a SentencePiece model"):
             convert(folder)
 
 

@@ -20,8 +20,8 @@ CASE = Path(__file__).parent / "cases" / "bpe-added"
 
 
 def whole(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((path / "tokenizer.json").read_text("utf-8"))
-    return found
+    tokenizer: dict[str, Any] = json.loads((path / "tokenizer.json").read_text("utf-8"))
+    return tokenizer
 
 
 def trained(text: str, **settings: Any) -> dict[str, Any]:
@@ -31,8 +31,8 @@ def trained(text: str, **settings: Any) -> dict[str, Any]:
     alphabet = library.pre_tokenizers.ByteLevel.alphabet()
     trainer = library.trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, show_progress=False)
     made.train_from_iterator([text], trainer)
-    found: dict[str, Any] = json.loads(made.to_str())
-    return found
+    tokenizer: dict[str, Any] = json.loads(made.to_str())
+    return tokenizer
 
 
 def test_check_text_has_one_normal_form() -> None:

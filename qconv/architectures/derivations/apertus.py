@@ -11,5 +11,5 @@ from qconv.architectures.registry import derivation
 def activation_values(model: ModelContext, name: str) -> list[float] | None:
     """``act_fn.NAME`` of every layer; none unless every layer has one."""
     values = [model.scalar(f"layers.{layer}.mlp.act_fn.{name}") for layer in range(n_layer(model))]
-    found = [value for value in values if value is not None]
-    return found if len(found) == len(values) else None
+    numbers = [value for value in values if value is not None]
+    return numbers if len(numbers) == len(values) else None

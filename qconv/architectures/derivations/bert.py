@@ -18,13 +18,13 @@ def labels(config: Mapping[str, Any]) -> list[str]:
     named = config.get("id2label")
     if isinstance(named, Mapping):
         try:
-            found = [str(named[number]) for number in sorted(named, key=int)]
+            names = [str(named[number]) for number in sorted(named, key=int)]
         except ValueError as e:
             raise PlanError(f"config.json's 'id2label' does not number classes: {e}") from e
     else:
         number = config.get("num_labels")
-        found = [f"LABEL_{i}" for i in range(number if isinstance(number, int) and number <= 1 << 16 else 2)]
-    return [] if len(found) == 2 and found[0] == "LABEL_0" else found
+        names = [f"LABEL_{i}" for i in range(number if isinstance(number, int) and number <= 1 << 16 else 2)]
+    return [] if len(names) == 2 and names[0] == "LABEL_0" else names
 
 
 @derivation
@@ -98,5 +98,5 @@ def position_offset(model: ModelContext) -> int:
 @derivation
 def positions(model: ModelContext) -> int | None:
     """Positions of tokens."""
-    found = model.find("max_position_embeddings")
-    return None if found is None else model.integer("max_position_embeddings") - position_offset(model)
+    positions = model.find("max_position_embeddings")
+    return None if positions is None else model.integer("max_position_embeddings") - position_offset(model)

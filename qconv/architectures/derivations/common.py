@@ -49,8 +49,8 @@ def n_embd(model: ModelContext) -> int:
 @derivation
 def head_dim(model: ModelContext) -> int:
     """Size of a head: ``head_dim``, or the hidden size shared out among the query heads."""
-    found = model.find("head_dim")
-    return model.count("head_dim") if found is not None else n_embd(model) // max(1, n_head(model))
+    size = model.find("head_dim")
+    return model.count("head_dim") if size is not None else n_embd(model) // max(1, n_head(model))
 
 
 @derivation
@@ -112,8 +112,8 @@ def file_type(model: ModelContext) -> int:
 @condition
 def tied_embeddings(model: ModelContext) -> bool:
     """Output and token embedding are one tensor; transformers' default."""
-    found = model.find("tie_word_embeddings")
-    return found is None or bool(found)
+    tied = model.find("tie_word_embeddings")
+    return tied is None or bool(tied)
 
 
 def _numbers(model: ModelContext, of: tuple[Argument, ...]) -> list[int | float]:

@@ -20,10 +20,10 @@ def has_no_block_configs(model: ModelContext) -> bool:
 
 def _blocks(model: ModelContext, part: str) -> list[Mapping[str, Any]]:
     """``part`` of every layer's block: ``attention`` or ``ffn``."""
-    found = model.find("block_configs")
-    if not isinstance(found, list) or len(found) != n_layer(model):
-        raise model.lacks(["block_configs"], found and "a list of another length", "one block for each layer")
-    return [block[part] for block in found]
+    blocks = model.find("block_configs")
+    if not isinstance(blocks, list) or len(blocks) != n_layer(model):
+        raise model.lacks(["block_configs"], blocks and "a list of another length", "one block for each layer")
+    return [block[part] for block in blocks]
 
 
 @derivation

@@ -16,8 +16,8 @@ _LAYER = re.compile(r"layers\.(\d{1,9})\.")
 @derivation
 def yarn_log_multiplier(model: ModelContext) -> float | None:
     """A tenth of ``mscale_all_dim``: what attention grows by with the logarithm of the context's."""
-    found = model.find("rope_parameters.mscale_all_dim")
-    return None if found is None else 0.1 * model.number("rope_parameters.mscale_all_dim")
+    mscale = model.find("rope_parameters.mscale_all_dim")
+    return None if mscale is None else 0.1 * model.number("rope_parameters.mscale_all_dim")
 
 
 @derivation

@@ -12,10 +12,10 @@ from qconv.architectures.registry import condition, derivation
 @derivation
 def layers_after_targets(model: ModelContext) -> list[int]:
     """The target's layers whose inputs are looked at; the config names those whose outputs they are."""
-    found = model.find("target_layer_ids")
-    if not isinstance(found, list) or not all(isinstance(layer, int) for layer in found):
-        raise model.lacks(["target_layer_ids"], found, "a list of layers")
-    return [layer + 1 for layer in found]
+    ids = model.find("target_layer_ids")
+    if not isinstance(ids, list) or not all(isinstance(layer, int) for layer in ids):
+        raise model.lacks(["target_layer_ids"], ids, "a list of layers")
+    return [layer + 1 for layer in ids]
 
 
 @derivation
@@ -28,11 +28,11 @@ def rotating_part_given(model: ModelContext) -> int | None:
 @derivation
 def target_layers_dflash(model: ModelContext) -> list[int] | None:
     """The target's layers whose inputs are looked at; configs name those whose outputs they are, speculators' these."""
-    found = model.find("dflash_config.target_layer_ids", "target_layer_ids")
+    ids = model.find("dflash_config.target_layer_ids", "target_layer_ids")
     direct = model.find("aux_hidden_state_layer_ids")
-    if found is None and direct is not None:
+    if ids is None and direct is not None:
         return [int(layer) for layer in direct]
-    return [int(layer) + 1 for layer in found] if found else None
+    return [int(layer) + 1 for layer in ids] if ids else None
 
 
 def _window(model: ModelContext) -> Any:

@@ -88,8 +88,8 @@ def is_sliding(model: ModelContext) -> list[bool]:
 @derivation
 def for_each_layer(model: ModelContext, key: str) -> list[int]:
     """A config key's list, or its one number for all layers."""
-    found = model.find(key)
-    return found if isinstance(found, list) else [model.count(key)] * model.count("num_hidden_layers")
+    value = model.find(key)
+    return value if isinstance(value, list) else [model.count(key)] * model.count("num_hidden_layers")
 
 
 @derivation
@@ -153,8 +153,8 @@ def shares_keys(model: ModelContext) -> bool:
 
 def _of_full_layers(model: ModelContext, key: str, own: str) -> Any:
     """The config's ``key``, else ``own`` from the first layer with full attention in ``per_layer_config``."""
-    if (found := model.find(key)) is not None:
-        return found
+    if (value := model.find(key)) is not None:
+        return value
     sliding = is_sliding(model)
     layers = model.find("per_layer_config")
     for number, about in layers.items() if isinstance(layers, Mapping) else ():
@@ -167,10 +167,10 @@ def _of_full_layers(model: ModelContext, key: str, own: str) -> Any:
 @derivation
 def gemma4_head_dim(model: ModelContext) -> int:
     """Size of a head in layers with full attention."""
-    found = _of_full_layers(model, "global_head_dim", "head_dim")
-    if not isinstance(found, int) or not 0 < found <= 1 << 16:
-        raise model.lacks(["global_head_dim"], found, "the size of a head")
-    return found
+    size = _of_full_layers(model, "global_head_dim", "head_dim")
+    if not isinstance(size, int) or not 0 < size <= 1 << 16:
+        raise model.lacks(["global_head_dim"], size, "the size of a head")
+    return size
 
 
 @derivation

@@ -15,12 +15,12 @@ def layer_kinds(model: ModelContext) -> list[str] | None:
 
     PlanError: it does not name every layer.
     """
-    found = model.find("layer_types", "hybrid_override_pattern", "layers_block_type")
-    if not found or not isinstance(found, list | str):
+    kinds = model.find("layer_types", "hybrid_override_pattern", "layers_block_type")
+    if not kinds or not isinstance(kinds, list | str):
         return None
-    if len(found) != n_layer(model):
-        raise PlanError(f"config.json names {len(found)} of {n_layer(model)} layers", file=model.location)
-    return [str(kind) for kind in found]
+    if len(kinds) != n_layer(model):
+        raise PlanError(f"config.json names {len(kinds)} of {n_layer(model)} layers", file=model.location)
+    return [str(kind) for kind in kinds]
 
 
 def has_attention(model: ModelContext) -> list[bool]:

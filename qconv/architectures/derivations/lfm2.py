@@ -13,9 +13,9 @@ from qconv.architectures.registry import derivation
 def first_given(model: ModelContext, *of: str | float) -> Any:
     """The value of the first config key that is there, or the number that stands among them."""
     for choice in of:
-        found = model.find(choice) if isinstance(choice, str) else choice
-        if found is not None:
-            return found
+        value = model.find(choice) if isinstance(choice, str) else choice
+        if value is not None:
+            return value
     return None
 
 

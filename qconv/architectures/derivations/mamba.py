@@ -44,7 +44,7 @@ def mamba2_heads(model: ModelContext) -> int:
     """Heads of the inner size; PlanError when they do not share it evenly."""
     inner, size = mamba2_inner_size(model), model.count("head_dim", default=64)
     if size == 0 or inner % size:
-        raise PlanError(f"an inner size of {inner} is no multiple of heads of {size}", file=model.location)
+        raise PlanError(f"an inner size of {inner} is not a multiple of heads of {size}", file=model.location)
     return inner // size
 
 

@@ -18,10 +18,10 @@ def layer_types_mimo(model: ModelContext) -> list[str]:
 @derivation
 def sliding_layers_mimo(model: ModelContext) -> list[int]:
     """Per layer 1 where it has a window, as those for further tokens all have, else 0."""
-    found = model.find("hybrid_layer_pattern", "layer_types")
-    if not isinstance(found, list) or len(found) != n_layer(model):
-        raise model.lacks(["hybrid_layer_pattern"], found, "a number for each layer")
-    return [int(kind in (1, "sliding_attention")) for kind in found] + [1] * (n_layer_mtp(model) - len(found))
+    pattern = model.find("hybrid_layer_pattern", "layer_types")
+    if not isinstance(pattern, list) or len(pattern) != n_layer(model):
+        raise model.lacks(["hybrid_layer_pattern"], pattern, "a number for each layer")
+    return [int(kind in (1, "sliding_attention")) for kind in pattern] + [1] * (n_layer_mtp(model) - len(pattern))
 
 
 @derivation

@@ -37,10 +37,10 @@ def rope_scaling_type_nemotron(model: ModelContext) -> str:
 @derivation
 def n_layer_named(model: ModelContext) -> int:
     """As many layers as the config names."""
-    found = model.find("layers_block_type", "hybrid_override_pattern")
-    if not isinstance(found, list | str):
+    layers = model.find("layers_block_type", "hybrid_override_pattern")
+    if not isinstance(layers, list | str):
         raise model.lacks(["num_hidden_layers"])
-    return len(found)
+    return len(layers)
 
 
 @derivation

@@ -31,10 +31,10 @@ def pooling_type(model: ModelContext) -> int | None:
     name = str(PurePosixPath(below) / "config.json")
     pooling = read_json(folder, name)
     if isinstance(pooling, dict):
-        found = next((number for flag, number in _FLAGS if pooling.get(flag)), None)
-        found = _WORDS.get(str(pooling.get("pooling_mode"))) if found is None else found
-        if found is not None:
-            return found
+        flagged = next((number for flag, number in _FLAGS if pooling.get(flag)), None)
+        flagged = _WORDS.get(str(pooling.get("pooling_mode"))) if flagged is None else flagged
+        if flagged is not None:
+            return flagged
     raise PlanError("pools neither by mean, by CLS nor by last token", file=folder.locate(name))
 
 
@@ -45,7 +45,7 @@ def dense_features(model: ModelContext, module: str, axis: int) -> int | None:
     if weight is None:
         return None
     if len(weight.shape) != 2:
-        raise PlanError("is no matrix", file=model.location, tensor=weight.name)
+        raise PlanError("is not a matrix", file=model.location, tensor=weight.name)
     return weight.shape[axis]
 
 

@@ -11,10 +11,10 @@ from qconv.architectures.registry import derivation
 
 
 def _blocks(model: ModelContext) -> list[Mapping[str, Any]]:
-    found = model.find("block_configs")
-    if not isinstance(found, list) or not 0 < len(found) <= LARGEST_COUNT:
-        raise model.lacks(["block_configs"], found and "no such list", "a list of blocks")
-    return found
+    blocks = model.find("block_configs")
+    if not isinstance(blocks, list) or not 0 < len(blocks) <= LARGEST_COUNT:
+        raise model.lacks(["block_configs"], blocks and "no such list", "a list of blocks")
+    return blocks
 
 
 @derivation

@@ -36,8 +36,8 @@ def mtp_as_layers(name: str, config: Mapping[str, Any]) -> str:
 @derivation
 def n_layer_mtp(model: ModelContext) -> int:
     """The model's layers and those for further tokens, as many as the checkpoint holds."""
-    found = (_LAYER.match(name) for name in model.tensors)
-    last = max((int(match[1]) for match in found if match), default=-1)
+    matches = (_LAYER.match(name) for name in model.tensors)
+    last = max((int(match[1]) for match in matches if match), default=-1)
     return max(n_layer(model), last + 1)
 
 

@@ -25,8 +25,8 @@ def parameters(model: ModelContext) -> Mapping[str, Any]:
 
 
 def rope_type(model: ModelContext) -> str | None:
-    found = parameters(model).get("rope_type")
-    return found.lower() if isinstance(found, str) else None
+    kind = parameters(model).get("rope_type")
+    return kind.lower() if isinstance(kind, str) else None
 
 
 @derivation
@@ -54,17 +54,17 @@ def yarn(model: ModelContext, *of: str) -> float | None:
 
 @derivation
 def rope_theta(model: ModelContext) -> float | None:
-    found = parameters(model).get("rope_theta")
-    if found is not None and not isinstance(found, int | float):
-        raise model.lacks(["rope_theta"], found, "a number")
-    return found
+    theta = parameters(model).get("rope_theta")
+    if theta is not None and not isinstance(theta, int | float):
+        raise model.lacks(["rope_theta"], theta, "a number")
+    return theta
 
 
 @derivation
 def mrope_sections(model: ModelContext) -> list[int] | None:
     """Dimensions that turn with time, height, width and a spare one."""
-    found = model.find("rope_parameters.mrope_section")
-    return (list(found) + [0] * 4)[:4] if isinstance(found, list) else None
+    sections = model.find("rope_parameters.mrope_section")
+    return (list(sections) + [0] * 4)[:4] if isinstance(sections, list) else None
 
 
 def rope_llama3(model: ModelContext) -> bool:

@@ -19,10 +19,10 @@ from qconv.errors import PlanError
 
 def _each_layer(model: ModelContext, key: str, missing: Any) -> list[Any]:
     """A list of the config, as long as there are layers; ``missing`` where it ends before."""
-    found, layers = model.find(key) or [], n_layer_nextn(model)
-    if not isinstance(found, list):
-        raise model.lacks([key], found, "a list")
-    return (found + [missing] * layers)[:layers]
+    values, layers = model.find(key) or [], n_layer_nextn(model)
+    if not isinstance(values, list):
+        raise model.lacks([key], values, "a list")
+    return (values + [missing] * layers)[:layers]
 
 
 @derivation
@@ -31,10 +31,10 @@ def rope_theta_step35(model: ModelContext, layer: int) -> Any:
 
     A config with one number for all has none for the others.
     """
-    found = model.find("rope_theta")
-    if isinstance(found, list):
-        return found[layer] if layer < len(found) else None
-    return found if layer == 0 else None
+    theta = model.find("rope_theta")
+    if isinstance(theta, list):
+        return theta[layer] if layer < len(theta) else None
+    return theta if layer == 0 else None
 
 
 @derivation
@@ -53,8 +53,10 @@ def by_kind_step35(model: ModelContext, key: str) -> list[int]:
 @derivation
 def leading_dense_step35(model: ModelContext) -> int:
     """Layers before the first of those with experts, which ``moe_layers_enum`` lists in a string."""
-    found = model.find("moe_layers_enum")
-    return min((int(layer) for layer in found.split(",")), default=0) if isinstance(found, str) and found.strip() else 0
+    layers = model.find("moe_layers_enum")
+    return (
+        min((int(layer) for layer in layers.split(",")), default=0) if isinstance(layers, str) and layers.strip() else 0
+    )
 
 
 @derivation

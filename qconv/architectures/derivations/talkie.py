@@ -9,7 +9,7 @@ from qconv.architectures.registry import derivation
 @derivation
 def tensor_value(model: ModelContext, name: str) -> float:
     """The one value of the tensor ``name``; PlanError when it is not there, or has more."""
-    found = model.scalar(name)
-    if found is None:
+    value = model.scalar(name)
+    if value is None:
         raise model.lacks([name], None, f"the single value of the tensor {name}")
-    return found
+    return value
