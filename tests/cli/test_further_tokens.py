@@ -31,7 +31,8 @@ def checkpoint(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("mtp", "name", "start"), [("only", "qwen35-mtp-only", "mtp-qwen35-bf16"), ("none", "qwen35-no-mtp", "qwen35-2.7m-bf16")]
+    ("mtp", "name", "start"),
+    [("only", "qwen35-mtp-only", "mtp-qwen35-bf16"), ("none", "qwen35-no-mtp", "qwen35-2.7m-bf16")],
 )
 def test_files_are_llama_cpps(qconv: Run, tmp_path: Path, mtp: str, name: str, start: str) -> None:
     folder = checkpoint(tmp_path / "qwen35", name)
