@@ -56,6 +56,9 @@ LARGEST_WEIGHT = 1e9
 ROUNDINGS = ("nearest", "gptq")
 """How weights are rounded to what scales allow: each to the nearest value, or so that errors cancel."""
 
+MTP = ("keep", "only", "none")
+"""What becomes of layers that predict further tokens (multi-token prediction, drafting inside the model)."""
+
 SEARCHES = ("reference", "thorough")
 """How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
@@ -262,6 +265,15 @@ class ConvertOptions(Options):
         "--target",
         metavar="DIR",
     )
+    mtp: str = option(
+        "keep",
+        "choice",
+        MODEL,
+        "Layers that predict further tokens: keep (the default); none, as llama.cpp's converter does with --no-mtp;"
+        " only those and the embeddings, as with --mtp, for a file to draft with.",
+        "--mtp",
+        metavar="|".join(MTP),
+    )
     output: str | None = option(
         None,
         "place",
@@ -300,6 +312,8 @@ class ConvertOptions(Options):
         if self.search not in SEARCHES:
             hint = f"one of {', '.join(SEARCHES)}"
             raise UsageError(f"unknown search '{self.search}'", hint=hint)
+        if self.mtp not in MTP:
+            raise UsageError(f"--mtp cannot be '{self.mtp}'", hint=f"one of {', '.join(MTP)}")
         if self.rounding not in ROUNDINGS:
             raise UsageError(f"unknown rounding '{self.rounding}'", hint=f"one of {', '.join(ROUNDINGS)}")
         if self.rounding == "gptq" and self.hessians is None:

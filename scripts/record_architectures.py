@@ -29,6 +29,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDENS = REPOSITORY / "tests" / "architectures" / "goldens"
 ROOTED = ("xielu.", "tokenizer.", "diffusion.")
 """Keys of an architecture that are not under its name."""
+MTP = {"mtp": "only", "no-mtp": "none"}
+"""What qconv calls options of the converter."""
 LONG = 40
 """Arrays of more elements are recorded by their hash."""
 
@@ -148,6 +150,7 @@ def record(text: str, options: argparse.Namespace) -> bool:
             said.append(f"llama.cpp knows no tensors with {', '.join(options.hide)}, and was not shown them")
         note = {"note": "; ".join(said)} if said else {}
         golden = note | {"config": config, "tensors": tensors} | ({"target": aim} if aim else {})
+        golden |= next(({"mtp": MTP[flag]} for flag in options.flag if flag in MTP), {})
         golden["expected"] = expected(out)
     lines = json.dumps(golden, indent=None, ensure_ascii=False, separators=(",", ":"))
     (GOLDENS / f"{name}.json").write_text(lines.replace('],"', '],\n"') + "\n", "utf-8")

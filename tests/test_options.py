@@ -50,6 +50,7 @@ def test_a_mix_file_takes_the_place_of_the_type() -> None:
         {"imatrix": 7},
         {"mix": "a\0b"},
         {"search": None},
+        {"mtp": "half"},
         {"types": ["q8_0"]},
         {"colour": "red"},
     ],

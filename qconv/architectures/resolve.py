@@ -11,6 +11,7 @@ from qconv.architectures import evaluate
 from qconv.architectures import metadata as keys
 from qconv.architectures.build import carried
 from qconv.architectures.derivations.common import file_type
+from qconv.architectures.further_tokens import select
 from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
 from qconv.architectures.not_converted import not_converted, told_by_files
@@ -65,14 +66,14 @@ class Resolved:
     notes: tuple[str, ...] = ()
 
 
-def resolve(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None) -> Resolved:
+def resolve(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None, mtp: str = "keep") -> Resolved:
     """The GGUF tensors and metadata of a checkpoint with a ``config.json``.
 
-    ``target``: of a drafter, the config of the model it drafts for.
+    ``target``: of a drafter, the config of the model it drafts for.  ``mtp``: as ``further_tokens.select`` has it.
 
     UnsupportedError: no table knows the class.  PlanError: config, table and tensors do not fit together.
     """
-    matcher = matcher_of(checkpoint, target)
+    matcher = matcher_of(checkpoint, target, mtp)
     outputs, dropped = matcher.outputs()
     known, model, config = matcher.table, matcher.model, dict(matcher.model.config)
     return Resolved(
@@ -104,13 +105,18 @@ def vocabulary_of(config: Mapping[str, Any], folder: Folder) -> tuple[tuple[str,
     return kinds, _tokenizer_options(known, ModelContext(full, folder=folder, table=known.name)), full
 
 
-def matcher_of(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None) -> Matcher:
+def matcher_of(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None, mtp: str = "keep") -> Matcher:
     """What matches the tensors of a checkpoint with its architecture's; raises as ``resolve``."""
     if checkpoint.config is None:
         raise InputError("has no config.json", file=checkpoint.folder.location)
     known = find_table(checkpoint.config, checkpoint.folder)
     config = configs.complete(checkpoint.config, known)
     names = canonical_names(checkpoint.lazy, config, known)
+    left_out: list[tuple[str, str]] = []
+    first = 0
+    if mtp != "keep":
+        chosen = select(names, config, known, mtp, checkpoint.folder.location)
+        names, config, first, left_out = chosen.names, chosen.config, chosen.first, chosen.left_out
     infos = checkpoint.tensors
     model = ModelContext(
         config,
@@ -120,7 +126,7 @@ def matcher_of(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None) 
         checkpoint.lazy,
         {**(target or {}), **(configs.text_config(target or {}) or {})},
     )
-    return Matcher(model, known, names, checkpoint.lazy, checkpoint.absent)
+    return Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, first, left_out)
 
 
 def find_table(config: Mapping[str, Any], folder: Folder | None = None) -> Table:

@@ -102,6 +102,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     layers: str = "n_layer"
     experts: str = "n_expert"
     renames: tuple[str, ...] = ()
+    mtp: bool = False
     store: str | None = None
     defaults: dict[str, dict[str, Any]] = {}
     metadata: Keys = {}

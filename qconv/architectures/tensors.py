@@ -57,7 +57,8 @@ class Wanted:
 class Matcher:
     """Matches one model's tensors; ``names``: source names by the name tables use.
 
-    ``absent``: source names that an index lists, and the file that does not have them.  ``notes``: what a user should
+    ``absent``: source names that an index lists, and the file that does not have them.  ``first``: the layer to begin
+    with.  ``left_out``: sources that are not wanted, each with the reason.  ``notes``: what a user should
     know of the outcome.
     """
 
@@ -66,6 +67,8 @@ class Matcher:
     names: Mapping[str, str]
     tensors: Mapping[str, LazyTensor]
     absent: Mapping[str, str] = field(default_factory=dict)
+    first: int = 0
+    left_out: Sequence[tuple[str, str]] = ()
     claimed: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -169,14 +172,14 @@ class Matcher:
         if "{layer}" not in name:
             return (-1,)
         if layers is not None:
-            return layers
+            return [layer for layer in layers if layer >= self.first]
         count = evaluate.count(self.model, self.table.layers)
         if count > len(self.names):
             raise PlanError(
                 f"config.json counts {count} layers, the checkpoint has {len(self.names)} tensors",
                 file=self.model.location,
             )
-        return range(count)
+        return range(self.first, count)
 
     def _wanted(self, name: str, entry: Entry, layer: int, suffix: str, required: bool) -> Wanted:
         def spelled(text: str) -> str:
@@ -230,7 +233,7 @@ class Matcher:
 
     def _dropped(self) -> list[tuple[str, str]]:
         """Sources no output uses, each with its rule's reason; PlanError when one has none, or outputs are missing."""
-        dropped, unknown = [], []
+        dropped, unknown = [*self.left_out], []
         for name, source in self.names.items():
             if name in self.claimed:
                 continue

@@ -47,7 +47,14 @@ class Planner:
             read = read_imatrix(options.imatrix, options.include_weights, options.exclude_weights)
             self.importance = replace(read, file=options.imatrix_name or read.file)
         self._hessians = None if options.hessians is None else TensorHessians(options.hessians)
-        model = read_model(checkpoint, arch=options.arch, pre=options.pre, base=options.base, target=options.target)
+        model = read_model(
+            checkpoint,
+            arch=options.arch,
+            pre=options.pre,
+            base=options.base,
+            target=options.target,
+            mtp=options.mtp,
+        )
         self.model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
         self._location = checkpoint.location
         self._sources = tuple(file.identity() for file in checkpoint.files)
@@ -181,7 +188,9 @@ class Planner:
         bits = None
         if sized is not None:
             bits = sum(map(gguf.tensor_bytes, infos)) * 8 / max(1, sum(info.weights for info in infos))
-        return metadata.file_name({} if self.model.lone else keys, mix.name, self.model.stem, bits=bits)
+        of_heads = self.options.mtp == "only"  # llama.cpp's converter gives such files a name without a size
+        said = {} if self.model.lone else {k: v for k, v in keys.items() if not of_heads or k != "general.size_label"}
+        return "mtp-" * of_heads + metadata.file_name(said, mix.name, self.model.stem, bits=bits)
 
 
 def _reason(d: policy.Decision, compensated: bool) -> str:

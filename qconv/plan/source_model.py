@@ -73,14 +73,18 @@ def read_model(
     pre: str | None = None,
     base: str | None = None,
     target: str | None = None,
+    mtp: str = "keep",
 ) -> SourceModel:
     """The model in an open checkpoint.
 
     ``arch``: ``general.architecture`` for safetensors without a config, which a directory or several files must have.
     ``pre``: the pre-tokenizer's name.  ``base``: the model that an adapter is for.  ``target``: that a drafter is for.
+    ``mtp``: whether to ``keep`` layers that predict further tokens, to make a file of these ``only``, or of ``none``.
 
     Raises InputError, UnsupportedError, TokenizerError, PlanError, FormatError as the rooms it asks do.
     """
+    if mtp != "keep" and (checkpoint.kind == "adapter" or checkpoint.config is None):
+        raise UsageError(f"--mtp {mtp} is for a model with a config.json", file=checkpoint.location)
     if checkpoint.kind == "adapter":
         if base is None:
             raise _lone_adapter(checkpoint)
@@ -93,7 +97,7 @@ def read_model(
         return _plain(checkpoint, arch, pre)
     if arch is not None:
         raise UsageError("--arch is for safetensors without a config.json", file=checkpoint.location)
-    return _from_config(checkpoint, pre, target)
+    return _from_config(checkpoint, pre, target, mtp)
 
 
 def open_source(
@@ -201,10 +205,10 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
     )
 
 
-def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None, target: str | None) -> SourceModel:
+def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None, target: str | None, mtp: str) -> SourceModel:
     assert checkpoint.config is not None
     aim = None if target is None else _open_target(target)
-    resolved = architectures.resolve(checkpoint, None if aim is None else read_object(aim, "config.json"))
+    resolved = architectures.resolve(checkpoint, None if aim is None else read_object(aim, "config.json"), mtp)
     notes = [*checkpoint.notes, *resolved.notes]
     vocabulary = _vocabulary(checkpoint, resolved, aim, pre, notes)
     notes += _modules_left_out(checkpoint, resolved)

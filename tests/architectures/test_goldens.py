@@ -59,7 +59,7 @@ def test_equals_llama_cpp(golden: Path, tmp_path: Path) -> None:
     expected = recorded["expected"]
     write(tmp_path, recorded["config"], recorded["tensors"])
     with checkpoints.open(tmp_path) as checkpoint:
-        model = architectures.resolve(checkpoint, recorded.get("target"))
+        model = architectures.resolve(checkpoint, recorded.get("target"), recorded.get("mtp", "keep"))
         assert model.architecture == expected["architecture"]
         assert {k: plain(v) for k, v in model.metadata.items()} == expected["metadata"]
         assert list(model.metadata) == list(expected["metadata"])
