@@ -1,9 +1,4 @@
-"""The options of a conversion: defined here once, for the command line, the Python call and the manifest alike.
-
-``ConvertOptions`` say what is made, ``RunOptions`` how.  Each field carries what the command line says about it.  An
-instance is always valid: whatever is no option, or no value of one, is refused when it is made, before a file is
-touched.  Importing this module imports nothing but the standard library, so that ``--help`` is quick.
-"""
+"""What a conversion makes."""
 
 from __future__ import annotations
 
@@ -13,43 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from qconv import storage
-from qconv.errors import FormatError, UsageError, known_words
+from qconv.errors import FormatError, UsageError
+from qconv.options.base import ADAPTERS, IMPORTANCE, MODEL, OUTPUT, TYPES, Options, option
 from qconv.sizes import Size
 
 if TYPE_CHECKING:
     from qconv.policy import TypeOverrides
     from qconv.types import Value
-
-Kind: TypeAlias = Literal[
-    "flag", "negated", "text", "texts", "types", "pairs", "size", "count", "file", "place", "choice", "part"
-]
-"""How an option is written on the command line; ``qconv.cli`` has a parser for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What the command line says about an option: how it is written, in which group of the help, and its text."""
-
-    kind: Kind
-    group: str
-    help: str
-    flags: tuple[str, ...]
-    metavar: str | None = None
-
-
-def option(
-    default: Any, kind: Kind, group: str, help: str, *flags: str, metavar: str | None = None, recorded: bool = True
-) -> Any:
-    """A field of options; ``recorded``: manifests keep it, because bytes depend on it."""
-    about = About(kind, group, help, flags, metavar)
-    return dataclasses.field(default=default, metadata={"about": about, "recorded": recorded})
-
-
-TYPES, IMPORTANCE, MODEL, ADAPTERS = "Types", "Importance matrix", "Model", "Adapters"
-OUTPUT, RUN, PARTS = "Output", "Running", "Parts"
 
 LARGEST_WEIGHT = 1e9
 """How many times as strong as trained an adapter may be asked to be."""
@@ -63,29 +31,31 @@ SEARCHES = ("reference", "thorough")
 """How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
 
-class Options:
-    """What both kinds of options can do."""
+@dataclass(frozen=True, slots=True)
+class AdapterOption:
+    """An adapter to merge: where it is, and how many times as strong as it was trained."""
+
+    path: str
+    weight: float = 1.0
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Self:
-        """Options from values by name, as Python code or JSON gives them; UsageError for any that is none."""
-        import msgspec
+    def parse(cls, text: str) -> AdapterOption:
+        """From ``DIR`` or ``DIR=WEIGHT``; an equals sign before anything but a number belongs to the name."""
+        path, equals, weight = text.rpartition("=")
+        if equals and path:
+            try:
+                number = float(weight)
+            except ValueError:
+                return cls(text)
+            if not abs(number) <= LARGEST_WEIGHT:
+                raise UsageError(f"'{text}' is not a weight of an adapter", hint="such as my-lora=0.5")
+            return cls(path, number)
+        if not text:
+            raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")
+        return cls(text)
 
-        known = names(cls)
-        unknown = next((name for name in values if name not in known), None)
-        if unknown is not None:
-            raise UsageError(f"there is no option '{unknown}'", hint=known_words(unknown, known))
-        try:
-            return msgspec.convert(dict(values), cls, dec_hook=_decoded)
-        except msgspec.ValidationError as e:
-            if isinstance(e.__cause__, UsageError):
-                raise e.__cause__ from None
-            raise UsageError(f"an option has a value that cannot be: {e}") from e
-
-
-def names(options: type) -> list[str]:
-    """The names of all options of a kind."""
-    return [field.name for field in dataclasses.fields(options)]
+    def __str__(self) -> str:
+        return f"{self.path}={self.weight!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -421,250 +391,8 @@ class ConvertOptions(Options):
             raise FormatError(f"records an option that cannot be: {e}", file=file) from e
 
 
-MEASURING = "Measuring"
-
-BASES = ("f32", "f16", "bf16", "q8_0")
-"""Types a model may be run in while it is measured."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalibrateOptions(Options):
-    """What a calibration measures.
-
-    ``text``: files, one after the other.  ``tokens``: of it to take, None for 8 for each column of the widest input.
-    ``context``: tokens in a chunk.  ``sensitivities``: measure them, with ``sensitivity_tokens`` each.  ``hessians``:
-    measure them too, in a folder beside the output.  ``base``: the type the model is run in, None for its own.
-    ``parse_special``, ``process_output``: as llama-imatrix's.
-    ``output``: a file or a directory; None: ``NAME-calibration.gguf`` beside the model.
-
-    Raises UsageError.
-    """
-
-    text: tuple[str, ...] = option(
-        (),
-        "texts",
-        MEASURING,
-        "A text of the kind the model is for; several files are taken one after the other.",
-        "--text",
-        metavar="FILE",
-    )
-    tokens: int | None = option(
-        None,
-        "count",
-        MEASURING,
-        "Take so many tokens of it. By default 8 for each column of the widest input, if there are as many.",
-        "--tokens",
-        metavar="N",
-    )
-    context: int = option(512, "count", MEASURING, "Tokens in a chunk. By default 512.", "--context", metavar="N")
-    sensitivities: bool = option(True, "negated", MEASURING, "Make the importance matrix alone.", "--no-sensitivities")
-    sensitivity_tokens: int = option(
-        512,
-        "count",
-        MEASURING,
-        "Tokens each tensor's sensitivity is measured with. By default 512.",
-        "--sensitivity-tokens",
-        metavar="N",
-    )
-    hessians: bool = option(
-        False,
-        "flag",
-        MEASURING,
-        "Also measure Hessians, for 'qconv convert --rounding gptq', in NAME-hessians/ beside the output: 2 n^2 bytes"
-        " for each input of n columns. --memory says how much of them is summed up in one pass over the text, by"
-        " default 2GB.",
-        "--hessians",
-    )
-    base: str | None = option(
-        None,
-        "text",
-        MEASURING,
-        "The type the model is run in: f32, f16, bf16 or, to save memory, q8_0. By default its own.",
-        "--base",
-        metavar="TYPE",
-    )
-    parse_special: bool = option(
-        False, "flag", MEASURING, "Take what spells a special token in the text for one.", "--parse-special"
-    )
-    process_output: bool = option(
-        False, "flag", MEASURING, "Measure the output matrix's importance too.", "--process-output"
-    )
-    output: str | None = option(
-        None,
-        "place",
-        OUTPUT,
-        "Where to write. By default NAME-calibration.gguf beside the model.",
-        "--output",
-        "-o",
-        metavar="FILE|DIR",
-    )
-
-    def __post_init__(self) -> None:
-        if not self.text:
-            raise UsageError("no text is named", hint="--text FILE; the README says what to take, and how much")
-        _check_measuring(self.context, self.base)
-        if self.tokens is not None and self.tokens < self.context:
-            raise UsageError(f"{self.tokens} tokens do not fill a context of {self.context}")
-        if self.sensitivity_tokens < 64:
-            raise UsageError(f"{self.sensitivity_tokens} tokens tell nothing of a tensor", hint="512 are enough")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(Options):
-    """How files are evaluated.
-
-    ``text``: files, one after the other; ``tokens``: of it to take, None for all.  ``context``: tokens in a chunk.
-    ``base``: the type the unquantized model is run in, None for its own.  ``parse_special``: as llama-perplexity's.
-
-    Raises UsageError.
-    """
-
-    text: tuple[str, ...] = option(
-        (), "texts", MEASURING, "A text the files were not calibrated on.", "--text", metavar="FILE"
-    )
-    tokens: int | None = option(None, "count", MEASURING, "Take so many tokens of it.", "--tokens", metavar="N")
-    context: int = option(512, "count", MEASURING, "Tokens in a chunk. By default 512.", "--context", metavar="N")
-    base: str | None = option(
-        None,
-        "text",
-        MEASURING,
-        "The type the unquantized model is run in: f32, f16, bf16 or, to save memory, q8_0. By default its own.",
-        "--base",
-        metavar="TYPE",
-    )
-    parse_special: bool = option(
-        False, "flag", MEASURING, "Take what spells a special token in the text for one.", "--parse-special"
-    )
-
-    def __post_init__(self) -> None:
-        if not self.text:
-            raise UsageError("no text is named", hint="--text FILE, one that was not calibrated on")
-        _check_measuring(self.context, self.base)
-        if self.tokens is not None and self.tokens < self.context:
-            raise UsageError(f"{self.tokens} tokens do not fill a context of {self.context}")
-
-
-def _check_measuring(context: int, base: str | None) -> None:
-    if not 16 <= context <= 1 << 20:
-        raise UsageError(f"a context of {context} tokens cannot be measured in", hint="512 is usual")
-    if base is not None and base.lower() not in BASES:
-        raise UsageError(f"a model cannot be measured in '{base}'", hint=f"one of {', '.join(BASES)}")
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterOption:
-    """An adapter to merge: where it is, and how many times as strong as it was trained."""
-
-    path: str
-    weight: float = 1.0
-
-    @classmethod
-    def parse(cls, text: str) -> AdapterOption:
-        """From ``DIR`` or ``DIR=WEIGHT``; an equals sign before anything but a number belongs to the name."""
-        path, equals, weight = text.rpartition("=")
-        if equals and path:
-            try:
-                number = float(weight)
-            except ValueError:
-                return cls(text)
-            if not abs(number) <= LARGEST_WEIGHT:
-                raise UsageError(f"'{text}' is not a weight of an adapter", hint="such as my-lora=0.5")
-            return cls(path, number)
-        if not text:
-            raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")
-        return cls(text)
-
-    def __str__(self) -> str:
-        return f"{self.path}={self.weight!r}"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One of ``count`` equal shares of a plan's work; ``number`` counts from 1, as in ``--part 3/16``."""
-
-    number: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.number <= self.count <= 1_000_000:
-            raise UsageError(f"there is no part {self.number}/{self.count}", hint="parts count from 1, as in 3/16")
-
-    @classmethod
-    def parse(cls, text: str) -> Part:
-        """A part from ``NUMBER/COUNT``."""
-        number, _, count = text.partition("/")
-        if not (number.isdecimal() and count.isdecimal() and len(text) < 20):
-            raise UsageError(f"'{text}' is not a part", hint="such as 3/16")
-        return cls(int(number), int(count))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions(Options):
-    """How a conversion is run: none of these changes a byte of what is made.
-
-    ``threads``: None for the cores this process may use.  ``memory``: bytes the process stays under, None for 400e6.
-    ``resume``: go on from what an earlier run left.  ``force``: replace an output that exists.  ``part``: only that
-    share of the work, without the renaming at the end.  ``manifest``: write ``NAME.gguf.json`` too.  ``keep_download``:
-    files of the Hugging Face Hub go into its cache.
-
-    Raises UsageError.
-    """
-
-    force: bool = option(False, "flag", OUTPUT, "Replace a file that exists.", "--force")
-    manifest: bool = option(
-        False,
-        "flag",
-        OUTPUT,
-        "Also write NAME.gguf.json: sources, options, and each tensor's origin, type and SHA-256.",
-        "--manifest",
-    )
-    keep_download: bool = option(
-        False,
-        "flag",
-        RUN,
-        "Download what is read of the Hugging Face Hub into its cache, and keep it.",
-        "--keep-download",
-    )
-    threads: int | None = option(
-        None, "count", RUN, "By default all cores this process may use.", "--threads", metavar="N"
-    )
-    memory: int | None = option(
-        None, "size", RUN, "Stay under this much memory. By default 400MB.", "--memory", metavar="SIZE"
-    )
-    resume: bool = option(
-        True, "negated", RUN, "Start afresh instead of going on where an earlier run stopped.", "--no-resume"
-    )
-    part: Part | None = option(
-        None, "part", PARTS, "Do the I-th of N parts of the work, then stop.", "--part", metavar="I/N"
-    )
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"{self.threads} threads cannot convert anything", hint="threads count from 1")
-        if self.memory is not None and self.memory < 1:
-            raise UsageError(f"{self.memory} bytes of memory hold nothing", hint="such as 400MB")
-
-
-def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Values for ``ConvertOptions`` and for ``RunOptions``; UsageError for a name neither has."""
-    what, how = names(ConvertOptions), names(RunOptions)
-    unknown = next((name for name in values if name not in what and name not in how), None)
-    if unknown is not None:
-        raise UsageError(f"there is no option '{unknown}'", hint=known_words(unknown, [*what, *how]))
-    return {k: v for k, v in values.items() if k in what}, {k: v for k, v in values.items() if k in how}
-
-
 def _absolute(place: str) -> str:
     """The whole path of what is on this machine, an address without secrets, a name of the Hub as it is."""
     if storage.is_address(place):
         return storage.shown(place)
     return os.path.abspath(place) if os.path.exists(place) else place
-
-
-def _decoded(kind: type, value: object) -> Any:
-    """msgspec asks of the types it does not know."""
-    if isinstance(value, kind):
-        return value
-    if kind is Path and isinstance(value, str | os.PathLike) and "\0" not in os.fspath(value):
-        return Path(value)
-    raise ValueError(f"Expected a {kind.__name__.lower()}")
