@@ -95,7 +95,7 @@ def test_layers_with_full_attention_have_their_own_heads() -> None:
 
 
 @pytest.mark.parametrize(
-    "found", [{}, {"global_head_dim": 0}, {"global_head_dim": "x"}, {"per_layer_config": {"9": 1}}]
+    "config", [{}, {"global_head_dim": 0}, {"global_head_dim": "x"}, {"per_layer_config": {"9": 1}}]
 )
 def test_head_size_is_needed(config: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match="size of a head"):

@@ -143,14 +143,17 @@ def test_rows_use_the_importance_of_their_matrix(tmp_path: Path, monkeypatch: py
     def encode(
         block_type: str,
         rows: NDArray[Any],
-        importance: NDArray[np.float32],
+        importance: NDArray[np.float32] | None = None,
         *,
         out: NDArray[np.uint8] | None = None,
-        search: str,
+        search: str = "reference",
+        context: blocks.EncodeContext | None = None,
     ) -> None:
-        seen.append((len(rows), float(importance[0])))
+        weighed = importance if context is None else context.importance
+        assert weighed is not None
+        seen.append((len(rows), float(weighed[0])))
         if out is not None:
-            out[:] = int(importance[0])
+            out[:] = int(weighed[0])
 
     monkeypatch.setattr(blocks, "encode", encode)
     importance = np.repeat(np.arange(1, 5, dtype=np.float32), 32).reshape(4, 32)
