@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from qconv.formats import block_types
 from qconv.pipeline import Block, Encoding, Progress, TensorWork
 from qconv.plan import dequantized
 from qconv.policy import Decision
-from qconv.tensors import LazyTensor, as_float32, columns, n_rows
+from qconv.tensors import LazyTensor, as_float32, columns
 from qconv.types import Rows
 
 Floats = NDArray[np.float32]
@@ -22,7 +23,9 @@ Floats = NDArray[np.float32]
 _SHARE = 16
 """One row in so many is looked at."""
 _FEWEST = 64
-_PLACES = 8
+_WEIGHTS = 1 << 19
+"""Weights that are enough of any tensor."""
+_PLACES, _PLACES_OF_EXPERTS = 4, 8
 """Places a sample is taken from."""
 
 
@@ -71,15 +74,16 @@ def rounding_errors(
             for t in types
         )
         work = TensorWork(d.name, tensor, encodings)
-        segments += list(pipeline.segments([(work, start, stop) for start, stop in samples(n_rows(tensor))]))
+        segments += list(pipeline.segments([(work, start, stop) for start, stop in samples(tensor.shape)]))
     pipeline.run(segments, sink, threads=threads, memory_limit=memory, progress=progress)
     return sink.table()
 
 
-def samples(rows: int) -> Iterator[tuple[int, int]]:
-    """Ranges of rows that stand for all, spread evenly."""
-    count = min(rows, max(_FEWEST, rows // _SHARE))
-    places = min(_PLACES, count)
+def samples(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that stand for all of a tensor of that shape, spread evenly."""
+    rows = math.prod(shape[:-1])
+    count = min(rows, max(_FEWEST, min(rows // _SHARE, _WEIGHTS // max(1, shape[-1]))))
+    places = min(_PLACES if len(shape) < 3 else _PLACES_OF_EXPERTS, count)
     for place in range(places):
         length = count * (place + 1) // places - count * place // places
         start = rows * place // places

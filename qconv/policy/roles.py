@@ -63,6 +63,7 @@ def members() -> dict[str, frozenset[str]]:
     return words | {group: frozenset(roles) for group, roles in table().groups.items()}
 
 
+@functools.lru_cache(1 << 16)
 def role(name: str) -> str:
     """The role of a tensor by its name alone: one of ``formats/tensors.toml``'s, or "other"."""
     return next((role for role, names in table().roles.items() if names.match(name)), "other")

@@ -79,11 +79,12 @@ def test_experts_have_an_importance_each() -> None:
 
 
 def test_of_a_large_tensor_one_row_in_16_stands_for_all() -> None:
-    assert list(samples(2048)) == [(256 * place, 256 * place + 16) for place in range(8)]
-    assert list(samples(3)) == [(0, 1), (1, 2), (2, 3)]
-    assert list(samples(0)) == []
+    assert list(samples((2048, 32))) == [(512 * place, 512 * place + 32) for place in range(4)]
+    assert list(samples((16, 128, 32))) == [(256 * place, 256 * place + 16) for place in range(8)]
+    assert list(samples((3, 32))) == [(0, 1), (1, 2), (2, 3)]
+    assert list(samples((0, 32))) == []
     array = some(1, 2048, 32)
-    array[~np.isin(np.arange(2048) % 256, range(16))] = np.nan  # rows that would be refused are not read
+    array[~np.isin(np.arange(2048) % 512, range(32))] = np.nan  # rows that would be refused are not read
     looked_at = array[np.isfinite(array[:, 0])]
     result = measured({"a": array}, ("Q4_0",))
     assert result.errors["a", "Q4_0"] == pytest.approx(16 * squared_errors(looked_at, "Q4_0").sum(), rel=1e-5)
@@ -91,10 +92,14 @@ def test_of_a_large_tensor_one_row_in_16_stands_for_all() -> None:
 
 @pytest.mark.parametrize("rows", [1, 5, 63, 64, 65, 1000, 1024, 4099])
 def test_samples_are_rows_of_the_tensor_each_once(rows: int) -> None:
-    looked_at = [row for start, stop in samples(rows) for row in range(start, stop)]
+    looked_at = [row for start, stop in samples((rows, 32)) for row in range(start, stop)]
     assert looked_at == sorted(set(looked_at))
     assert len(looked_at) == min(rows, max(64, rows // 16))
     assert 0 <= looked_at[0] <= looked_at[-1] < rows
+
+
+def test_half_a_million_weights_are_enough() -> None:
+    assert sum(stop - start for start, stop in samples((1 << 20, 1024))) == 512
 
 
 def test_plain_types_round_nothing() -> None:
