@@ -79,12 +79,11 @@ def test_experts_have_an_importance_each() -> None:
 
 
 def test_of_a_large_tensor_one_row_in_16_stands_for_all() -> None:
-    assert list(samples((2048, 32))) == [(512 * place, 512 * place + 32) for place in range(4)]
-    assert list(samples((16, 128, 32))) == [(256 * place, 256 * place + 16) for place in range(8)]
+    assert list(samples((2048, 32))) == [(256 * place, 256 * place + 16) for place in range(8)]
     assert list(samples((3, 32))) == [(0, 1), (1, 2), (2, 3)]
     assert list(samples((0, 32))) == []
     array = some(1, 2048, 32)
-    array[~np.isin(np.arange(2048) % 512, range(32))] = np.nan  # rows that would be refused are not read
+    array[~np.isin(np.arange(2048) % 256, range(16))] = np.nan  # rows that would be refused are not read
     looked_at = array[np.isfinite(array[:, 0])]
     result = measured({"a": array}, ("Q4_0",))
     assert result.errors["a", "Q4_0"] == pytest.approx(16 * squared_errors(looked_at, "Q4_0").sum(), rel=1e-5)
