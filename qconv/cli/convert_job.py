@@ -9,10 +9,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qconv import allocation, checkpoints, conversion, plan
-from qconv.allocation import Allocator
+from qconv import checkpoints, conversion, plan
 from qconv.cli import overwrite, plan_table, saved_choice, screen
 from qconv.cli.errors import ErrorOutput, each
 from qconv.cli.progress import Style, progress
@@ -20,6 +19,9 @@ from qconv.cli.saved_choice import SavedChoice
 from qconv.conversion import Result
 from qconv.options import ConvertOptions, RunOptions
 from qconv.plan import Plan
+
+if TYPE_CHECKING:
+    from qconv.allocation import Allocator
 from qconv.storage import shown as shown_address
 
 
@@ -52,12 +54,7 @@ def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
         reads = not job.dry_run and not job.finish and job.run.part is None
         if reads and not job.skip_existing:
             checkpoints.prefetch(checkpoint.files)
-        plans, allocator = allocation.make(
-            checkpoint,
-            job.options,
-            job.run,
-            lambda: closing(progress(job.progress, job.quiet, "rounding errors")),
-        )
+        plans, allocator = _planned(checkpoint, job)
         if allocator is not None:
             saved_choice.save(allocator, plans, job.saved)
         if job.dry_run:
@@ -84,6 +81,17 @@ def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
                 results = conversion.run(todo, files, where, job.run, shown, record=record)
         for made, result in zip(todo, results, strict=True):
             _report(source, made, result, time.monotonic() - began, job)
+
+
+def _planned(checkpoint: checkpoints.Checkpoint, job: ConvertJob) -> tuple[Sequence[Plan], Allocator | None]:
+    """A plan for every output, and what chose for sizes, which is imported for these alone."""
+    if not job.options.sizes:
+        return plan.make(checkpoint, job.options), None
+    from qconv import allocation
+
+    return allocation.make(
+        checkpoint, job.options, job.run, lambda: closing(progress(job.progress, job.quiet, "rounding errors"))
+    )
 
 
 def _show(plans: Sequence[Plan], allocator: Allocator | None, job: ConvertJob) -> None:

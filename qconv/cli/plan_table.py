@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qconv.allocation import Point
 from qconv.cli import screen
 from qconv.cli.sizes import count, size
 from qconv.plan import Plan, TensorPlan
 from qconv.tensors import bytes_of_rows
 from qconv.types import shape_text
+
+if TYPE_CHECKING:
+    from qconv.allocation import Point
 
 _NAMED = 8
 """Tensors named in a line; the rest are counted."""

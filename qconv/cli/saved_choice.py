@@ -6,12 +6,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qconv import plots
-from qconv.allocation import Allocator
 from qconv.errors import OutputError, UsageError
 from qconv.plan import Plan
 from qconv.policy import find_mix
+
+if TYPE_CHECKING:
+    from qconv.allocation import Allocator
 
 
 @dataclass(frozen=True, slots=True)
