@@ -27,7 +27,7 @@ def logarithms(model: Path, calibration: Path) -> dict[str, list[float]]:
     measured = read_measurements(calibration)
     if measured is None:
         raise SystemExit(f"{calibration}: holds no sensitivities")
-    options = ConvertOptions(types=("q4_k_m",), imatrix=calibration, allow_requantize=True, output="/tmp")
+    options = ConvertOptions(types=("q4_k_m",), imatrix=calibration, allow_requantize=True)
     with checkpoints.open(model) as checkpoint:
         planner = Planner(checkpoint, options)
         free = [d for d in planner.choice(planner.mixes()[0]).decisions if d.free and d.encodes]
