@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from qconv.checkpoints import Checkpoint
     from qconv.evaluation import Evaluation
     from qconv.measurement import Calibrated
-    from qconv.options import Options
     from qconv.pipeline import Progress
 
 
@@ -160,12 +159,12 @@ def calibrate(
     LlamaCppError when llama.cpp is missing or fails, and every other ``qconv.errors.QconvError``.
     """
     from qconv import measurement
-    from qconv.options import CalibrateOptions, RunOptions
+    from qconv.options import CalibrateOptions, RunOptions, split
 
     given = {**options, "text": _paths(text)}
     if output is not None:
         given["output"] = os.fspath(output)
-    what, how = _divided(CalibrateOptions, given)
+    what, how = split(given, CalibrateOptions)
     return measurement.calibrate(model, CalibrateOptions.of(what), RunOptions.of(how), progress)
 
 
@@ -185,9 +184,9 @@ def evaluate(
     Needs llama.cpp: ``pip install 'qconv[runtime]'``.  Raises as ``calibrate``.
     """
     from qconv import evaluation
-    from qconv.options import EvaluateOptions, RunOptions
+    from qconv.options import EvaluateOptions, RunOptions, split
 
-    what, how = _divided(EvaluateOptions, {**options, "text": _paths(text)})
+    what, how = split({**options, "text": _paths(text)}, EvaluateOptions)
     wanted, run = EvaluateOptions.of(what), RunOptions.of(how)
     return list(evaluation.evaluate(_paths(files), against, wanted, run, progress))
 
@@ -195,11 +194,3 @@ def evaluate(
 def _paths(given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     several = [given] if isinstance(given, str | os.PathLike) else given
     return tuple(os.fspath(each) for each in several)
-
-
-def _divided(kind: type[Options], given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Values for ``kind``, and the rest for ``RunOptions``, which refuse what is neither's."""
-    from qconv.options import names
-
-    own = names(kind)
-    return {k: v for k, v in given.items() if k in own}, {k: v for k, v in given.items() if k not in own}

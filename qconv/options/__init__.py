@@ -35,9 +35,9 @@ __all__ = [
 ]
 
 
-def split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Values for ``ConvertOptions`` and for ``RunOptions``; UsageError for a name neither has."""
-    what, how = names(ConvertOptions), names(RunOptions)
+def split(values: Mapping[str, Any], kind: type[Options] = ConvertOptions) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Values for options of ``kind`` and for ``RunOptions``; UsageError for a name neither has."""
+    what, how = names(kind), names(RunOptions)
     unknown = next((name for name in values if name not in what and name not in how), None)
     if unknown is not None:
         raise UsageError(f"there is no option '{unknown}'", hint=known_words(unknown, [*what, *how]))
