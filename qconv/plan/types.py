@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from qconv.calibration import TensorHessian
 from qconv.storage import FileIdentity
 from qconv.tensors import FLOATS, LazyTensor
+from qconv.types import ModelPart
 
 NonFinite: TypeAlias = Literal["refuse", "ask", "keep"]
 """What NaN and infinity in the source are: an error, one that names the option to keep them, or kept."""
@@ -112,6 +113,7 @@ class Plan:
     """Source tensors left out, each with the rule's reason."""
     non_finite: NonFinite = "refuse"
     sized: Sized | None = None
+    part: ModelPart = "text"
 
     @property
     def size(self) -> int:
