@@ -65,11 +65,14 @@ __all__ = [
     "stored_ranges",
 ]
 
+_WITHOUT = ("low_rank", "quantized")
+"""Modules that hold no operations, and are imported by those alone who need them."""
+
 
 @functools.cache
 def _load_operations() -> None:
     for module in pkgutil.iter_modules(__path__):
-        if module.name not in __all__:  # what is offered whole has none, and is imported by those who need it
+        if module.name not in _WITHOUT:
             importlib.import_module(f"{__name__}.{module.name}")
 
 
