@@ -143,4 +143,6 @@ def _convert(
     return run_job(sources, job)
 
 
-convert = with_options(_convert, {ConvertOptions: None, RunOptions: None}, {"types": complete_type, "mmproj": complete_type})
+convert = with_options(
+    _convert, {ConvertOptions: None, RunOptions: None}, {"types": complete_type, "mmproj": complete_type}
+)

@@ -34,7 +34,7 @@ def is_known(golden: Path) -> bool:
     return (config.get("vision_config") or {}).get("architectures", config["architectures"])[0] in classes("projector")
 
 
-@pytest.mark.parametrize("golden", list(filter(is_known, GOLDENS)), ids=lambda path: path.stem)
+@pytest.mark.parametrize("golden", [golden for golden in GOLDENS if is_known(golden)], ids=lambda path: path.stem)
 def test_equals_llama_cpp(golden: Path, tmp_path: Path) -> None:
     recorded = json.loads(golden.read_text("utf-8"))
     expected = recorded["expected"]
