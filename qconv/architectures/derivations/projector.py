@@ -28,6 +28,18 @@ def audio_layers(model: ModelContext) -> int:
 
 
 @derivation
+def one_side(model: ModelContext, key: str) -> int:
+    """A size in pixels, or the first of a height and a width."""
+    return model.integer(f"{key}.0" if isinstance(model.find(key), list) else key)
+
+
+@derivation
+def upsampling(model: ModelContext) -> int:
+    """Of how many patches a side one embedding is made: the inverse of ``downsample_ratio``."""
+    return int(1 / model.number("downsample_ratio"))
+
+
+@derivation
 def deepstack_layers(model: ModelContext) -> list[int]:
     """Layers of the images' tower whose outputs go into the text model by themselves."""
     count = vision_layers(model)
