@@ -6,11 +6,12 @@ from qconv.architectures.not_converted import not_converted
 from qconv.architectures.projector import of_projector, resolve_projector
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain, vocabulary_of
 from qconv.architectures.schema import Drop, Entry, Key, Keys, Table
-from qconv.architectures.table import classes, multimodal, names
+from qconv.architectures.table import PARTS, classes, multimodal, names
 from qconv.architectures.table import table as load_table
 from qconv.architectures.tensors import MappedTensor
 
 __all__ = [
+    "PARTS",
     "Drop",
     "Entry",
     "Key",

@@ -114,7 +114,8 @@ def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[
         places = (tower.config,) if isinstance(tower.config, str) else tower.config
         part = model.find(*places)
         if isinstance(part, Mapping):
-            completed[kind] = configs.with_defaults(part, part.get("model_type") or outer, known)
+            inner = part.get("model_type")
+            completed[kind] = configs.with_defaults(part, inner if inner in known.defaults else outer, known)
             there[kind] = tower
         elif part is not None or not tower.optional:
             raise model.lacks(places, part, "an object")

@@ -15,6 +15,7 @@ from qconv.formats import ROOT, load
 from qconv.types import ModelPart
 
 FOLDERS: dict[ModelPart, Path] = {"text": ROOT / "architectures", "projector": ROOT / "projectors"}
+PARTS = tuple(FOLDERS)
 
 
 def multimodal() -> tuple[str, ...]:

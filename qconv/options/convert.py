@@ -31,12 +31,12 @@ SEARCHES = ("reference", "thorough")
 """How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
 
-_OF_TEXT = (
-    "block_types", "tensor_types", "output_tensor_type", "token_embedding_type", "pure", "leave_output_tensor",
-    "rounding", "hessians", "imatrix", "include_weights", "exclude_weights", "arch", "pre",
+OF_TEXT = (
+    "block_types", "mix", "tensor_types", "output_tensor_type", "token_embedding_type", "pure", "leave_output_tensor",
+    "rounding", "hessians", "imatrix", "imatrix_name", "include_weights", "exclude_weights", "arch", "pre",
     "sentence_transformers_dense_modules", "base", "target", "mtp", "split_max_size",
 )  # fmt: skip
-"""Options that concern the text model's file."""
+"""Options that concern the text model's file alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +344,7 @@ class ConvertOptions(Options):
     def _check_projector_alone(self) -> None:
         """Refuses what is said of a text model that is not made."""
         for field in dataclasses.fields(self):
-            if field.name in _OF_TEXT and getattr(self, field.name) != field.default:
+            if field.name in OF_TEXT and getattr(self, field.name) != field.default:
                 flag = field.metadata["about"].flags[0]
                 raise UsageError(f"{flag} is for the text model, and --mmproj alone makes no file of it")
 
@@ -365,9 +365,9 @@ class ConvertOptions(Options):
     def for_projector(self) -> ConvertOptions:
         """What counts for the projector alone."""
         of_text: dict[str, Any] = {
-            field.name: field.default for field in dataclasses.fields(self) if field.name in _OF_TEXT
+            field.name: field.default for field in dataclasses.fields(self) if field.name in OF_TEXT
         }
-        return dataclasses.replace(self, types=(), sizes=(), mix=None, **of_text)
+        return dataclasses.replace(self, types=(), sizes=(), **of_text)
 
     @cached_property
     def wanted_sizes(self) -> tuple[Size, ...]:
@@ -427,12 +427,12 @@ class ConvertOptions(Options):
         Raises FormatError for an option that is none, or a value that is none of its type.
         """
         unrecorded = {f.name for f in dataclasses.fields(cls) if not f.metadata.get("recorded", True)}
-        unrecorded.remove("sizes")  # which a manifest has of its own file alone
+        unrecorded -= {"sizes", "mmproj"}  # which a manifest has of its own file alone
         wrong = next((name for name in options if name in unrecorded), None)
         if wrong is not None:
             raise FormatError(f"records an option '{wrong}', which manifests do not", file=file)
         try:
-            typed = {} if "mix" in options or "sizes" in options else {"types": (mix,)}
+            typed = {} if {"mix", "sizes", "mmproj"} & options.keys() else {"types": (mix,)}
             return cls.of({**typed, **options})
         except UsageError as e:
             raise FormatError(f"records an option that cannot be: {e}", file=file) from e

@@ -35,7 +35,7 @@ def read_projector(checkpoint: checkpoints.Checkpoint) -> SourceModel:
             resolved.metadata,
             {},
             file_type=formats.file_types()[float_type],
-            model_type="mmproj",
+            model_type=metadata.PROJECTOR,
         ),
         float_type=float_type,
         is_gguf=False,
