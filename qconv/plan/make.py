@@ -16,7 +16,7 @@ from qconv.calibration import Imatrix, TensorHessian, read_imatrix
 from qconv.errors import OutputError, PlanError, UsageError
 from qconv.options import ConvertOptions
 from qconv.plan.hessians import TensorHessians
-from qconv.plan.keep import KeptModel, keep
+from qconv.plan.keep import KeptModel, keep, lies_on_grid
 from qconv.plan.source_model import SourceModel, read_model
 from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
 from qconv.tensors import FLOATS, Dequantized, LazyTensor, is_blocks
@@ -24,7 +24,7 @@ from qconv.types import Metadata, TensorInfo, Value, ValueType, shape_text, with
 
 
 def make(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> tuple[Plan, ...]:
-    """A plan for every type that ``options`` ask of an open checkpoint; reads no weight.
+    """A plan for every type that ``options`` ask of an open checkpoint; reads no weights but samples for a grid.
 
     Raises UsageError, InputError (and its kin) and PlanError.
     """
@@ -68,12 +68,16 @@ class Planner:
 
     @cached_property
     def _kept(self) -> KeptModel:
-        return keep(self.model)
+        return keep(self.model, self.options.type_overrides)
 
     def choice(self, mix: policy.Mix) -> policy.Choice:
         """Types in llama.cpp's two stages; a float file of a checkpoint takes the first alone."""
         if not mix.keep:
-            return self._choice(mix, self.model)
+            choice = self._choice(mix, self.model)
+            if mix.type != "Q4_0" or not lies_on_grid(self.model):
+                return choice
+            note = "the weights were trained to lie on a grid of Q4_0: --type keep encodes them without loss"
+            return replace(choice, notes=(*choice.notes, note))
         if mix.is_float:
             mix = msgspec.structs.replace(mix, type=self.model.float_type)
         return self._kept.choice(self._choice(mix, self._kept.model), mix)

@@ -21,6 +21,7 @@ from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.gptq import gptq
+from qconv.tensors.grid import OnGrid, is_on_grid, may_be_on_grid
 from qconv.tensors.integers import as_int32
 from qconv.tensors.lossless import Lossless, lossless
 from qconv.tensors.low_rank import Factor, FactorTensor, LowRank, Magnitude, ReplacedRows, Sum
@@ -49,6 +50,7 @@ __all__ = [
     "Lossless",
     "LowRank",
     "Magnitude",
+    "OnGrid",
     "RepeatedRow",
     "ReplacedRows",
     "Scaled",
@@ -75,8 +77,10 @@ __all__ = [
     "from_float32",
     "gptq",
     "is_blocks",
+    "is_on_grid",
     "join_along",
     "lossless",
+    "may_be_on_grid",
     "member",
     "memory_of_rows",
     "n_rows",
