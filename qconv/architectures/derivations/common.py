@@ -71,6 +71,12 @@ def product(model: ModelContext, *of: Argument) -> int | float:
 
 
 @derivation
+def square_root(model: ModelContext, of: Argument) -> float:
+    """Of a config key, a derivation or a number."""
+    return math.sqrt(evaluate.argument(model, of))
+
+
+@derivation
 def quotient(model: ModelContext, numerator: Argument, denominator: Argument) -> int:
     """Rounded down."""
     over, under = _numbers(model, (numerator, denominator))

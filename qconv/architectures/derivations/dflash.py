@@ -10,11 +10,11 @@ from qconv.architectures.registry import condition, derivation
 
 
 @derivation
-def layers_after_targets(model: ModelContext) -> list[int]:
+def layers_after_targets(model: ModelContext, key: str = "target_layer_ids") -> list[int]:
     """The target's layers whose inputs are looked at; the config names those whose outputs they are."""
-    ids = model.find("target_layer_ids")
+    ids = model.find(key)
     if not isinstance(ids, list) or not all(isinstance(layer, int) for layer in ids):
-        raise model.lacks(["target_layer_ids"], ids, "a list of layers")
+        raise model.lacks([key], ids, "a list of layers")
     return [layer + 1 for layer in ids]
 
 
@@ -89,7 +89,7 @@ def from_anchor_dspark(model: ModelContext) -> bool:
 
 @derivation
 def has_confidence_head(model: ModelContext) -> bool:
-    return any("confidence_head.proj" in name for name in model.tensors)
+    return any("confidence_head.proj" in name or name.startswith("confidence_proj.") for name in model.tensors)
 
 
 @condition

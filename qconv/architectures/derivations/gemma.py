@@ -193,6 +193,12 @@ def gemma4_feed_forward(model: ModelContext) -> int | list[int]:
     return [width if layer < layers - shared else 2 * width for layer in range(layers)]
 
 
+@condition
+def proportional_rope(model: ModelContext) -> bool:
+    """Only a part of a head rotates, with the wavelengths of all of it."""
+    return parameters(model).get("rope_type") == "proportional"
+
+
 @maker
 def rope_factors_proportional(model: ModelContext) -> NDArray[np.float32]:
     """Factors for layers with full attention: the part of a head that does not rotate gets endless wavelengths."""

@@ -1,0 +1,41 @@
+"""DeepSeek V4: what a checkpoint holds beside the model, to predict further tokens or to draft blocks of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from qconv.architectures.model import ModelContext
+from qconv.architectures.registry import derivation, rename
+
+_STAGE = re.compile(r"mtp\.(\d{1,9})\.(.+)")
+_LAYER = re.compile(r"layers\.(\d{1,9})\.")
+_OF_NO_STAGE = re.compile(r"(main_proj|main_norm|norm|markov_head|confidence_head|hc_head_\w+)(\.|$)")
+
+
+@rename
+def stages_as_layers_dspark(name: str, config: Mapping[str, Any]) -> str:
+    """``mtp.N.x`` is layer N of the drafter, or stands beside its layers; all else is the target's."""
+    match = _STAGE.fullmatch(name)
+    if match is None:
+        return f"target.{name}"
+    return match[2] if _OF_NO_STAGE.match(match[2]) else f"layers.{match[1]}.{match[2]}"
+
+
+@derivation
+def stages_dspark(model: ModelContext) -> int:
+    """Stages there are, each a layer."""
+    return 1 + max((int(match[1]) for match in map(_LAYER.match, model.tensors) if match), default=-1)
+
+
+@derivation
+def in_each_stage(model: ModelContext, key: str) -> list[float]:
+    """The value of a config key for every stage."""
+    return [float(model.number(key))] * stages_dspark(model)
+
+
+@derivation
+def uncompressed_dspark(model: ModelContext) -> list[int]:
+    """For every stage that its attention is to single tokens."""
+    return [0] * stages_dspark(model)
