@@ -29,7 +29,7 @@ def trained(folder: Path, spoil: bool = False) -> dict[str, NDArray[np.float32]]
     rng = np.random.default_rng(3)
     weights: dict[str, NDArray[np.float32]] = {}
     with safe_open(source / "model.safetensors", "np") as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # it is not a dictionary
     for name, shape in shapes.items():
         values: NDArray[np.floating[Any]] = rng.standard_normal(shape) / 16
         if name.endswith("proj.weight"):
