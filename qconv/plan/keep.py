@@ -15,7 +15,8 @@ import numpy as np
 from qconv import formats, policy
 from qconv.architectures import MappedTensor
 from qconv.plan.source_model import SourceModel
-from qconv.tensors import Constant, Lossless, OnGrid, is_blocks, is_on_grid, lossless, may_be_on_grid
+from qconv.tensors import Constant, is_blocks
+from qconv.tensors.quantized import Lossless, OnGrid, is_on_grid, lossless, may_be_on_grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ def _on_grid(model: SourceModel) -> Iterator[MappedTensor]:
 def _alike(model: SourceModel) -> Sequence[list[MappedTensor]]:
     """Plain matrices that may have any type, those of one shape together."""
     shapes: dict[tuple[int, ...], list[MappedTensor]] = {}
+    fixed = model.fixed
     for output in model.outputs:
-        if output.name not in model.fixed and may_be_on_grid(output.tensor):
+        if output.name not in fixed and may_be_on_grid(output.tensor):
             shapes.setdefault(output.tensor.shape, []).append(output)
     return tuple(shapes.values())
