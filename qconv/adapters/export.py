@@ -17,7 +17,8 @@ from qconv.adapters.targets import Targets, misfit
 from qconv.architectures import MappedTensor, Pair, resolve_low_rank
 from qconv.checkpoints import Checkpoint
 from qconv.errors import FormatError, QconvError, UnsupportedError
-from qconv.tensors import Factor, FactorTensor, LazyTensor, LowRank, operations
+from qconv.tensors import LazyTensor, operations
+from qconv.tensors.low_rank import Factor, FactorTensor, LowRank
 from qconv.types import Metadata, Value, ValueType
 
 _EMBEDDING = "token_embd.weight"

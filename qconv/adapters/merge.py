@@ -17,7 +17,8 @@ from qconv.adapters.tokenizer import with_tokenizer
 from qconv.checkpoints import Checkpoint
 from qconv.errors import FormatError, PlanError, QconvError, UnsupportedError, UsageError
 from qconv.options import AdapterOption
-from qconv.tensors import Dequantized, LazyTensor, LowRank, Magnitude, ReplacedRows, Sum, Widened, is_blocks, operations
+from qconv.tensors import Dequantized, LazyTensor, Widened, is_blocks, operations
+from qconv.tensors.low_rank import LowRank, Magnitude, ReplacedRows, Sum
 from qconv.types import shape_text
 
 _PARTED = (

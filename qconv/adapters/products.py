@@ -8,7 +8,8 @@ from typing import TypeAlias
 from qconv.adapters.config import AdapterConfig
 from qconv.adapters.modules import Module
 from qconv.errors import FormatError
-from qconv.tensors import Factor, LazyTensor, LowRank
+from qconv.tensors import LazyTensor
+from qconv.tensors.low_rank import Factor, LowRank
 from qconv.types import shape_text
 
 Factors: TypeAlias = tuple[Factor, Factor]

@@ -11,7 +11,7 @@ from qconv.adapters.names import BaseNames
 from qconv.adapters.products import expert_product, pair, product
 from qconv.checkpoints import Checkpoint
 from qconv.errors import PlanError
-from qconv.tensors import LowRank
+from qconv.tensors.low_rank import LowRank
 from qconv.types import shape_text
 
 Edits: TypeAlias = list[tuple[str, LowRank]]

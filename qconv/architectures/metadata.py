@@ -23,7 +23,12 @@ _CONSTRUCTORS = {
 }
 _EARLY_END = "general.type"
 _LARGEST_FLOAT = 3.5e38
-_RANGES = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1)}
+_RANGES = {
+    ValueType.UINT32: (0, 2**32 - 1),
+    ValueType.INT32: (-(2**31), 2**31 - 1),
+    ValueType.UINT64: (0, 2**64 - 1),
+}
+_ARRAYS = ("array", "uint64 array")
 
 
 def metadata(model: ModelContext, table: Table) -> Metadata:
@@ -85,7 +90,7 @@ def _typed(name: str, raw: Any) -> Value:
     if isinstance(raw, list | tuple):
         return _array(name, list(raw))
     kind = key_types().get(name)
-    if kind is None or kind == "array":
+    if kind is None or kind in _ARRAYS:
         raise TableError(f"metadata.toml says nothing about a single value of key {name!r}")
     return Value(_CONSTRUCTORS[kind], _scalar(name, raw, _CONSTRUCTORS[kind]))
 
@@ -99,7 +104,7 @@ def _array(name: str, items: list[Any]) -> Value:
         float: ValueType.FLOAT32,
         str: ValueType.STRING,
     }
-    element = by_type.get(type(items[0]))
+    element = ValueType.UINT64 if key_types()[name] == "uint64 array" else by_type.get(type(items[0]))
     if element is None or any(type(item) is not type(items[0]) for item in items):
         raise PlanError(f"config.json gives a list of mixed values for {name!r}: {items[:8]!r}")
     return Value.array(element, [_scalar(name, item, element) for item in items])

@@ -139,7 +139,7 @@ def multimodal() -> tuple[str, ...]:
     return common().multimodal
 
 
-_SCALARS = Literal["uint32", "int32", "float32", "bool", "string", "array"]
+_SCALARS = Literal["uint32", "int32", "float32", "bool", "string", "array", "uint64 array"]
 
 
 @functools.cache

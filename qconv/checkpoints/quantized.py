@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from qconv import formats
+from qconv.checkpoints import methods
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.methods import METHODS, Config, Tensors
 from qconv.errors import FormatError, QconvError, UnsupportedError
@@ -76,7 +77,7 @@ def undo(checkpoint: Checkpoint) -> None:
             raise UnsupportedError(message, hint=method.advice)
         try:
             before = checkpoint.lazy
-            checkpoint.lazy = METHODS[name](before, config or {})
+            checkpoint.lazy = methods.undo(name, before, config or {})
             checkpoint.quantized_by = None if checkpoint.lazy is before else name
         except UnsupportedError as e:
             e.hint = e.hint or method.advice

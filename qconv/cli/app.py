@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Annotated
 
 import typer
 
 from qconv import __version__
-from qconv.cli import architectures, calibrate, card, compare, convert, evaluate, info, modelfile, verify, warm_up
 from qconv.cli.help import Command, Group
 from qconv.errors import UsageError
 
@@ -23,18 +23,40 @@ Examples:
 'qconv COMMAND --help' tells everything about a command.
 """
 
-app = typer.Typer(
-    name="qconv",
-    cls=Group,
-    epilog=EXAMPLES,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS = (
+    "convert",
+    "calibrate",
+    "evaluate",
+    "info",
+    "verify",
+    "compare",
+    "architectures",
+    "card",
+    "modelfile",
+    "warm-up",
 )
+"""Their names in the order of the help; a command is a function of its name in the module of its name."""
 
 
-@app.callback(invoke_without_command=True)
-def options(
+def make_app(command: str | None) -> typer.Typer:
+    """The program with one command alone, which starts sooner, or with all where ``command`` is none of them."""
+    app = typer.Typer(
+        name="qconv",
+        cls=Group,
+        epilog=EXAMPLES,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_options)
+    for name in COMMANDS if command is None or command not in COMMANDS else (command,):
+        word = name.replace("-", "_")
+        module = importlib.import_module(f"qconv.cli.{word}")
+        app.command(name, cls=Command, short_help=module.SHORT, epilog=module.EXAMPLES)(getattr(module, word))
+    return app
+
+
+def _options(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     verbose: Annotated[
@@ -51,22 +73,3 @@ def options(
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         raise UsageError("no command is named", hint="see qconv --help")
-
-
-app.command("convert", cls=Command, short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
-app.command("calibrate", cls=Command, short_help=calibrate.SHORT, epilog=calibrate.EXAMPLES)(calibrate.calibrate)
-app.command("evaluate", cls=Command, short_help=evaluate.SHORT, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("info", cls=Command, short_help=info.SHORT, epilog=info.EXAMPLES)(info.info)
-app.command("verify", cls=Command, short_help=verify.SHORT, epilog=verify.EXAMPLES)(verify.verify)
-app.command("compare", cls=Command, short_help=compare.SHORT, epilog=compare.EXAMPLES)(compare.compare)
-app.command("architectures", cls=Command, short_help=architectures.SHORT, epilog=architectures.EXAMPLES)(
-    architectures.architectures
-)
-app.command("card", cls=Command, short_help=card.SHORT, epilog=card.EXAMPLES)(card.card)
-app.command("modelfile", cls=Command, short_help=modelfile.SHORT, epilog=modelfile.EXAMPLES)(modelfile.modelfile)
-app.command("warm-up", cls=Command, short_help=warm_up.SHORT, epilog=warm_up.EXAMPLES)(warm_up.warm_up)
-
-
-def commands() -> set[str]:
-    """Names of the commands."""
-    return {command.name for command in app.registered_commands if command.name}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from qconv.cli.app import app, commands
+from qconv.cli.app import COMMANDS, make_app
 from qconv.cli.errors import ErrorOutput, report
 from qconv.cli.screen import flush
 from qconv.errors import Interrupted, UsageError
@@ -17,6 +17,7 @@ def run(arguments: Sequence[str]) -> int:
     output = ErrorOutput(
         "--json" in arguments, "--debug" in arguments
     )  # a guess, until the command has read its options
+    app = make_app(arguments[0] if arguments else None)
     try:
         result = app(args=list(arguments) or ["--help"], prog_name="qconv", standalone_mode=False, obj=output)
         flush()
@@ -38,4 +39,4 @@ def _sentence(message: str) -> str:
 
 
 def _help_of(arguments: Sequence[str]) -> str:
-    return f"qconv {arguments[0]} --help" if arguments[0] in commands() else "qconv --help"
+    return f"qconv {arguments[0]} --help" if arguments[0] in COMMANDS else "qconv --help"

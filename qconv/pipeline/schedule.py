@@ -6,17 +6,20 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, zip_longest
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks import TILE_ROWS
-from qconv.calibration import TensorHessian
 from qconv.errors import PlanError
 from qconv.formats import block_types
 from qconv.pipeline.ranges import Ranges
 from qconv.plan import NonFinite, Plan, TensorPlan
 from qconv.tensors import FLOATS, LazyTensor, bytes_of_rows, columns, n_rows
+
+if TYPE_CHECKING:
+    from qconv.calibration import TensorHessian
 
 Target = tuple[int, int]
 """Number of an output, number of a tensor in its plan."""

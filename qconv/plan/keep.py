@@ -11,7 +11,8 @@ import numpy as np
 from qconv import formats, policy
 from qconv.architectures import MappedTensor
 from qconv.plan.source_model import SourceModel
-from qconv.tensors import Constant, Lossless, is_blocks, lossless
+from qconv.tensors import Constant, is_blocks
+from qconv.tensors.quantized import Lossless, lossless
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv import checkpoints, gguf, metadata, policy
-from qconv.calibration import Imatrix, TensorHessian, read_imatrix
 from qconv.errors import OutputError, PlanError, UsageError
 from qconv.options import ConvertOptions
-from qconv.plan.hessians import TensorHessians
-from qconv.plan.keep import KeptModel, keep
 from qconv.plan.source_model import SourceModel, read_model
 from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
 from qconv.tensors import FLOATS, Dequantized, LazyTensor, is_blocks
 from qconv.types import Metadata, TensorInfo, Value, ValueType, shape_text, without_leading_ones
+
+if TYPE_CHECKING:
+    from qconv.calibration import Imatrix, TensorHessian
+    from qconv.plan.hessians import TensorHessians
+    from qconv.plan.keep import KeptModel
 
 
 def make(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> tuple[Plan, ...]:
@@ -44,9 +47,15 @@ class Planner:
         self.options = options
         self.importance: Imatrix | None = None
         if options.imatrix is not None:
+            from qconv.calibration import read_imatrix
+
             read = read_imatrix(options.imatrix, options.include_weights, options.exclude_weights)
             self.importance = replace(read, file=options.imatrix_name or read.file)
-        self._hessians = None if options.hessians is None else TensorHessians(options.hessians)
+        self._hessians: TensorHessians | None = None
+        if options.hessians is not None:
+            from qconv.plan.hessians import TensorHessians
+
+            self._hessians = TensorHessians(options.hessians)
         model = read_model(
             checkpoint,
             arch=options.arch,
@@ -68,6 +77,8 @@ class Planner:
 
     @cached_property
     def _kept(self) -> KeptModel:
+        from qconv.plan.keep import keep
+
         return keep(self.model)
 
     def choice(self, mix: policy.Mix) -> policy.Choice:

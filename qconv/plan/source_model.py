@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qconv import adapters, architectures, checkpoints, formats, metadata, tokenizers
+from qconv import architectures, checkpoints, formats, metadata, tokenizers
 from qconv.errors import InputError, PlanError, UnsupportedError, UsageError
 from qconv.files import read_object
 from qconv.options import ConvertOptions
@@ -113,6 +113,8 @@ def open_source(
     checkpoint = opener(source, keep_download=keep_download)
     try:
         if options.adapters:
+            from qconv import adapters
+
             adapters.merge(checkpoint, options.adapters, keep_download=keep_download)
         if options.sentence_transformers_dense_modules:
             checkpoints.add_dense(checkpoint)
@@ -136,6 +138,8 @@ def _lone_adapter(checkpoint: checkpoints.Checkpoint) -> UnsupportedError:
 
 
 def _from_adapter(checkpoint: checkpoints.Checkpoint, base: str) -> SourceModel:
+    from qconv import adapters
+
     with checkpoints.open(base) as opened:
         model = adapters.export(checkpoint, opened)
     general = metadata.gather(checkpoint.folder, metadata.Weights(total=-model.weights))

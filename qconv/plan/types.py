@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.calibration import TensorHessian
 from qconv.storage import FileIdentity
 from qconv.tensors import FLOATS, LazyTensor
+
+if TYPE_CHECKING:
+    from qconv.calibration import TensorHessian
 
 NonFinite: TypeAlias = Literal["refuse", "ask", "keep"]
 """What NaN and infinity in the source are: an error, one that names the option to keep them, or kept."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv import formats
-from qconv.calibration import Imatrix
 from qconv.errors import FormatError
 from qconv.policy.decision import Decision
 from qconv.policy.roles import role
+
+if TYPE_CHECKING:
+    from qconv.calibration import Imatrix
 
 
 def select_importance(imatrix: Imatrix, decisions: Iterable[Decision]) -> dict[str, NDArray[np.float32]]:

@@ -1,15 +1,10 @@
-"""Which kind of place an address names."""
+"""Which kind of place an address names.  What reads over a line is imported for addresses of its kind only."""
 
 from __future__ import annotations
 
 import re
 
 from qconv.storage.base import Folder
-from qconv.storage.hub import SCHEME, open_hub
-from qconv.storage.modelscope import SCHEME as MODELSCOPE
-from qconv.storage.modelscope import open_modelscope
-from qconv.storage.other import open_other
-from qconv.storage.web import open_web
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -25,10 +20,19 @@ def open_address(text: str, *, keep: bool = False) -> tuple[Folder, str | None]:
     ``keep``: what is read of the Hub is kept in its cache.  Raises UsageError for an address of no kind qconv knows, or
     when what reads it is not installed, InputError when there is nothing or it cannot be read.
     """
-    if text.startswith(SCHEME):
-        return open_hub(text.removeprefix(SCHEME), keep=keep)
-    if text.startswith(("https://", "http://")):
+    scheme, _, rest = text.partition("://")
+    if scheme == "hf":
+        from qconv.storage.hub import open_hub
+
+        return open_hub(rest, keep=keep)
+    if scheme in ("https", "http"):
+        from qconv.storage.web import open_web
+
         return open_web(text)
-    if text.startswith(MODELSCOPE):
-        return open_modelscope(text.removeprefix(MODELSCOPE))
+    if scheme == "ms":
+        from qconv.storage.modelscope import open_modelscope
+
+        return open_modelscope(rest)
+    from qconv.storage.other import open_other
+
     return open_other(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 LARGEST_SMALL_FILE = 256 << 20
 """Bytes of a file that is read whole; the largest tokenizer.json known is 34 MB."""
@@ -112,3 +113,12 @@ class Folder(Protocol):
     def open(self, name: str) -> StoredFile:
         """A large file; raises InputError when it cannot be opened, FormatError for a name that leads out."""
         ...
+
+
+def shown(address: str) -> str:
+    """An address without what may be secret: who asks, and all that follows the path."""
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from qconv.errors import FormatError, InputError, UsageError
-from qconv.storage.base import LARGEST_SMALL_FILE, Folder
-from qconv.storage.http import REDIRECTS, Again, Attempts, HttpFile, Web, content_range, etags_of, redirected, session
+from qconv.storage.base import LARGEST_SMALL_FILE, Folder, shown
+from qconv.storage.http import REDIRECTS, HttpFile, Web, content_range, etags_of, redirected, session
 from qconv.storage.hub import open_hub
 from qconv.storage.local import is_inside
+from qconv.storage.retries import Again, Attempts
 
 _ON_THE_HUB = re.compile(r"/(?P<repository>[^/]+/[^/]+)/(?:resolve|blob|raw)/(?P<revision>[^/]+)/(?P<path>.+)")
 _SIDE_FILES = frozenset({403, 404, 410})
@@ -128,12 +129,3 @@ def open_web(url: str) -> tuple[Folder, str | None]:
         )
     folder = WebFolder(url)
     return folder, folder.given
-
-
-def shown(address: str) -> str:
-    """An address without what may be secret: who asks, and all that follows the path."""
-    if "://" not in address:
-        return address
-    parts = urlsplit(address)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"

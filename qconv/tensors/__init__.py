@@ -11,23 +11,12 @@ import pkgutil
 from collections.abc import Callable
 
 from qconv.tensors import registry
-from qconv.tensors.affine import affine
-from qconv.tensors.awq import awq_gemm, awq_gemv
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
-from qconv.tensors.blockwise import Scales, blockwise
-from qconv.tensors.codes import Codes
 from qconv.tensors.combine import join as join_along
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
-from qconv.tensors.gptq import gptq
 from qconv.tensors.integers import as_int32
-from qconv.tensors.lossless import Lossless, lossless
-from qconv.tensors.low_rank import Factor, FactorTensor, LowRank, Magnitude, ReplacedRows, Sum
-from qconv.tensors.nvfp4 import divided, fp4_weight, packed_fp4
-from qconv.tensors.packed import SUFFIXES as PACKED_SUFFIXES
-from qconv.tensors.packed import packed
-from qconv.tensors.retyped import retyped
 from qconv.tensors.rows import member
 from qconv.tensors.scaled import Scaled, Widened, scaled
 from qconv.tensors.shapes import reshape
@@ -38,55 +27,36 @@ from qconv.tensors.stored_ranges import stored_files, stored_ranges
 __all__ = [
     "FLOATS",
     "FLOATS8",
-    "PACKED_SUFFIXES",
     "PLAIN",
-    "Codes",
     "Constant",
     "Dequantized",
-    "Factor",
-    "FactorTensor",
     "LazyTensor",
-    "Lossless",
-    "LowRank",
-    "Magnitude",
     "RepeatedRow",
-    "ReplacedRows",
     "Scaled",
-    "Scales",
     "StackedCodes",
     "StoredTensor",
-    "Sum",
     "TensorLocation",
     "Widened",
-    "affine",
     "are_finite",
     "as_float32",
     "as_int32",
-    "awq_gemm",
-    "awq_gemv",
     "bitnet_codes",
-    "blockwise",
     "bytes_of_rows",
     "columns",
     "combinations",
     "convert",
-    "divided",
-    "fp4_weight",
     "from_float32",
-    "gptq",
     "is_blocks",
     "join_along",
-    "lossless",
+    "low_rank",
     "member",
     "memory_of_rows",
     "n_rows",
     "operations",
-    "packed",
-    "packed_fp4",
+    "quantized",
     "read_whole",
     "refuse",
     "reshape",
-    "retyped",
     "rounds",
     "row_bytes",
     "scaled",
@@ -95,11 +65,15 @@ __all__ = [
     "stored_ranges",
 ]
 
+_WITHOUT = ("low_rank", "quantized")
+"""Modules that hold no operations, and are imported by those alone who need them."""
+
 
 @functools.cache
 def _load_operations() -> None:
     for module in pkgutil.iter_modules(__path__):
-        importlib.import_module(f"{__name__}.{module.name}")
+        if module.name not in _WITHOUT:
+            importlib.import_module(f"{__name__}.{module.name}")
 
 
 def operations() -> dict[str, Callable[..., LazyTensor]]:

@@ -140,7 +140,7 @@ def words(target: str) -> list[str]:
             ]
     options = "json tensors context all threads against type mix part finish memory imatrix strict pure arch pre output"
     names = ["a.gguf", "b.gguf", "cut.gguf", "x.safetensors", "model", "m.toml", "imatrix", ".", "..", "--", "-h"]
-    return [*app.commands(), *names, *(f"--{name}" for name in options.split()), "q4_k_m", "iq2_xxs", "1", "1/2", "0"]
+    return [*app.COMMANDS, *names, *(f"--{name}" for name in options.split()), "q4_k_m", "iq2_xxs", "1", "1/2", "0"]
 
 
 def _hostile(ending: str) -> list[bytes]:

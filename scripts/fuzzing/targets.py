@@ -30,7 +30,8 @@ from qconv.cli import run as command
 from qconv.errors import QconvError
 from qconv.options import ConvertOptions
 from qconv.storage import LocalFile, LocalFolder
-from qconv.tensors import Lossless, StoredTensor, TensorLocation, lossless
+from qconv.tensors import StoredTensor, TensorLocation
+from qconv.tensors.quantized import Lossless, lossless
 from qconv.types import TensorInfo
 
 TESTS = Path(__file__).parents[2] / "tests"

@@ -211,6 +211,6 @@ def test_files_of_the_working_directory_are_not_imported(plain: Path, tmp_path: 
 
 
 def test_the_command_line_imports_none_of_it() -> None:
-    code = "import sys, qconv.cli.app; print(*sys.modules)"
+    code = "import sys; from qconv.cli.app import make_app; make_app(None); print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not {"qconv.runtime", "numpy"} & set(modules.split())

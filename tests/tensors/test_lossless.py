@@ -10,22 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from qconv.blocks import decode, encode
-from qconv.tensors import (
-    Codes,
-    Constant,
-    LazyTensor,
-    Lossless,
-    affine,
-    bitnet_codes,
-    combinations,
-    divided,
-    fp4_weight,
-    lossless,
-    member,
-    operations,
-    retyped,
-    scaled,
-)
+from qconv.tensors import Constant, LazyTensor, bitnet_codes, combinations, member, operations, scaled
+from qconv.tensors.quantized import Codes, Lossless, affine, divided, fp4_weight, lossless, retyped
 from tests.tensors.arrays import ArrayTensor
 
 ROWS, COLUMNS = 6, 128

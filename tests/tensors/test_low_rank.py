@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qconv.tensors import Factor, FactorTensor, LazyTensor, LowRank, Magnitude, ReplacedRows, Sum, memory_of_rows
+from qconv.tensors import LazyTensor, memory_of_rows
+from qconv.tensors.low_rank import Factor, FactorTensor, LowRank, Magnitude, ReplacedRows, Sum
 from tests.tensors.arrays import ArrayTensor
 
 ROWS, COLUMNS, RANK = 512, 1024, 4

@@ -6,39 +6,31 @@ The result holds the tensors that the quantized ones stand for, under the names 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 
-from qconv.checkpoints.methods import (
-    awq,
-    bitnet,
-    bitsandbytes,
-    compressed_tensors,
-    fp8,
-    gemma,
-    gptq,
-    hqq,
-    mlx,
-    modelopt,
-    mxfp4,
-    plain_scales,
-)
 from qconv.checkpoints.methods.parts import Config, Tensors
 
-__all__ = ["METHODS", "Config", "Tensors"]
+__all__ = ["METHODS", "Config", "Tensors", "undo"]
 
-METHODS: dict[str, Callable[[Tensors, Config], Tensors]] = {
-    "fp8": fp8.undo,
-    "compressed-tensors": compressed_tensors.undo,
-    "bitsandbytes": bitsandbytes.undo,
-    "gptq": gptq.undo,
-    "awq": awq.undo,
-    "mlx": mlx.undo,
-    "modelopt": modelopt.undo,
-    "fbgemm_fp8": plain_scales.undo,
-    "mxfp8": plain_scales.undo,
-    "mxfp4": mxfp4.undo,
-    "bitnet": bitnet.undo,
-    "hqq": hqq.undo,
-    "gemma": gemma.undo,
+METHODS = {
+    "fp8": "fp8",
+    "compressed-tensors": "compressed_tensors",
+    "bitsandbytes": "bitsandbytes",
+    "gptq": "gptq",
+    "awq": "awq",
+    "mlx": "mlx",
+    "modelopt": "modelopt",
+    "fbgemm_fp8": "plain_scales",
+    "mxfp8": "plain_scales",
+    "mxfp4": "mxfp4",
+    "bitnet": "bitnet",
+    "hqq": "hqq",
+    "gemma": "gemma",
 }
-"""By their names in ``formats/quantizations.toml``."""
+"""The module of each method, by its name in ``formats/quantizations.toml``."""
+
+
+def undo(method: str, tensors: Tensors, config: Config) -> Tensors:
+    """The tensors that those of a checkpoint quantized by ``method`` stand for; its module is imported first."""
+    undone: Tensors = importlib.import_module(f"{__name__}.{METHODS[method]}").undo(tensors, config)
+    return undone

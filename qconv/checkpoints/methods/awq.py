@@ -6,7 +6,8 @@ import math
 
 from qconv.checkpoints.methods.parts import Config, Tensors, replaced, stems
 from qconv.errors import FormatError, UnsupportedError
-from qconv.tensors import LazyTensor, awq_gemm, awq_gemv
+from qconv.tensors import LazyTensor
+from qconv.tensors.quantized import awq_gemm, awq_gemv
 
 _PARTS = (".qweight", ".qzeros", ".scales")
 _OTHERS = ("marlin", "gemv_fast", "llm-awq")

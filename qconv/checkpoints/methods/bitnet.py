@@ -14,7 +14,8 @@ import numpy as np
 
 from qconv.checkpoints.methods.parts import Config, Tensors, replaced, stems
 from qconv.errors import FormatError
-from qconv.tensors import FLOATS, Constant, LazyTensor, affine, bitnet_codes, divided
+from qconv.tensors import FLOATS, Constant, LazyTensor, bitnet_codes
+from qconv.tensors.quantized import affine, divided
 
 _SCALE = ".weight_scale"
 

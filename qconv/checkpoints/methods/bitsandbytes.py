@@ -17,7 +17,8 @@ import numpy as np
 from qconv.checkpoints.methods.parts import Config, Tensors, replaced, stems
 from qconv.errors import FormatError, UnsupportedError
 from qconv.files import decode_json
-from qconv.tensors import PLAIN, LazyTensor, Scales, blockwise, operations, read_whole, reshape, scaled
+from qconv.tensors import PLAIN, LazyTensor, operations, read_whole, reshape, scaled
+from qconv.tensors.quantized import Scales, blockwise
 from qconv.types import shape_text
 
 _STATE = ".quant_state.bitsandbytes__"

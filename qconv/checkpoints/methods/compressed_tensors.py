@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from qconv.checkpoints.methods.numbers import scaled_numbers
 from qconv.checkpoints.methods.parts import BARE, Config, Tensors, block_size, is_fp8, replaced, stems
 from qconv.errors import FormatError, UnsupportedError
-from qconv.tensors import PACKED_SUFFIXES, LazyTensor, packed, packed_fp4
+from qconv.tensors import LazyTensor
+from qconv.tensors.quantized import PACKED_SUFFIXES, packed, packed_fp4
 
 _FORMATS = (
     "dense",

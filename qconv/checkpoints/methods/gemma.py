@@ -11,7 +11,8 @@ from __future__ import annotations
 from qconv.checkpoints.methods.numbers import scaled_numbers
 from qconv.checkpoints.methods.parts import Config, Tensors, replaced, stems
 from qconv.errors import FormatError
-from qconv.tensors import Codes, LazyTensor, affine
+from qconv.tensors import LazyTensor
+from qconv.tensors.quantized import Codes, affine
 
 _UNUSED = (".input_activation_scale", ".output_activation_scale")
 _PAIRS = {".weight_scale": ".weight", ".embedding_scale": ".embedding_quantized"}

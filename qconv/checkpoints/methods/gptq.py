@@ -10,7 +10,8 @@ import numpy as np
 
 from qconv.checkpoints.methods.parts import Config, Tensors, replaced, stems
 from qconv.errors import FormatError, UnsupportedError
-from qconv.tensors import LazyTensor, gptq
+from qconv.tensors import LazyTensor
+from qconv.tensors.quantized import gptq
 
 _PARTS = (".qweight", ".qzeros", ".scales", ".g_idx")
 _VERSIONS = {

@@ -13,7 +13,8 @@ import math
 
 from qconv.checkpoints.methods.parts import Config, Tensors, replaced, stems
 from qconv.errors import FormatError, UnsupportedError
-from qconv.tensors import LazyTensor, RepeatedRow, StackedCodes, affine, read_whole, reshape, retyped
+from qconv.tensors import LazyTensor, RepeatedRow, StackedCodes, read_whole, reshape
+from qconv.tensors.quantized import affine, retyped
 from qconv.types import shape_text
 
 _SHIFTS = {

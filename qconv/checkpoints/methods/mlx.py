@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from qconv.checkpoints.methods.parts import Config, Tensors, replaced, stems
 from qconv.errors import FormatError
-from qconv.tensors import Codes, LazyTensor, affine, fp4_weight, retyped, scaled
+from qconv.tensors import LazyTensor, scaled
+from qconv.tensors.quantized import Codes, affine, fp4_weight, retyped
 
 _BIASES = (".biases", ".qbiases")
 _WIDTHS = (4, 8, 6, 3, 5, 2)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from qconv.checkpoints.methods.numbers import scaled_numbers
 from qconv.checkpoints.methods.parts import BARE, Config, Tensors, is_fp8, replaced, stems
 from qconv.errors import FormatError, UnsupportedError
-from qconv.tensors import LazyTensor, fp4_weight, scaled
+from qconv.tensors import LazyTensor, scaled
+from qconv.tensors.quantized import fp4_weight
 
 _UNUSED = (".input_scale", ".k_scale", ".v_scale", ".q_scale", ".output_scale")
 _INTEGERS = ("INT4_AWQ", "W4A8_AWQ")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qconv.checkpoints.methods.parts import Tensors
-from qconv.tensors import LazyTensor, affine, retyped, scaled
+from qconv.tensors import LazyTensor, scaled
+from qconv.tensors.quantized import affine, retyped
 
 
 def scaled_numbers(tensors: Tensors, name: str, blocks: Sequence[Sequence[int]]) -> LazyTensor:

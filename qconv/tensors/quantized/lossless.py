@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import blocks
-from qconv.tensors.affine import Affine
-from qconv.tensors.awq import Interleaved
 from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows, n_rows
-from qconv.tensors.blockwise import Blockwise
-from qconv.tensors.codes import Codes
 from qconv.tensors.combine import Joined
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.floats import as_float32
-from qconv.tensors.fp4 import Fp4
 from qconv.tensors.mxfp4 import mxfp4
-from qconv.tensors.nvfp4 import Divided
-from qconv.tensors.nvfp4_blocks import nvfp4_blocks
-from qconv.tensors.retyped import Retyped, retyped
+from qconv.tensors.quantized.affine import Affine
+from qconv.tensors.quantized.awq import Interleaved
+from qconv.tensors.quantized.blockwise import Blockwise
+from qconv.tensors.quantized.codes import Codes
+from qconv.tensors.quantized.fp4 import Fp4
+from qconv.tensors.quantized.nvfp4 import Divided
+from qconv.tensors.quantized.nvfp4_blocks import nvfp4_blocks
+from qconv.tensors.quantized.retyped import Retyped, retyped
 from qconv.tensors.rows import Gather
 from qconv.tensors.scaled import Scaled
 from qconv.tensors.shapes import Reshape

@@ -17,8 +17,8 @@ from qconv.errors import FormatError
 from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows, n_rows
 from qconv.tensors.dtypes import FLOATS
 from qconv.tensors.floats import as_float32
-from qconv.tensors.fp4 import fp4
-from qconv.tensors.retyped import retyped
+from qconv.tensors.quantized.fp4 import fp4
+from qconv.tensors.quantized.retyped import retyped
 from qconv.tensors.scaled import Scaled, scaled
 from qconv.types import Rows, shape_text
 

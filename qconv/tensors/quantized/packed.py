@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qconv.errors import FormatError
-from qconv.tensors.affine import Affine, affine
 from qconv.tensors.base import LazyTensor, read_whole
-from qconv.tensors.codes import Codes, VerticalCodes, words
+from qconv.tensors.quantized.affine import Affine, affine
+from qconv.tensors.quantized.codes import Codes, VerticalCodes, words
 from qconv.types import shape_text
 
 SUFFIXES = ("_packed", "_scale", "_shape", "_zero_point", "_g_idx")

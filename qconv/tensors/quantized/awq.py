@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.errors import FormatError
-from qconv.tensors.affine import Affine, affine
 from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows
-from qconv.tensors.codes import Codes
-from qconv.tensors.columns import first_columns
+from qconv.tensors.gather_columns import first_columns
+from qconv.tensors.quantized.affine import Affine, affine
+from qconv.tensors.quantized.codes import Codes
 from qconv.tensors.shapes import transpose
 from qconv.types import Rows, shape_text
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qconv.errors import FormatError
-from qconv.tensors.affine import Affine, affine
 from qconv.tensors.base import LazyTensor
-from qconv.tensors.codes import Codes, words
+from qconv.tensors.quantized.affine import Affine, affine
+from qconv.tensors.quantized.codes import Codes, words
 from qconv.tensors.shapes import transpose
 from qconv.types import shape_text
 

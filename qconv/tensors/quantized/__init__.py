@@ -1,0 +1,33 @@
+"""What checkpoints that are quantized already hold: codes, their scales and zero points, as the weights they stand for.
+
+Imported for such checkpoints only, which keeps the start of others short.
+"""
+
+from qconv.tensors.quantized.affine import affine
+from qconv.tensors.quantized.awq import awq_gemm, awq_gemv
+from qconv.tensors.quantized.blockwise import Scales, blockwise
+from qconv.tensors.quantized.codes import Codes
+from qconv.tensors.quantized.gptq import gptq
+from qconv.tensors.quantized.lossless import Lossless, lossless
+from qconv.tensors.quantized.nvfp4 import divided, fp4_weight, packed_fp4
+from qconv.tensors.quantized.packed import SUFFIXES as PACKED_SUFFIXES
+from qconv.tensors.quantized.packed import packed
+from qconv.tensors.quantized.retyped import retyped
+
+__all__ = [
+    "PACKED_SUFFIXES",
+    "Codes",
+    "Lossless",
+    "Scales",
+    "affine",
+    "awq_gemm",
+    "awq_gemv",
+    "blockwise",
+    "divided",
+    "fp4_weight",
+    "gptq",
+    "lossless",
+    "packed",
+    "packed_fp4",
+    "retyped",
+]
