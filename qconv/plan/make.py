@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 
 def make(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> tuple[Plan, ...]:
-    """A plan for every type that ``options`` ask of an open checkpoint, of its projector too; reads no weight.
+    """A plan for every type that ``options`` ask of an open checkpoint, of its projector too.
 
-    Raises UsageError, InputError (and its kin) and PlanError.
+    Reads no weights but samples for a grid.  Raises UsageError, InputError (and its kin) and PlanError.
     """
     text: tuple[Plan, ...] = ()
     if options.of_text:
@@ -99,15 +99,25 @@ class Planner:
     def _kept(self) -> KeptModel:
         from qconv.plan.keep import keep
 
-        return keep(self.model)
+        return keep(self.model, self.options.type_overrides)
 
     def choice(self, mix: policy.Mix) -> policy.Choice:
         """Types in llama.cpp's two stages; a float file of a checkpoint takes the first alone."""
         if not mix.keep:
-            return self._choice(mix, self.model)
+            choice = self._choice(mix, self.model)
+            return self._with_hint(choice) if mix.type == "Q4_0" else choice
         if mix.is_float:
             mix = msgspec.structs.replace(mix, type=self.model.float_type)
         return self._kept.choice(self._choice(mix, self._kept.model), mix)
+
+    def _with_hint(self, choice: policy.Choice) -> policy.Choice:
+        """``choice`` of Q4_0 with a note where the weights lie on that type's grid."""
+        from qconv.plan.keep import lies_on_grid
+
+        if not lies_on_grid(self.model):
+            return choice
+        note = "the weights were trained to lie on a grid of Q4_0: --type keep encodes them without loss"
+        return replace(choice, notes=(*choice.notes, note))
 
     def _choice(self, mix: policy.Mix, model: SourceModel) -> policy.Choice:
         overrides = self.options.type_overrides

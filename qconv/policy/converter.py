@@ -87,11 +87,13 @@ def choose(
             decisions.append(Decision(tensor.name, tensor.shape, tensor.dtype, tensor.dtype, reason))
         else:
             asked.append(tensor.name)
-            wanted, reason = overrides.of_role(tensor) or (mix.type, "default")
+            given = overrides.tensor_type(tensor.name) if mix.keep else None
+            by_name = None if given is None else (given.type, "tensor type given")
+            wanted, reason = overrides.of_role(tensor) or by_name or (mix.type, "default")
             used = fitting(tensor, wanted)
             fallen = None if used == wanted else wanted
             decisions.append(Decision(tensor.name, tensor.shape, tensor.dtype, used, reason, fallen))
     carried_experts = any(d.type == "MXFP4" for d in decisions)
     number = formats.file_types()["MXFP4_MOE"] if carried_experts else mix.file_type
     assert number is not None  # checked when the mix was loaded
-    return Choice(tuple(decisions), number, tuple(overrides.without_effect(asked, mix.name, True)))
+    return Choice(tuple(decisions), number, tuple(overrides.without_effect(asked, mix.name, not mix.keep)))
