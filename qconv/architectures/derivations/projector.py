@@ -79,7 +79,7 @@ def window_pattern(model: ModelContext) -> int | None:
     layers = model.find("vision.fullatt_block_indexes")
     if not layers:
         return None
-    period = layers[0] + 1
+    period: int = layers[0] + 1
     if layers != list(range(period - 1, period * (len(layers) + 1) - 1, period)):
         raise model.lacks(["vision_config.fullatt_block_indexes"], layers, "layers at equal distances")
     return period
