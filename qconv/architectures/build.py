@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from qconv.architectures import evaluate, registry
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Entry
+from qconv.architectures.schema import Entry
 from qconv.errors import PlanError, TableError
 from qconv.tensors import FLOATS, FLOATS8, LazyTensor, Scaled, as_int32, is_blocks, refuse
+
+_IN_TURN = "one_after_another"
+"""The combination that takes experts, or what {expert} stands for, one by one and not as a stack: each has its rows."""
 
 
 def lazy_tensor(
@@ -18,10 +21,11 @@ def lazy_tensor(
     state: list[LazyTensor] = []
     parts = [tensors[name] for names in sources for name in names]
     _refuse_empty(model, parts)
+    apart = entry.do[:1] == (_IN_TURN,)
     for names in sources:
-        stack = len(names) > 1 or stacked(entry)
         experts = [tensors[name] for name in names]
-        state.append(registry.lookup("combination", "stack")(experts) if stack else experts[0])
+        stack = len(names) > 1 or stacked(entry)
+        state += [registry.lookup("combination", "stack")(experts)] if stack and not apart else experts
     for step in entry.do:
         state = _applied(model, step, state)
     if len(state) != 1:

@@ -9,11 +9,13 @@ from typing import Any
 
 from qconv.architectures.derivations.common import n_layer
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Table
+from qconv.architectures.schema import Table
 from qconv.errors import PlanError, UnsupportedError
 
 _LAYER = re.compile(r"layers\.(\d+)\.")
 _COUNTS = ("num_nextn_predict_layers", "mtp_num_hidden_layers")
+_SHARED = ("embed_tokens", "word_embeddings", "embeddings", "norm", "norm_f", "lm_head")
+"""What these layers have from the model, as architectures call it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def select(names: Mapping[str, str], config: Mapping[str, Any], table: Table, mt
     further = {name for name, layer in layers.items() if layer >= own}
     if mtp == "only" and not further:
         raise PlanError("has no layers that predict further tokens", file=location, hint="leave --mtp out")
-    left_out = further if mtp == "none" else layers.keys() - further
+    left_out = further if mtp == "none" else names.keys() - further - {f"{name}.weight" for name in _SHARED}
     return Selection(
         {name: source for name, source in names.items() if name not in left_out},
         {k: v for k, v in config.items() if mtp == "only" or k not in _COUNTS},

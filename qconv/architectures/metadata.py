@@ -8,7 +8,8 @@ from typing import Any
 
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Key, Keys, Table, common, key_types
+from qconv.architectures.schema import Key, Keys, Table
+from qconv.architectures.table import common, key_types
 from qconv.errors import PlanError, TableError
 from qconv.types import Metadata, Value, ValueType
 
@@ -23,15 +24,23 @@ _CONSTRUCTORS = {
 }
 _EARLY_END = "general.type"
 _LARGEST_FLOAT = 3.5e38
-_RANGES = {ValueType.UINT32: (0, 2**32 - 1), ValueType.INT32: (-(2**31), 2**31 - 1)}
+_RANGES = {
+    ValueType.UINT32: (0, 2**32 - 1),
+    ValueType.INT32: (-(2**31), 2**31 - 1),
+    ValueType.UINT64: (0, 2**64 - 1),
+}
+_ARRAYS = ("array", "uint64 array")
 
 
 def metadata(model: ModelContext, table: Table) -> Metadata:
     """Keys in the order llama.cpp's converter writes them; a key set twice keeps its first place.
 
     The table's keys follow the common ones, but those up to a ``general.type`` in the table, which come before them.
+    A projector's common keys are those of its towers, and one its table has too is as the table says.
     PlanError: the config lacks what the table requires, or holds a value the key's type cannot.
     """
+    if table.part == "projector":
+        return _values(model, _of_towers(table) | table.metadata, table.gguf_name)
     order = list(table.metadata)
     count = order.index(_EARLY_END) + 1 if _EARLY_END in table.metadata else 0
     early = {name: table.metadata[name] for name in order[:count]}
@@ -43,6 +52,15 @@ def metadata(model: ModelContext, table: Table) -> Metadata:
     if next(iter(entries), None) == _EARLY_END:  # nothing came before it
         del entries[_EARLY_END]
     return entries
+
+
+def _of_towers(table: Table) -> Keys:
+    """The keys that all projectors with such towers have."""
+    rules = common("projector")
+    keys = dict(rules.metadata)
+    for kind in table.towers:
+        keys |= getattr(rules, kind)
+    return {name: key for name, key in keys.items() if name not in table.exclude}
 
 
 def _values(model: ModelContext, keys: Keys, architecture: str) -> Metadata:
@@ -85,7 +103,7 @@ def _typed(name: str, raw: Any) -> Value:
     if isinstance(raw, list | tuple):
         return _array(name, list(raw))
     kind = key_types().get(name)
-    if kind is None or kind == "array":
+    if kind is None or kind in _ARRAYS:
         raise TableError(f"metadata.toml says nothing about a single value of key {name!r}")
     return Value(_CONSTRUCTORS[kind], _scalar(name, raw, _CONSTRUCTORS[kind]))
 
@@ -99,7 +117,7 @@ def _array(name: str, items: list[Any]) -> Value:
         float: ValueType.FLOAT32,
         str: ValueType.STRING,
     }
-    element = by_type.get(type(items[0]))
+    element = ValueType.UINT64 if key_types()[name] == "uint64 array" else by_type.get(type(items[0]))
     if element is None or any(type(item) is not type(items[0]) for item in items):
         raise PlanError(f"config.json gives a list of mixed values for {name!r}: {items[:8]!r}")
     return Value.array(element, [_scalar(name, item, element) for item in items])

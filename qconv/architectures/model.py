@@ -13,6 +13,8 @@ from qconv.types import TensorInfo
 
 LARGEST_COUNT = 1 << 16
 """Layers, experts or heads; more is a broken config, not a model."""
+_MOST_INTEGERS = 256
+"""Values of a tensor that may become metadata."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class ModelContext:
         info = self.tensors.get(name)
         tensor = None if info is None or info.weights != 1 else self.lazy.get(info.name)
         return None if tensor is None else float(as_float32(read_whole(tensor), tensor.dtype).reshape(-1)[0])
+
+    def integers(self, name: str) -> list[int] | None:
+        """The values of a small tensor of integers, exact; None when there is no such tensor."""
+        info = self.tensors.get(name)
+        tensor = None if info is None or info.weights > _MOST_INTEGERS else self.lazy.get(info.name)
+        if tensor is None or tensor.dtype not in ("I64", "I32"):
+            return None
+        return [int(value) for value in read_whole(tensor).reshape(-1)]
 
     def find(self, *keys: str) -> Any:
         """The value of the first key that the config has, dots leading into tables and lists; else None."""

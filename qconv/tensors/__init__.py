@@ -20,7 +20,7 @@ from qconv.tensors.integers import as_int32
 from qconv.tensors.rows import member
 from qconv.tensors.sample import Sample
 from qconv.tensors.scaled import Scaled, Widened, scaled
-from qconv.tensors.shapes import reshape
+from qconv.tensors.shapes import reshape, transpose
 from qconv.tensors.stacked import RepeatedRow, StackedCodes, bitnet_codes
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
 from qconv.tensors.stored_ranges import stored_files, stored_ranges
@@ -65,6 +65,7 @@ __all__ = [
     "size",
     "stored_files",
     "stored_ranges",
+    "transpose",
 ]
 
 _WITHOUT = ("low_rank", "quantized")

@@ -93,6 +93,17 @@ def test_one_after_another(kind: Any) -> None:
     check(together([ArrayTensor("c", c), ArrayTensor("d", d)]), np.concatenate([c, d]))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_side_by_side(kind: Any) -> None:
+    a, b = numbers(4, 3, kind=kind), numbers(4, 5, kind=kind)
+    check(apply("side_by_side")([ArrayTensor("a", a), ArrayTensor("b", b)]), np.concatenate([a, b], axis=1))
+
+
+def test_side_by_side_is_for_as_many_rows() -> None:
+    with pytest.raises(PlanError, match="side_by_side does not fit"):
+        apply("side_by_side")([ArrayTensor("a", numbers(4, 3)), ArrayTensor("b", numbers(3, 3))])
+
+
 @pytest.mark.parametrize(("count", "bits"), TORCH_MEAN)
 def test_mean_has_torchs_bits(count: int, bits: str) -> None:
     assert float(mean(numbers(count))) == float.fromhex(bits)

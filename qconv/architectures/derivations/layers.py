@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qconv.architectures.derivations.common import block_count
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation
+from qconv.architectures.registry import condition, derivation
 
 
 @derivation
@@ -23,3 +23,9 @@ def limit_in_each_layer_if_any(model: ModelContext, key: str) -> list[float] | N
 def in_each_layer(model: ModelContext, value: float) -> list[float]:
     """The same number for every layer."""
     return [float(value)] * block_count(model)
+
+
+@condition
+def has_first_layer(model: ModelContext) -> bool:
+    """Not only layers that predict further tokens, which follow the model's own."""
+    return any(name.startswith("layers.0.") for name in model.tensors)
