@@ -107,9 +107,9 @@ def _template(metadata: Metadata, prompting: _Prompting) -> Iterator[str]:
         yield "# For Ollama before 0.30; later versions run the file's own chat template where that can do more."
         yield f'TEMPLATE """{text}"""'
         return
-    yield "# Ollama runs the file's own chat template from version 0.30 on. Before that it may not know it, and would then"
-    yield "# send messages without their marks: answers get worse, and nothing says why. Where 'ollama show --template'"
-    yield "# prints {{ .Prompt }}, write a TEMPLATE here, in Ollama's own language, that does what the chat template does."
+    yield "# Ollama runs the file's own chat template from version 0.30 on. Before that it may not know it, and then"
+    yield "# sends messages without their marks: answers get worse, nothing says why. Where 'ollama show --template'"
+    yield "# prints {{ .Prompt }}, write a TEMPLATE here, in Ollama's language, that does what the chat template does."
 
 
 def _parameters(metadata: Metadata) -> Iterator[str]:

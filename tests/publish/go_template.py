@@ -1,7 +1,8 @@
 """As much of Go's ``text/template`` as the templates in ``formats/ollama.toml`` are written in.
 
 Its documentation says: ``{{ }}`` holds an action, everything else is text; a dot is the value at hand, ``$`` the one
-that a template is given; ``range`` may name an index and an element; ``and`` gives its first empty argument or its last.
+that a template is given; ``range`` may name an index and an element; ``and`` gives its first empty argument or its
+last.
 """
 
 from __future__ import annotations
