@@ -50,6 +50,7 @@ __all__ = [
     "factor_bytes",
     "factor_of",
     "factorize",
+    "find_grid",
     "first_without_number",
     "single_threaded",
     "warm_up",
@@ -141,6 +142,15 @@ def can_compensate(block_type: str) -> bool:
     from qconv.blocks.quants import quants
 
     return quants(codec(block_type)) is not None
+
+
+def find_grid(
+    rows: NDArray[np.float32], step: float, least: float
+) -> tuple[NDArray[np.int16], NDArray[np.float16], NDArray[np.bool_]]:
+    """Quants, scales and whether there are such for each block of ``rows``, see ``grid.find_grid``.  Imports numba."""
+    from qconv.blocks import grid
+
+    return grid.find_grid(rows, step, least)
 
 
 def factor_of(hessian: NDArray[Any]) -> Factor:
