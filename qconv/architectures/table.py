@@ -104,6 +104,7 @@ def _merged(base: Table, own: Table) -> Table:
         modules=both(base.modules, own.modules),
         tensors=both(base.tensors, own.tensors),
         alternatives=alternatives,
+        wrappers=own.wrappers or base.wrappers,
         within=own.within or base.within,
         vision=tower("vision"),
         audio=tower("audio"),

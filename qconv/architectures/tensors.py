@@ -110,7 +110,7 @@ class Matcher:
         tied = {want.expected for want in wanted if not want.required and isinstance(want.entry.optional, str)}
         drops = (*self.table.drop, *common(self.table.part).drop)
         for source, file in self.absent.items():
-            name = canonical(source, self.table.part)
+            name = canonical(source, self.table.part, self.table.wrappers)
             if self.table.within and not name.startswith(self.table.within):
                 continue
             if name not in tied and reason_to_drop(name, source, self.model, drops) is None:

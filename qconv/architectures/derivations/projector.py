@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation
+from qconv.architectures.registry import derivation, rename
 from qconv.errors import PlanError
 from qconv.files import read_object
 
@@ -31,6 +33,12 @@ def audio_layers(model: ModelContext) -> int:
 def one_side(model: ModelContext, key: str) -> int:
     """A size in pixels, or the first of a height and a width."""
     return model.integer(f"{key}.0" if isinstance(model.find(key), list) else key)
+
+
+@derivation
+def square_of(model: ModelContext, key: str) -> int:
+    """The side of a square of so many pixels."""
+    return math.isqrt(model.integer(key))
 
 
 @derivation
@@ -66,11 +74,13 @@ def image_size_by_positions(model: ModelContext) -> int:
 
 
 @derivation
-def window_pattern(model: ModelContext) -> int:
-    """After how many layers one attends to all of an image, where others attend within windows."""
+def window_pattern(model: ModelContext) -> int | None:
+    """After how many layers one attends to all of an image, where others attend within windows; none without them."""
     layers = model.find("vision.fullatt_block_indexes")
-    period = layers[0] + 1 if isinstance(layers, list) and layers else 0
-    if not period or layers != list(range(period - 1, period * (len(layers) + 1) - 1, period)):
+    if not layers:
+        return None
+    period: int = layers[0] + 1
+    if layers != list(range(period - 1, period * (len(layers) + 1) - 1, period)):
         raise model.lacks(["vision_config.fullatt_block_indexes"], layers, "layers at equal distances")
     return period
 
@@ -116,3 +126,11 @@ def _token_id(model: ModelContext, text: str) -> int | None:
             if isinstance(entry, dict) and entry.get(spelled) == text:
                 return int(entry[numbered])
     return None
+
+
+@rename
+def lighton_towers(name: str, config: Mapping[str, Any]) -> str:
+    """LightOnOCR's names of its parts as Pixtral's."""
+    return name.replace("vision_encoder.", "vision_tower.", 1).replace(
+        "vision_projection.", "multi_modal_projector.", 1
+    )
