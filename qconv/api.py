@@ -94,14 +94,16 @@ def convert(
     source: str | os.PathLike[str],
     type: str | Sequence[str] | None = None,
     *,
+    mmproj: str | Sequence[str] = (),
     size: str | Sequence[str] = (),
     output: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> list[Path]:
-    """Converts a checkpoint to GGUF files, one for each ``type`` and each ``size``; returns their paths.
+    """Converts a checkpoint to GGUF files, one for each ``type``, ``size`` and ``mmproj``; returns their paths.
 
-    ``type``: ``"q4_k_m"`` when neither is given.  ``size``: such as ``"4.5GB"``, ``"4.5bpw"`` or ``"q4_k_m"``: the best
+    ``type``: ``"q4_k_m"`` when none is given.  ``mmproj``: types of the projector's files, such as ``"f16"``; without a
+    type these alone are made.  ``size``: such as ``"4.5GB"``, ``"4.5bpw"`` or ``"q4_k_m"``: the best
     file of at most that size, by what ``calibrate`` measured, which is given as ``imatrix``.
 
     ``source``: a path, or an address such as ``hf://ORG/NAME``.
@@ -120,8 +122,9 @@ def convert(
     given = dict(options)
     if output is not None:
         given["output"] = os.fspath(output)
+    given["mmproj"] = (mmproj,) if isinstance(mmproj, str) else tuple(mmproj)
     given["sizes"] = (size,) if isinstance(size, str) else tuple(size)
-    if type is None and given.get("mix") is None and not given["sizes"]:
+    if type is None and given.get("mix") is None and not given["sizes"] and not given["mmproj"]:
         type = "q4_k_m"
     if type is not None:
         given["types"] = (type,) if isinstance(type, str) else tuple(type)

@@ -124,7 +124,7 @@ class PlanError(QconvError):
 
 
 class WeightError(QconvError):
-    """The weights themselves cannot be encoded: NaN or infinity."""
+    """The weights themselves cannot be encoded: NaN, infinity, or off the grid that is to hold them without loss."""
 
     code = "weights"
 

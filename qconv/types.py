@@ -15,12 +15,15 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Rows: TypeAlias = "NDArray[Any]"
+
+ModelPart: TypeAlias = Literal["text", "projector"]
+"""What a multimodal model is made of: the text model, and what turns images or sounds into its embeddings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ import importlib
 import importlib.metadata
 import json
 import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -219,9 +220,26 @@ def autoawq() -> Iterator[Case]:
         config = {"quant_method": "awq", "bits": 4, "group_size": group, "zero_point": True, "version": kind}
         return Case(name, config, parts, {"a.weight": weights}, "F16")
 
+    def fast(name: str, inputs: int, group: int) -> Case:
+        """The original's, whose kernel runs on GPUs alone: what was packed."""
+        layer = importlib.import_module("awq.modules.linear.gemv_fast").WQLinear_GEMVFast
+        scale = (torch.rand(16, inputs // group) * 0.1 + 0.01).half().float()
+        zero = torch.randint(0, 16, scale.shape).float()
+        plain = torch.nn.Linear(inputs, 16, bias=False)
+        codes = torch.randint(0, 16, (16, inputs)).float()
+        offset = -(scale * zero).half().float()
+        each = [part.repeat_interleave(group, 1) for part in (scale, offset)]
+        plain.weight.data = (codes - zero.repeat_interleave(group, 1)) * each[0]
+        packed = layer.from_linear(plain, 4, group, False, scale, zero)
+        parts = {f"a.{part}": getattr(packed, part) for part in ("qweight", "qzeros", "scales")}
+        config = {"quant_method": "awq", "bits": 4, "group_size": group, "version": "gemv_fast"}
+        return Case(name, config, parts, {"a.weight": codes * each[0] + each[1]})
+
     yield case("awq-gemm", 96, 32)
     yield case("awq-gemv-128", 256, 128)
     yield case("awq-gemv-64", 320, 64)
+    yield fast("awq-gemv-fast-128", 256, 128)
+    yield fast("awq-gemv-fast-64", 320, 64)
 
 
 def mlx() -> Iterator[Case]:
@@ -310,6 +328,72 @@ def nvidia_modelopt() -> Iterator[Case]:
     tensors = {"a.weight": packed._quantized_data, "a.weight_scale": scale, "a.weight_scale_2": second}
     tensors["a.input_scale"] = torch.tensor(0.1)
     yield Case("modelopt-nvfp4", {"quant_method": "modelopt", "quant_algo": "NVFP4"}, tensors, {"a.weight": plain})
+    export = importlib.import_module("modelopt.torch.export.quant_utils")
+    for name, shape in (("modelopt-int4", (6, 64)), ("modelopt-int4-experts", (3, 4, 64))):
+        scale = torch.rand(*shape[:-1], 2) * 0.1 + 0.01
+        codes = torch.randint(-8, 8, shape).float()
+        weight = codes * scale.repeat_interleave(32, -1)
+        tensors = {"a.weight": export.pack_int4_in_uint8(weight, scale, 32), "a.weight_scale": scale}
+        if len(shape) == 2:
+            tensors["a.pre_quant_scale"] = torch.rand(shape[-1]) + 0.5
+            weight = weight * tensors["a.pre_quant_scale"]
+        config = {"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}
+        yield Case(name, config, tensors, {"a.weight": weight}, needs_config=len(shape) > 2)
+
+
+def torchao() -> Iterator[Case]:
+    """``Int4Tensor`` packs with MSLK, whose package needs a GPU's compiler for what is not used here."""
+    torch = importlib.import_module("torch")
+    sys.modules["mslk.quantize.triton.fp8_quantize"] = types.ModuleType("fp8_quantize")
+    sys.modules["mslk.quantize.triton.fp8_quantize"].quantize_fp8_row = None  # type: ignore[attr-defined]  # a stand-in
+    api = importlib.import_module("torchao.quantization")
+    saved = importlib.import_module("torchao.prototype.safetensors.safetensors_support")
+    torch.manual_seed(9)
+
+    def case(name: str, tensor: Any, weights: Any = None) -> Case:
+        stored, _ = saved.flatten_tensor_state_dict({"a.weight": tensor})
+        plain = tensor.dequantize() if weights is None else weights
+        return Case(f"torchao-{name}", {"quant_method": "torchao"}, stored, {"a.weight": plain.float()})
+
+    weight = torch.randn(12, 64)
+    for name, granularity in (("row", api.PerRow()), ("tensor", api.PerTensor())):
+        yield case(f"float8-{name}", api.Float8Tensor.from_hp(weight, granularity=granularity))
+        yield case(f"int8-{name}", api.Int8Tensor.from_hp(weight, granularity))
+    for bits in (4, 8):
+        integers = api.IntxUnpackedToInt8Tensor.from_hp(
+            weight, (1, 32), getattr(torch, f"int{bits}"), mapping_type=api.MappingType.ASYMMETRIC
+        )
+        yield case(f"intx-{bits}", integers)
+    shuffle = importlib.import_module("mslk.quantize.shuffle")
+    for name, shape in (("int4", (12, 64)), ("int4-experts", (3, 6, 64))):
+        weight = torch.randn(shape)
+        packed = api.Int4Tensor.from_hp(weight, [*(1 for _ in shape[:-1]), 32])
+        numbers, scale, zero = shuffle.int4_row_quantize_zp(weight.reshape(-1, 64), 32)
+        each = [part.T.repeat_interleave(32, 1) for part in (scale, zero)]
+        yield case(name, packed, (numbers * each[0] + each[1]).reshape(shape))
+
+
+def gptqmodel() -> Iterator[Case]:
+    """What "gptq_p" packs in planes; only that module of the library is imported."""
+    torch = importlib.import_module("torch")
+    planes = importlib.import_module("gptqmodel.utils.planar_packing")
+    torch.manual_seed(10)
+    outputs, inputs, group = 64, 96, 32
+    for bits in (3, 5, 6, 7):
+        codes = torch.randint(0, 2**bits, (inputs, outputs))
+        zero = torch.randint(0, 2**bits, (inputs // group, outputs))
+        scale = (torch.rand(zero.shape) * 0.1 + 0.01).half()
+        tensors = {"a.qweight": planes.planar_pack_rows(codes, bits), "a.qzeros": planes.planar_pack_cols(zero, bits)}
+        tensors |= {"a.scales": scale, "a.g_idx": torch.arange(inputs, dtype=torch.int32) // group}
+        numbers, points = (
+            planes.planar_unpack_rows(tensors["a.qweight"], bits),
+            planes.planar_unpack_cols(tensors["a.qzeros"], bits),
+        )
+        each = [part.repeat_interleave(group, 0) for part in (points, scale.float())]
+        config = {"quant_method": "gptq", "bits": bits, "group_size": group, "checkpoint_format": "gptq_p"}
+        yield Case(
+            f"gptq-p-{bits}", config, tensors, {"a.weight": ((numbers - each[0]) * each[1]).T}, needs_config=True
+        )
 
 
 LIBRARIES: dict[str, Callable[[], Iterator[Case]]] = {
@@ -321,6 +405,8 @@ LIBRARIES: dict[str, Callable[[], Iterator[Case]]] = {
     "hqq": hqq,
     "transformers": transformers,
     "nvidia-modelopt": nvidia_modelopt,
+    "torchao": torchao,
+    "gptqmodel": gptqmodel,
 }
 
 

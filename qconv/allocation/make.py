@@ -19,7 +19,7 @@ def make(
     run: RunOptions | None = None,
     progress: Callable[[], AbstractContextManager[Progress | None]] = nullcontext,
 ) -> tuple[tuple[Plan, ...], Allocator | None]:
-    """A plan for every type and every size asked for, and what chose for the sizes, if there are any.
+    """A plan for every type and size asked for, of the projector too, and what chose for the sizes, if there are any.
 
     Types are planned from headers alone; for sizes a sample of the weights is read, as ``run`` says, while what
     ``progress`` opens is told.  Raises as ``plan.make``, and UsageError for a size that cannot be met.
@@ -32,5 +32,4 @@ def make(
         allocator = Allocator(planner, measurements, run or RunOptions(), told)
     typed = [] if not options.types else [planner.plan(mix) for mix in planner.mixes()]
     plans = (*typed, *map(allocator.plan, options.wanted_sizes))
-    plan.refuse_same_names(plans)
-    return plans, allocator
+    return plan.with_projectors(plans, checkpoint, options), allocator

@@ -3,12 +3,15 @@
 from qconv.architectures.low_rank import Pair, resolve_low_rank
 from qconv.architectures.names import canonical
 from qconv.architectures.not_converted import not_converted
+from qconv.architectures.projector import of_projector, resolve_projector
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain, vocabulary_of
-from qconv.architectures.table import Drop, Entry, Key, Keys, Table, classes, multimodal, names
+from qconv.architectures.schema import Drop, Entry, Key, Keys, Table
+from qconv.architectures.table import PARTS, classes, multimodal, names
 from qconv.architectures.table import table as load_table
 from qconv.architectures.tensors import MappedTensor
 
 __all__ = [
+    "PARTS",
     "Drop",
     "Entry",
     "Key",
@@ -24,9 +27,11 @@ __all__ = [
     "multimodal",
     "names",
     "not_converted",
+    "of_projector",
     "resolve",
     "resolve_gguf",
     "resolve_low_rank",
     "resolve_plain",
+    "resolve_projector",
     "vocabulary_of",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from qconv.architectures import evaluate, registry
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Entry
+from qconv.architectures.schema import Entry
 from qconv.errors import PlanError, TableError
 from qconv.tensors import FLOATS, FLOATS8, LazyTensor, Scaled, as_int32, is_blocks, refuse
 

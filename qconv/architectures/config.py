@@ -8,7 +8,8 @@ from typing import Any
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
 from qconv.architectures.not_converted import not_converted
-from qconv.architectures.table import Table, common, table_of
+from qconv.architectures.schema import Table
+from qconv.architectures.table import common, table_of
 from qconv.errors import TableError
 
 _GLOBAL_THETA = ("global_rope_theta", "rope_global_theta", "rope_theta_global", "rope_theta", "rotary_emb_base")
@@ -50,13 +51,14 @@ def model_class(config: Mapping[str, Any]) -> str | None:
 
 def _named_class(config: Mapping[str, Any], text: Mapping[str, Any]) -> str | None:
     """The text model's class where the config names one, with the exceptions llama.cpp's converter makes."""
-    outer, inner = _first_class(config), _first_class(text)
+    outer, inner = first_class(config), first_class(text)
     if outer is None and isinstance(config.get("ssm_cfg"), Mapping):  # original Mamba checkpoints name no class
         return str(config["ssm_cfg"].get("layer", "Mamba")) + "ForCausalLM"
     return outer if outer in common().wrapper_classes or inner is None else inner
 
 
-def _first_class(config: Mapping[str, Any]) -> str | None:
+def first_class(config: Mapping[str, Any]) -> str | None:
+    """The first of a config's ``architectures``; None when there is none."""
     classes = config.get("architectures")
     return classes[0] if isinstance(classes, list) and classes and isinstance(classes[0], str) else None
 
@@ -65,20 +67,20 @@ def complete(config: Mapping[str, Any], table: Table) -> dict[str, Any]:
     """The config with its text part and the defaults of its class at the root and ``rope_parameters`` of either age."""
     text = text_config(config)
     if text is None:
-        full = _with_defaults(config, config.get("model_type"), table)
+        full = with_defaults(config, config.get("model_type"), table)
     else:
         kind = text.get("model_type") or f"{config.get('model_type')}_text"
         named = _named_class(config, text)
         known = named is None or table_of(named) is not None
         outer = config if known else {k: v for k, v in config.items() if k in _OF_THE_WHOLE}
-        full = {**outer, **_with_defaults(text, kind, table)}
+        full = {**outer, **with_defaults(text, kind, table)}
         if "tie_word_embeddings" in config:  # the outer class is what ties
             full["tie_word_embeddings"] = config["tie_word_embeddings"]
     full["rope_parameters"] = _rope_parameters(full)
     return full
 
 
-def _with_defaults(config: Mapping[str, Any], model_type: object, table: Table) -> dict[str, Any]:
+def with_defaults(config: Mapping[str, Any], model_type: object, table: Table) -> dict[str, Any]:
     """Defaults that transformers' config class fills in; a derived one also replaces null."""
     full = dict(config)
     for key, default in table.defaults.get(str(model_type), {}).items():

@@ -12,7 +12,7 @@ import numpy as np
 
 from qconv.architectures import registry
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Argument, When
+from qconv.architectures.schema import Argument, When
 from qconv.errors import PlanError, TableError
 
 _TRIPS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -38,6 +38,14 @@ def count(model: ModelContext, name: str) -> int:
     if not isinstance(number, int):
         raise TableError(f"{model.table}: the derivation '{name}' gives {number!r}, which is not a count")
     return number
+
+
+def numbers(model: ModelContext, name: str) -> list[int]:
+    """The derivation ``name``, which must list numbers of layers; else TableError."""
+    listed = derive(model, name)
+    if not isinstance(listed, list) or not all(isinstance(number, int) for number in listed):
+        raise TableError(f"{model.table}: the derivation '{name}' gives {listed!r}, which is no list of layers")
+    return listed
 
 
 def make(model: ModelContext, name: str) -> Any:

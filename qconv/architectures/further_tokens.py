@@ -9,7 +9,7 @@ from typing import Any
 
 from qconv.architectures.derivations.common import n_layer
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Table
+from qconv.architectures.schema import Table
 from qconv.errors import PlanError, UnsupportedError
 
 _LAYER = re.compile(r"layers\.(\d+)\.")

@@ -8,7 +8,8 @@ from typing import Any
 
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Key, Keys, Table, common, key_types
+from qconv.architectures.schema import Key, Keys, Table
+from qconv.architectures.table import common, key_types
 from qconv.errors import PlanError, TableError
 from qconv.types import Metadata, Value, ValueType
 
@@ -35,8 +36,11 @@ def metadata(model: ModelContext, table: Table) -> Metadata:
     """Keys in the order llama.cpp's converter writes them; a key set twice keeps its first place.
 
     The table's keys follow the common ones, but those up to a ``general.type`` in the table, which come before them.
+    A projector's common keys are those of its towers, and one its table has too is as the table says.
     PlanError: the config lacks what the table requires, or holds a value the key's type cannot.
     """
+    if table.part == "projector":
+        return _values(model, _of_towers(table) | table.metadata, table.gguf_name)
     order = list(table.metadata)
     count = order.index(_EARLY_END) + 1 if _EARLY_END in table.metadata else 0
     early = {name: table.metadata[name] for name in order[:count]}
@@ -48,6 +52,15 @@ def metadata(model: ModelContext, table: Table) -> Metadata:
     if next(iter(entries), None) == _EARLY_END:  # nothing came before it
         del entries[_EARLY_END]
     return entries
+
+
+def _of_towers(table: Table) -> Keys:
+    """The keys that all projectors with such towers have."""
+    rules = common("projector")
+    keys = dict(rules.metadata)
+    for kind in table.towers:
+        keys |= getattr(rules, kind)
+    return {name: key for name, key in keys.items() if name not in table.exclude}
 
 
 def _values(model: ModelContext, keys: Keys, architecture: str) -> Metadata:

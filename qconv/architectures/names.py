@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from qconv.architectures import evaluate, registry
 from qconv.architectures.model import ModelContext
-from qconv.architectures.table import Drop, Entry, Table, common
+from qconv.architectures.schema import Drop, Entry, Table
+from qconv.architectures.table import common
 from qconv.errors import PlanError
+from qconv.types import ModelPart
 
 
-def canonical(name: str) -> str:
-    """``name`` without wrapper prefixes and old endings: ``model.language_model.norm.gamma`` is ``norm.weight``."""
-    rules = common()
-    for part in rules.inside:
-        name = name.replace(part, "")
-    while wrapper := next((w for w in rules.wrappers if name.startswith(w)), None):
+def canonical(name: str, part: ModelPart = "text", more: tuple[str, ...] = ()) -> str:
+    """``name`` without wrapper prefixes and old endings: ``model.language_model.norm.gamma`` is ``norm.weight``.
+
+    ``more``: a table's own wrappers.
+    """
+    rules = common(part)
+    wrappers = rules.wrappers + more
+    for inside in rules.inside:
+        name = name.replace(inside, "")
+    while wrapper := next((w for w in wrappers if name.startswith(w)), None):
         name = name[len(wrapper) :]
     for old, new in rules.endings.items():
         if name.endswith(old):
@@ -25,7 +32,7 @@ def canonical(name: str) -> str:
 
 
 def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Table) -> dict[str, str]:
-    """Source names by the name tables use.
+    """Source names by the name tables use: those of the table's part, where it says how they begin.
 
     Besides the usual wrappers those are taken off that all sources have and the table does not know, such as PEFT's
     ``base_model.`` and torch's ``module.``.
@@ -35,12 +42,15 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
     renames = [registry.lookup("rename", name) for name in table.renames]
     names: dict[str, str] = {}
     known = _first_parts(table)
-    unwrapped = {source: canonical(source) for source in sources}
+    unwrap = partial(canonical, part=table.part, more=table.wrappers)
+    unwrapped = {source: unwrap(source) for source in sources}
     while (shared := _shared(unwrapped.values())) and shared not in known:
-        unwrapped = {source: canonical(name[len(shared) + 1 :]) for source, name in unwrapped.items()}
+        unwrapped = {source: unwrap(name[len(shared) + 1 :]) for source, name in unwrapped.items()}
     for source, name in unwrapped.items():
         for rename in renames:
             name = str(rename(name, config))
+        if table.within and not name.startswith(table.within):
+            continue
         if name in names:
             raise PlanError(
                 f"{names[name]} and {source} are both '{name}' to architecture {table.name}",
@@ -59,10 +69,11 @@ def _shared(names: Iterable[str]) -> str | None:
 def _first_parts(table: Table) -> set[str]:
     """The parts before the first dot of all names the table speaks of."""
     variants = [variant for group in table.alternatives.values() for variant in group.values()]
+    variants += table.towers.values()
     entries = [*table.modules.values(), *table.tensors.values()]
     for variant in variants:
         entries += [*variant.modules.values(), *variant.tensors.values()]
-    sources: list[str] = [start for drop in table.drop for start in (*drop.names, *drop.starts)]
+    sources = [*table.within, *(start for drop in table.drop for start in (*drop.names, *drop.starts))]
     for entry in entries:
         given = entry if isinstance(entry, Entry) else Entry(from_=entry)
         for spelling in (given.from_ or (), *given.or_):

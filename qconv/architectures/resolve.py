@@ -15,7 +15,8 @@ from qconv.architectures.further_tokens import select
 from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
 from qconv.architectures.not_converted import not_converted, told_by_files
-from qconv.architectures.table import Table, classes, table, table_of
+from qconv.architectures.schema import Table
+from qconv.architectures.table import classes, table, table_of
 from qconv.architectures.tensors import MappedTensor, Matcher
 from qconv.errors import InputError, UnsupportedError, nearest
 from qconv.storage import Folder

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from qconv.architectures import build, evaluate
 from qconv.architectures.model import ModelContext, class_name
 from qconv.architectures.names import canonical, reason_to_drop
-from qconv.architectures.table import Entry, Table, Variant, common
+from qconv.architectures.schema import Entry, Table, Variant
+from qconv.architectures.table import common
 from qconv.errors import PlanError, and_more, nearest
 from qconv.tensors import FLOATS, Constant, LazyTensor
 
@@ -100,14 +101,18 @@ class Matcher:
 
     def entries(self) -> list[Wanted]:
         """The table's entries for every layer, those of the alternatives that are there."""
-        return [*self._expand(Variant(self.table.modules, self.table.tensors)), *self._chosen()]
+        own = self._expand(Variant(self.table.modules, self.table.tensors))
+        towers = [want for tower in self.table.towers.values() for want in self._expand(tower)]
+        return [*own, *towers, *self._chosen()]
 
     def _check_absent(self, wanted: Sequence[Wanted]) -> None:
         """PlanError for the first tensor that is in the index alone, and neither tied to another nor left out."""
         tied = {want.expected for want in wanted if not want.required and isinstance(want.entry.optional, str)}
-        drops = (*self.table.drop, *common().drop)
+        drops = (*self.table.drop, *common(self.table.part).drop)
         for source, file in self.absent.items():
-            name = canonical(source)
+            name = canonical(source, self.table.part, self.table.wrappers)
+            if self.table.within and not name.startswith(self.table.within):
+                continue
             if name not in tied and reason_to_drop(name, source, self.model, drops) is None:
                 hint = "the shards may be from different revisions: download them again"
                 raise PlanError(
@@ -159,21 +164,28 @@ class Matcher:
                 if entry.make is not None or not evaluate.holds(self.model, entry.when):
                     continue
                 optional = self._optional(entry)
-                for layer in self._layers(name, layers):
+                for index, layer in enumerate(self._numbers(name, entry, part, layers)):
                     for suffix in suffixes:
                         required = not optional and suffix != ".bias"
-                        expanded.append(self._wanted(name, entry, layer, suffix, required))
+                        expanded.append(self._wanted(name, entry, (layer, index), suffix, required))
         return expanded
 
     def _optional(self, entry: Entry) -> bool:
         return entry.optional if isinstance(entry.optional, bool) else evaluate.holds(self.model, entry.optional)
 
-    def _layers(self, name: str, layers: Iterable[int] | None) -> Iterable[int]:
+    def _numbers(self, name: str, entry: Entry, part: Variant, layers: Iterable[int] | None) -> Iterable[int]:
+        """What {layer} stands for in an entry of ``part``."""
+        if entry.layers is not None:
+            return evaluate.numbers(self.model, entry.layers)
+        return self._layers(name, layers, part.layers)
+
+    def _layers(self, name: str, layers: Iterable[int] | None, counted: str | None = None) -> Iterable[int]:
+        """``layers``, or all that ``counted`` counts, the table's derivation without one; -1 where none is named."""
         if "{layer}" not in name:
             return (-1,)
         if layers is not None:
             return [layer for layer in layers if layer >= self.first]
-        count = evaluate.count(self.model, self.table.layers)
+        count = evaluate.count(self.model, counted or self.table.layers)
         if count > len(self.names):
             raise PlanError(
                 f"config.json counts {count} layers, the checkpoint has {len(self.names)} tensors",
@@ -181,9 +193,12 @@ class Matcher:
             )
         return range(self.first, count)
 
-    def _wanted(self, name: str, entry: Entry, layer: int, suffix: str, required: bool) -> Wanted:
+    def _wanted(self, name: str, entry: Entry, place: tuple[int, int], suffix: str, required: bool) -> Wanted:
+        """``place``: the layer's number, and its index among those of the entry."""
+        layer, index = place
+
         def spelled(text: str) -> str:
-            return text.replace("{layer}", str(layer)) + suffix
+            return text.replace("{layer}", str(layer)).replace("{index}", str(index)) + suffix
 
         spellings = [_tuple(entry.from_ or ()), *(_tuple(other) for other in entry.or_)]
         for spelling in spellings:
@@ -237,7 +252,7 @@ class Matcher:
         for name, source in self.names.items():
             if name in self.claimed:
                 continue
-            reason = reason_to_drop(name, source, self.model, (*self.table.drop, *common().drop))
+            reason = reason_to_drop(name, source, self.model, (*self.table.drop, *common(self.table.part).drop))
             if reason is None:
                 unknown.append(name)
             else:

@@ -24,14 +24,25 @@ from numpy.typing import NDArray
 from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
 from qconv.blocks.blas import single_threaded
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
-from qconv.blocks.factor import PANEL, TILE_ROWS, Factor, factor_bytes, factorize, lower_panels
+from qconv.blocks.factor import (
+    DAMPING,
+    MOST_DAMPING,
+    PANEL,
+    TILE_ROWS,
+    Factor,
+    factor_bytes,
+    factorize,
+    lower_panels,
+)
 from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
 __all__ = [
+    "DAMPING",
     "HIGHEST",
     "LOWEST",
+    "MOST_DAMPING",
     "PANEL",
     "SEARCHES",
     "TILE_ROWS",
@@ -50,7 +61,9 @@ __all__ = [
     "factor_bytes",
     "factor_of",
     "factorize",
+    "find_grid",
     "first_without_number",
+    "lower_panels",
     "single_threaded",
     "warm_up",
 ]
@@ -141,6 +154,15 @@ def can_compensate(block_type: str) -> bool:
     from qconv.blocks.quants import quants
 
     return quants(codec(block_type)) is not None
+
+
+def find_grid(
+    rows: NDArray[np.float32], step: float, least: float
+) -> tuple[NDArray[np.int16], NDArray[np.float16], NDArray[np.bool_]]:
+    """Quants, scales and whether there are such for each block of ``rows``, see ``grid.find_grid``.  Imports numba."""
+    from qconv.blocks import grid
+
+    return grid.find_grid(rows, step, least)
 
 
 def factor_of(hessian: NDArray[Any]) -> Factor:

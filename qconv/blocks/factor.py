@@ -1,5 +1,7 @@
 """What GPTQ needs of H = Σ x xᵀ: the upper Cholesky factor U of its inverse, H⁻¹ = Uᵀ U.
 
+H is damped first, which draws it towards a diagonal one: H + damping · mean(diag(H)).
+
 Neither H⁻¹ nor a square matrix is made.  H is split as M Mᵀ with M upper triangular, from the last columns to the
 first, and U is M⁻¹.  Both work on panels of rows of the upper triangle in float64, whose shapes depend on the number of
 columns alone, so that results are the same on one machine whatever calls this.
@@ -21,21 +23,25 @@ PANEL = 256
 TILE_ROWS = 128
 """Rows that are rounded together; row blocks begin at multiples of it (see ``gptq``)."""
 DAMPING = 0.01
-_MOST_DAMPING = 100.0
+MOST_DAMPING = 100.0
 """A matrix that needs more is not a sum of squares."""
+_SKETCH = 256
+"""Combinations of the columns of M by which errors are estimated."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Factor:
     """U in float32, of an H of ``columns`` columns.
 
-    ``panels``: rows of U from their diagonal on, ``(height, columns - 256 k)`` of panel ``k``.  ``inverses``: of the
-    square at each panel's beginning.  ``importance``: float32 ``(columns,)``, H's diagonal.  ``added``: float32
-    ``(columns,)``, what damping added to it.
+    ``panels``: columns of U down to their diagonal, ``(256 k + width, width)`` of panel ``k``.  ``inverses``: of the
+    square at each panel's end.  ``sketch``: float32 ``(columns, 256)``, M times a random matrix R with E[R Rᵀ] = 1, so
+    that |v · sketch|² is an estimate of v H vᵀ.  ``importance``: float32 ``(columns,)``, H's diagonal.  ``added``:
+    float32 ``(columns,)``, what damping added to it.
     """
 
     panels: tuple[NDArray[np.float32], ...]
     inverses: tuple[NDArray[np.float32], ...]
+    sketch: NDArray[np.float32]
     importance: NDArray[np.float32]
     added: NDArray[np.float32]
 
@@ -87,16 +93,19 @@ def factorize(panels: Iterable[NDArray[np.floating]], columns: int, damping: flo
                 break
             except np.linalg.LinAlgError:
                 damping *= 10
-                if damping > _MOST_DAMPING:
+                if damping > MOST_DAMPING:
                     raise WeightError("a Hessian is not a sum of products of inputs: it is not positive") from None
         del lower
+        sketch = _sketch(upper)
         squares = _invert(upper, inverses)
     scale = np.sqrt(mean)
-    for k, panel in enumerate(upper):
-        upper[k] = (panel / scale).astype(np.float32)
-    importance = (diagonal + added).astype(np.float32)
-    roots = tuple((square * scale).astype(np.float32) for square in squares)
-    return Factor(tuple(upper), roots, importance, added.astype(np.float32))
+    return Factor(
+        panels=tuple(_panels_of_columns(upper, scale)),
+        inverses=tuple((square * scale).astype(np.float32) for square in squares),
+        sketch=(sketch * scale).astype(np.float32),
+        importance=(diagonal + added).astype(np.float32),
+        added=added.astype(np.float32),
+    )
 
 
 def _checked(panel: NDArray[np.floating], k: int, columns: int) -> NDArray[np.floating]:
@@ -163,3 +172,20 @@ def _invert(upper: list[NDArray[np.floating]], inverses: list[NDArray[np.floatin
             panel[:, height + at : height + at + width] = solved
             rest[:, at + width :] -= solved @ upper[j][:, width:]
     return squares
+
+
+def _sketch(upper: list[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """M, of which these are panels, times random signs over the root of their number."""
+    columns = upper[0].shape[1] if upper else 0
+    signs = np.random.default_rng(1).integers(0, 2, (columns, _SKETCH)) * (2 / _SKETCH**0.5) - 1 / _SKETCH**0.5
+    return np.concatenate([panel @ signs[k * PANEL :] for k, panel in enumerate(upper)] or [signs])
+
+
+def _panels_of_columns(upper: list[NDArray[np.floating]], scale: float) -> Iterator[NDArray[np.float32]]:
+    """From panels of rows, over ``scale``."""
+    for k, last in enumerate(upper):
+        panel = np.empty((k * PANEL + len(last), len(last)), np.float32)
+        for i, rows in enumerate(upper[: k + 1]):
+            at = (k - i) * PANEL
+            panel[i * PANEL : i * PANEL + len(rows)] = rows[:, at : at + len(last)] / scale
+        yield panel

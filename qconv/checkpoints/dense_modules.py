@@ -24,10 +24,10 @@ _IDENTITY = "torch.nn.modules.linear.Identity"
 
 
 def further_modules(folder: Folder) -> list[tuple[str, str]]:
-    """Kind and folder of the modules beyond the model, its pooling and normalizing; none where nothing can be read."""
+    """Kind and folder of the modules beyond the model, its pooling and normalizing; none where nothing names any."""
     try:
         modules = read_json(folder, _MODULES) if folder.has(_MODULES) else []
-    except InputError:
+    except FormatError:
         return []
     kinds = [
         (str(module.get("type", "")).rpartition(".")[2], str(module.get("path", "")))

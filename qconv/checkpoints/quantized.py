@@ -180,6 +180,8 @@ def _is_packed_so(tensors: Tensors, stem: str, packed: str) -> bool:
         return False
     if packed == "inputs":
         return weight.shape[1] == scale.shape[1]
+    if weight.dtype == "I16":
+        return 4 * weight.shape[0] == scale.shape[1]
     return 8 * weight.shape[1] == scale.shape[1] or weight.shape[0] == scale.shape[0]
 
 

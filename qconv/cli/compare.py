@@ -52,15 +52,13 @@ def compare(
     Errors are those of B against A: RMSE relative to the weights' own, the worst single error, the signal-to-noise
     ratio in dB, and the cosine. Weights are read piece by piece, so memory stays small.
     """
-    from contextlib import closing
-
     from qconv import plots
     from qconv.compare import compare as run
-    from qconv.compare import draw, open_side
+    from qconv.compare import draw, open_sides
 
     if plot is not None:
         plots.check(plot)
-    with closing(open_side(reference)) as a, closing(open_side(other)) as b:
+    with open_sides(reference, other) as (a, b):
         comparison = run(a, b, threads=threads)
     if plot is not None:
         draw(comparison, plot)

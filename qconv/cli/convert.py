@@ -24,6 +24,7 @@ Examples:
   qconv convert model/ --size 4.5GB --imatrix model-calibration.gguf
   qconv convert model/ -t q4_k_m --tensor-type 'ffn_down=q6_k'
   qconv convert model/ -t q8_0 --split-max-size 4GB
+  qconv convert Qwen3-VL-2B/ -t q4_k_m --mmproj f16           # sees images
   qconv convert model/ -t q4_k_m --adapter my-lora            # merged
   qconv convert my-lora/ -t f16 --base model/                 # for --lora
 
@@ -135,11 +136,13 @@ def _convert(
     saved = SavedChoice(mix_out, tensor_types_out, plot)
     saved.check(len(what.wanted_sizes))
     if what.output is not None and len(sources) > 1 and not Path(what.output).is_dir():
-        files = len(sources) * max(1, len(what.types) + len(what.sizes))
+        files = len(sources) * what.outputs
         message = f"--output names one file, but {files} are to be made"
         raise UsageError(message, file=what.output, hint="name a directory that exists")
     job = ConvertJob(what, how, dry_run, finish, skip_existing, progress, quiet, ErrorOutput(as_json, debug), saved)
     return run_job(sources, job)
 
 
-convert = with_options(_convert, {ConvertOptions: None, RunOptions: None}, {"types": complete_type})
+convert = with_options(
+    _convert, {ConvertOptions: None, RunOptions: None}, {"types": complete_type, "mmproj": complete_type}
+)

@@ -91,10 +91,11 @@ def show(summary: Summary) -> None:
             ("format", f"{summary.kind}, {size(summary.size)}{files}"),
             ("name", summary.name or "unknown"),
             ("architecture", summary.architecture or "unknown"),
+            *([("projector", summary.projector)] if summary.projector else []),
             ("parameters", f"{count(summary.weights)} in {summary.tensors:,} tensors"),
             ("layers", known(summary.layers)),
-            ("context", known(summary.context)),
-            ("vocabulary", known(summary.vocabulary)),
+            *([] if summary.projector else [("context", known(summary.context))]),
+            *([] if summary.projector else [("vocabulary", known(summary.vocabulary))]),
             *([("file type", summary.file_type)] if summary.file_type else []),
             *([("quantized by", summary.quantized_by)] if summary.quantized_by else []),
             ("bits per weight", f"{summary.bits_per_weight:.2f}"),
@@ -132,6 +133,9 @@ def memory_lines(summary: Summary) -> list[str]:
     from qconv.cli.sizes import size
 
     needed = summary.memory
+    if summary.projector is not None:
+        weights = sum(row.size for row in summary.types)
+        return [f"memory to run it: {size(weights)} of weights, beside what the text model takes"]
     if needed is None:
         return textwrap.wrap(f"memory to run it: unknown{f'; {summary.note}' if summary.note else ''}", 80)
     parts = [("weights", needed.weights), ("cache", needed.cache), ("both", needed.total)]

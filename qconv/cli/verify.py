@@ -90,7 +90,7 @@ def _verify(file: Path, against: str | None, run: RunOptions, style: Style, quie
 
 def options_for(file: Path) -> ConvertOptions:
     """What was asked for when ``file`` was made: its manifest says, or else the type it names."""
-    from qconv import conversion, gguf
+    from qconv import conversion, gguf, metadata
     from qconv.errors import UnsupportedError
     from qconv.options import ConvertOptions
     from qconv.policy import mixes
@@ -106,6 +106,8 @@ def options_for(file: Path) -> ConvertOptions:
         hint = "convert with --manifest to have the options recorded"
         raise UnsupportedError("names no type that qconv makes", file=file, hint=hint)
     # what was allowed then is allowed now: neither changes a byte
+    if metadata.is_projector(first.metadata):
+        return ConvertOptions(mmproj=(names[0],), allow_requantize=True, allow_non_finite=True)
     return ConvertOptions(types=(names[0],), allow_requantize=True, allow_non_finite=True)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from qconv import checkpoints, plan
+from qconv.metadata import is_projector
 from qconv.tensors import LazyTensor
 from qconv.types import Metadata
 
@@ -19,26 +21,27 @@ class Side:
     ``is_checkpoint``: types and quantization keys say nothing: it has none of its own.
     """
 
-    checkpoint: checkpoints.Checkpoint
     metadata: Metadata
     tensors: Mapping[str, LazyTensor]
     types: Mapping[str, str]
     is_checkpoint: bool
 
-    def close(self) -> None:
-        self.checkpoint.close()
+
+@contextmanager
+def open_sides(reference: str | os.PathLike[str], other: str | os.PathLike[str]) -> Iterator[tuple[Side, Side]]:
+    """Both sides; of a checkpoint its projector, where the other side is a projector's file.
+
+    Raises as ``checkpoints.open``, ``plan.read_model`` and ``plan.read_projector`` do.
+    """
+    with checkpoints.open(reference) as first, checkpoints.open(other) as second:
+        projector = any(c.metadata is not None and is_projector(c.metadata) for c in (first, second))
+        yield _side(first, projector), _side(second, projector)
 
 
-def open_side(path: str | os.PathLike[str]) -> Side:
-    """The side at ``path``; raises as ``checkpoints.open`` and ``plan.read_model`` do."""
-    checkpoint = checkpoints.open(path)
-    try:
-        if checkpoint.metadata is not None:
-            types = {name: tensor.dtype for name, tensor in checkpoint.lazy.items()}
-            return Side(checkpoint, checkpoint.metadata, checkpoint.lazy, types, False)
-        model = plan.read_model(checkpoint)
-        types = {info.name: info.dtype for info in model.infos(model.float_type)}
-        return Side(checkpoint, model.metadata, {o.name: o.tensor for o in model.outputs}, types, True)
-    except BaseException:
-        checkpoint.close()
-        raise
+def _side(checkpoint: checkpoints.Checkpoint, projector: bool) -> Side:
+    if checkpoint.metadata is not None:
+        types = {name: tensor.dtype for name, tensor in checkpoint.lazy.items()}
+        return Side(checkpoint.metadata, checkpoint.lazy, types, False)
+    model = plan.read_projector(checkpoint) if projector else plan.read_model(checkpoint)
+    types = {info.name: info.dtype for info in model.infos(model.float_type)}
+    return Side(model.metadata, {o.name: o.tensor for o in model.outputs}, types, True)

@@ -9,6 +9,8 @@ from qconv.types import Metadata, Value
 FILE_TYPE = "general.file_type"
 GENERAL_TYPE = "general.type"
 QUANTIZATION_VERSION = "general.quantization_version"
+PROJECTOR = "mmproj"
+"""What ``general.type`` is of a projector."""
 _VERSION = 2
 """ggml's GGML_QNT_VERSION: the layouts of the block types."""
 _OF_ONE_SPLIT = ("split.no", "split.count", "split.tensors.count")
@@ -56,6 +58,12 @@ def quantized(
     _set(keys, QUANTIZATION_VERSION, Value.uint32(_VERSION))
     _set(keys, FILE_TYPE, Value.uint32(file_type))
     return overridden(keys, (*overrides, *(imatrix or {}).items()))
+
+
+def is_projector(metadata: Metadata) -> bool:
+    """Whether a file of this metadata holds a projector."""
+    value = metadata.get(GENERAL_TYPE)
+    return value is not None and value.data == PROJECTOR
 
 
 def overridden(metadata: Metadata, overrides: Iterable[tuple[str, Value]]) -> Metadata:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qconv.errors import InputError
+from qconv.errors import FormatError
 from qconv.files import DEEPEST, as_utf8, nests_deeper
 from qconv.storage import Folder
 
@@ -21,13 +21,14 @@ _TOO_DEEP = f"has collections more than {DEEPEST} deep"
 def read_card(folder: Folder) -> tuple[dict[str, Any], str | None]:
     """The card's front matter, empty when there is none, and what was wrong with it, if anything.
 
-    A malformed card stops nothing: the model can be converted without it.
+    A malformed card stops nothing: the model can be converted without it.  Raises InputError when it is
+    there but cannot be read.
     """
     try:
         if not folder.has(CARD):
             return {}, None
         text = as_utf8(folder.read(CARD, _LARGEST_CARD), folder.locate(CARD)).decode("utf-8")
-    except (InputError, UnicodeDecodeError) as e:
+    except (FormatError, UnicodeDecodeError) as e:
         return {}, f"the model card {CARD} cannot be read: {e}"
     front = _front_matter(text)
     if not front:

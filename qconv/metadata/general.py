@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qconv.errors import InputError
+from qconv.errors import FormatError
 from qconv.files import read_json
 from qconv.metadata.card import read_card
 from qconv.metadata.model_id import ModelId, parse, title
@@ -204,7 +204,7 @@ def _sampling(folder: Folder) -> Metadata:
     """Sampling defaults; a missing or malformed ``generation_config.json`` gives none."""
     try:
         config = read_json(folder, _GENERATION) if folder.has(_GENERATION) else {}
-    except InputError:
+    except FormatError:
         return {}
     if not isinstance(config, dict):
         return {}

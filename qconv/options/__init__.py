@@ -13,11 +13,12 @@ from typing import Any
 
 from qconv.errors import UsageError, known_words
 from qconv.options.base import OUTPUT, PARTS, RUN, TYPES, About, Options, names
-from qconv.options.convert import AdapterOption, ConvertOptions
+from qconv.options.convert import OF_TEXT, AdapterOption, ConvertOptions
 from qconv.options.measure import CalibrateOptions, EvaluateOptions
 from qconv.options.run import Part, RunOptions
 
 __all__ = [
+    "OF_TEXT",
     "OUTPUT",
     "PARTS",
     "RUN",

@@ -31,6 +31,14 @@ SEARCHES = ("reference", "thorough")
 """How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
 
+OF_TEXT = (
+    "block_types", "mix", "tensor_types", "output_tensor_type", "token_embedding_type", "pure", "leave_output_tensor",
+    "rounding", "hessians", "imatrix", "imatrix_name", "include_weights", "exclude_weights", "arch", "pre",
+    "sentence_transformers_dense_modules", "base", "target", "mtp", "split_max_size",
+)  # fmt: skip
+"""Options that concern the text model's file alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterOption:
     """An adapter to merge: where it is, and how many times as strong as it was trained."""
@@ -62,8 +70,9 @@ class AdapterOption:
 class ConvertOptions(Options):
     """What a conversion makes.
 
-    ``types``: mix names, each one output; ``mix``: the user's own mix file instead.  ``sizes``: each an output too, as
-    good as can be of that size (see ``qconv.sizes.Size``), of ``block_types``.  ``tensor_types``: (regular
+    ``types``: mix names, each one output; ``mmproj``: likewise, of the model's projector; ``mix``: the user's own mix
+    file instead of types.  ``sizes``: each an output too, as good as can be of that size (see ``qconv.sizes.Size``), of
+    ``block_types``.  ``tensor_types``: (regular
     expression, block type), the first match wins.  ``output``: a file (only with one type) or a directory, which it
     must be with a slash at its end; ``None`` names the file and puts it beside the source.  ``override_kv``:
     ``KEY=TYPE:VALUE`` each.  ``adapter``: ``DIR`` or ``DIR=WEIGHT`` each.  ``base``: the model that the source, an
@@ -103,6 +112,16 @@ class ConvertOptions(Options):
         "Block types that --size chooses from. By default those that runtimes are fast with.",
         "--block-types",
         metavar="TYPE,...",
+    )
+    mmproj: tuple[str, ...] = option(
+        (),
+        "types",
+        TYPES,
+        "Make the file of the model's projector too, with which it sees or hears: f16 is the usual choice, q8_0 is"
+        " half as large. Without --type that file alone.",
+        "--mmproj",
+        metavar="TYPE",
+        recorded=False,
     )
     mix: Path | None = option(
         None, "file", TYPES, "A mix of your own, as the tables in formats/mixes/.", "--mix", metavar="FILE"
@@ -273,7 +292,7 @@ class ConvertOptions(Options):
             raise UsageError("--block-types is for --size", hint="--tensor-type REGEX=TYPE gives tensors a type")
         if self.sizes and self.pure:
             raise UsageError("--pure and --size cannot be used together", hint="--size chooses a type for each tensor")
-        if self.mix is None and not self.types and not self.sizes:
+        if not self.of_text and not self.mmproj:
             raise UsageError("no type is named", hint="--type q4_k_m is the usual choice, --type q8_0 the safe one")
         if self.base is not None and self.adapter:
             raise UsageError(
@@ -298,8 +317,10 @@ class ConvertOptions(Options):
             raise UsageError(f"shards of {self.split_max_size} bytes hold nothing", hint="such as 4GB")
         if self.pre is not None:
             tokenizers.check_pre(self.pre)
-        for name in self.types:
+        for name in (*self.types, *self.mmproj):
             policy.find_mix(name)
+        if not self.of_text:
+            self._check_projector_alone()
         for name in self.block_types:
             policy.block_type(name)
         _ = self.wanted_sizes, self.type_overrides, self.metadata_overrides, self.adapters  # refuse what is malformed
@@ -307,20 +328,46 @@ class ConvertOptions(Options):
             self._check_output(Path(self.output), self.output.endswith(("/", os.sep)))
 
     def _check_output(self, output: Path, is_directory: bool) -> None:
-        from qconv import policy
-
         if output.is_dir():
             return
-        several = len({policy.find_mix(name).name for name in self.types}) + len(self.wanted_sizes) > 1
+        several = self.outputs > 1
         hint = "make the directory first, with mkdir -p"
         if is_directory or (several and output.suffix.lower() != ".gguf"):
             raise UsageError("--output: is not a directory", file=output, hint=hint)
         if several:
-            message = f"--output names one file, but {len(self.types) + len(self.sizes)} are to be made"
+            message = f"--output names one file, but {self.outputs} are to be made"
             raise UsageError(message, file=output, hint="name a directory")
         if output.suffix.lower() != ".gguf":
             message = "--output: is neither a directory nor the name of a .gguf file"
             raise UsageError(message, file=output, hint=f"{hint}, or end the file's name in .gguf")
+
+    def _check_projector_alone(self) -> None:
+        """Refuses what is said of a text model that is not made."""
+        for field in dataclasses.fields(self):
+            if field.name in OF_TEXT and getattr(self, field.name) != field.default:
+                flag = field.metadata["about"].flags[0]
+                raise UsageError(f"{flag} is for the text model, and --mmproj alone makes no file of it")
+
+    @property
+    def of_text(self) -> bool:
+        """Whether a file of the text model is to be made."""
+        return bool(self.types or self.sizes or self.mix is not None)
+
+    @property
+    def outputs(self) -> int:
+        """How many models are to be made, one in several files counted once."""
+        from qconv import policy
+
+        named = [len({policy.find_mix(name).name for name in names}) for names in (self.types, self.mmproj)]
+        return sum(named) + len(self.wanted_sizes) + (self.mix is not None)
+
+    @cached_property
+    def for_projector(self) -> ConvertOptions:
+        """What counts for the projector alone."""
+        of_text: dict[str, Any] = {
+            field.name: field.default for field in dataclasses.fields(self) if field.name in OF_TEXT
+        }
+        return dataclasses.replace(self, types=(), sizes=(), **of_text)
 
     @cached_property
     def wanted_sizes(self) -> tuple[Size, ...]:
@@ -380,12 +427,12 @@ class ConvertOptions(Options):
         Raises FormatError for an option that is none, or a value that is none of its type.
         """
         unrecorded = {f.name for f in dataclasses.fields(cls) if not f.metadata.get("recorded", True)}
-        unrecorded.remove("sizes")  # which a manifest has of its own file alone
+        unrecorded -= {"sizes", "mmproj"}  # which a manifest has of its own file alone
         wrong = next((name for name in options if name in unrecorded), None)
         if wrong is not None:
             raise FormatError(f"records an option '{wrong}', which manifests do not", file=file)
         try:
-            typed = {} if "mix" in options or "sizes" in options else {"types": (mix,)}
+            typed = {} if {"mix", "sizes", "mmproj"} & options.keys() else {"types": (mix,)}
             return cls.of({**typed, **options})
         except UsageError as e:
             raise FormatError(f"records an option that cannot be: {e}", file=file) from e

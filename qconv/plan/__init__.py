@@ -3,7 +3,8 @@
 ``types`` says what a plan is, ``source_model`` what a source holds, ``make`` puts that and the options together.
 """
 
-from qconv.plan.make import Planner, dequantized, directory, make, refuse_same_names
+from qconv.plan.make import Planner, dequantized, directory, make, with_projectors
+from qconv.plan.projector import read_projector
 from qconv.plan.source_model import SourceModel, open_source, read_model
 from qconv.plan.types import NonFinite, OutputFile, Plan, Sized, TensorPlan
 
@@ -20,5 +21,6 @@ __all__ = [
     "make",
     "open_source",
     "read_model",
-    "refuse_same_names",
+    "read_projector",
+    "with_projectors",
 ]

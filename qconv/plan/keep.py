@@ -1,9 +1,13 @@
-"""Weights that a checkpoint has quantized already, kept in the block types that hold the same numbers."""
+"""Weights that a checkpoint has quantized already, kept in the block types that hold the same numbers.
+
+Those of a plain checkpoint that were trained to lie on a block type's grid are such weights too; looking at a few rows
+tells.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,7 +16,7 @@ from qconv import formats, policy
 from qconv.architectures import MappedTensor
 from qconv.plan.source_model import SourceModel
 from qconv.tensors import Constant, is_blocks
-from qconv.tensors.quantized import Lossless, lossless
+from qconv.tensors.quantized import Lossless, OnGrid, is_on_grid, lossless, may_be_on_grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,11 @@ class KeptModel:
             yield "no weight of the checkpoint is quantized in a way that could be kept"
 
 
-def keep(model: SourceModel) -> KeptModel:
-    """Reads scales and zero points, and no codes.
+def keep(model: SourceModel, overrides: policy.TypeOverrides) -> KeptModel:
+    """Reads scales and zero points, and no codes; of plain weights a few rows.
 
-    The second scale of NVFP4 becomes a tensor of its own, ``NAME.scale``, which llama.cpp multiplies with.
+    What ``overrides`` give a type is not kept.  The second scale of NVFP4 becomes a tensor of its own, ``NAME.scale``,
+    which llama.cpp multiplies with.
     """
     if model.is_gguf:
         return KeptModel(model)
@@ -70,8 +75,12 @@ def keep(model: SourceModel) -> KeptModel:
     lost: dict[str, str] = {}
     stored: dict[str, str] = {}
     outputs: list[MappedTensor] = []
+    given = {info.name for info in model.infos(model.float_type) if overrides.are_about(info)}
+    on_grid = {output.name for output in _on_grid(model)} - given
     for output in model.outputs:
-        result = lossless(output.tensor)
+        result = None if output.name in given else lossless(output.tensor)
+        if output.name in on_grid:
+            result = Lossless(OnGrid(output.tensor), "Q4_0", f"by the grid its {output.tensor.dtype} weights lie on")
         if isinstance(result, Lossless):
             kept[output.name] = result
             outputs.append(replace(output, tensor=result.tensor))
@@ -86,3 +95,28 @@ def keep(model: SourceModel) -> KeptModel:
             stored[output.name] = output.tensor.dtype
         outputs.append(output)
     return KeptModel(replace(model, outputs=tuple(outputs)), kept, lost, stored)
+
+
+def lies_on_grid(model: SourceModel) -> bool:
+    """Whether the first and the last of the plain matrices that have the commonest shape lie on the grid of Q4_0."""
+    if model.is_gguf:
+        return False
+    alike = max(_alike(model), key=len, default=[])
+    return len(alike) > 0 and is_on_grid(alike[0].tensor) and is_on_grid(alike[-1].tensor)
+
+
+def _on_grid(model: SourceModel) -> Iterator[MappedTensor]:
+    """Plain weights on the grid of Q4_0: where neither the first nor the last of a shape is, none is looked for."""
+    for alike in _alike(model):
+        if is_on_grid(alike[0].tensor) or is_on_grid(alike[-1].tensor):
+            yield from (output for output in alike if is_on_grid(output.tensor))
+
+
+def _alike(model: SourceModel) -> Sequence[list[MappedTensor]]:
+    """Plain matrices that may have any type, those of one shape together."""
+    shapes: dict[tuple[int, ...], list[MappedTensor]] = {}
+    fixed = model.fixed
+    for output in model.outputs:
+        if output.name not in fixed and may_be_on_grid(output.tensor):
+            shapes.setdefault(output.tensor.shape, []).append(output)
+    return tuple(shapes.values())

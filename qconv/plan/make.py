@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from qconv import checkpoints, gguf, metadata, policy
 from qconv.errors import OutputError, PlanError, UsageError
 from qconv.options import ConvertOptions
+from qconv.plan.projector import naming_option, read_projector, told_once
 from qconv.plan.source_model import SourceModel, read_model
 from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
 from qconv.tensors import FLOATS, Dequantized, LazyTensor, is_blocks
-from qconv.types import Metadata, TensorInfo, Value, ValueType, shape_text, without_leading_ones
+from qconv.types import Metadata, ModelPart, TensorInfo, Value, ValueType, shape_text, without_leading_ones
 
 if TYPE_CHECKING:
     from qconv.calibration import Imatrix, TensorHessian
@@ -27,24 +28,38 @@ if TYPE_CHECKING:
 
 
 def make(checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> tuple[Plan, ...]:
-    """A plan for every type that ``options`` ask of an open checkpoint; reads no weight.
+    """A plan for every type that ``options`` ask of an open checkpoint, of its projector too.
 
-    Raises UsageError, InputError (and its kin) and PlanError.
+    Reads no weights but samples for a grid.  Raises UsageError, InputError (and its kin) and PlanError.
     """
-    planner = Planner(checkpoint, options)
-    plans = tuple(planner.plan(mix) for mix in planner.mixes())
+    text: tuple[Plan, ...] = ()
+    if options.of_text:
+        planner = Planner(checkpoint, options)
+        text = tuple(planner.plan(mix) for mix in planner.mixes())
+    return with_projectors(text, checkpoint, options)
+
+
+def with_projectors(
+    text: tuple[Plan, ...], checkpoint: checkpoints.Checkpoint, options: ConvertOptions
+) -> tuple[Plan, ...]:
+    """Plans of a text model, and those that ``options`` ask for of its projector; raises as ``make``."""
+    if options.mmproj:
+        planner = Planner(checkpoint, options, "projector")
+        plans = told_once((*text, *(planner.plan(mix) for mix in planner.mixes())))
+    else:
+        plans = tuple(naming_option(plan, checkpoint) for plan in text)
     refuse_same_names(plans)
     return plans
 
 
 class Planner:
-    """Plans of one checkpoint with one set of options, which differ in the mix alone.
+    """Plans of one part of a checkpoint with one set of options, which differ in the mix alone.
 
     Raises UsageError, InputError (and its kin) and PlanError.
     """
 
-    def __init__(self, checkpoint: checkpoints.Checkpoint, options: ConvertOptions) -> None:
-        self.options = options
+    def __init__(self, checkpoint: checkpoints.Checkpoint, options: ConvertOptions, part: ModelPart = "text") -> None:
+        self.options = options = options if part == "text" else options.for_projector
         self.importance: Imatrix | None = None
         if options.imatrix is not None:
             from qconv.calibration import read_imatrix
@@ -56,14 +71,17 @@ class Planner:
             from qconv.plan.hessians import TensorHessians
 
             self._hessians = TensorHessians(options.hessians)
-        model = read_model(
-            checkpoint,
-            arch=options.arch,
-            pre=options.pre,
-            base=options.base,
-            target=options.target,
-            mtp=options.mtp,
-        )
+        if part == "projector":
+            model = read_projector(checkpoint)
+        else:
+            model = read_model(
+                checkpoint,
+                arch=options.arch,
+                pre=options.pre,
+                base=options.base,
+                target=options.target,
+                mtp=options.mtp,
+            )
         self.model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
         self._location = checkpoint.location
         self._sources = tuple(file.identity() for file in checkpoint.files)
@@ -71,23 +89,35 @@ class Planner:
 
     def mixes(self) -> list[policy.Mix]:
         """Those the options name."""
-        if self.options.mix is not None:
-            return [policy.load_mix(self.options.mix)]
-        return list({mix.name: mix for mix in map(policy.find_mix, self.options.types)}.values())
+        options = self.options
+        if options.mix is not None:
+            return [policy.load_mix(options.mix)]
+        types = options.mmproj if self.model.part == "projector" else options.types
+        return list({mix.name: mix for mix in map(policy.find_mix, types)}.values())
 
     @cached_property
     def _kept(self) -> KeptModel:
         from qconv.plan.keep import keep
 
-        return keep(self.model)
+        return keep(self.model, self.options.type_overrides)
 
     def choice(self, mix: policy.Mix) -> policy.Choice:
         """Types in llama.cpp's two stages; a float file of a checkpoint takes the first alone."""
         if not mix.keep:
-            return self._choice(mix, self.model)
+            choice = self._choice(mix, self.model)
+            return self._with_hint(choice) if mix.type == "Q4_0" else choice
         if mix.is_float:
             mix = msgspec.structs.replace(mix, type=self.model.float_type)
         return self._kept.choice(self._choice(mix, self._kept.model), mix)
+
+    def _with_hint(self, choice: policy.Choice) -> policy.Choice:
+        """``choice`` of Q4_0 with a note where the weights lie on that type's grid."""
+        from qconv.plan.keep import lies_on_grid
+
+        if not lies_on_grid(self.model):
+            return choice
+        note = "the weights were trained to lie on a grid of Q4_0: --type keep encodes them without loss"
+        return replace(choice, notes=(*choice.notes, note))
 
     def _choice(self, mix: policy.Mix, model: SourceModel) -> policy.Choice:
         overrides = self.options.type_overrides
@@ -103,7 +133,7 @@ class Planner:
         )
 
     def _by_converter(self, mix: policy.Mix) -> bool:
-        return mix.is_float and not self.model.is_gguf
+        return policy.converter.writes(mix, self.model.part) and not self.model.is_gguf
 
     def tensors(self) -> dict[str, LazyTensor]:
         """The model's tensors by their names in the output."""
@@ -174,6 +204,7 @@ class Planner:
             dropped=model.dropped,
             non_finite="refuse" if not mix.is_float else "keep" if options.allow_non_finite else "ask",
             sized=sized,
+            part=model.part,
         )
 
     def _metadata(
@@ -199,9 +230,12 @@ class Planner:
         bits = None
         if sized is not None:
             bits = sum(map(gguf.tensor_bytes, infos)) * 8 / max(1, sum(info.weights for info in infos))
-        of_heads = self.options.mtp == "only"  # llama.cpp's converter gives such files a name without a size
-        said = {} if self.model.lone else {k: v for k, v in keys.items() if not of_heads or k != "general.size_label"}
-        return "mtp-" * of_heads + metadata.file_name(said, mix.name, self.model.stem, bits=bits)
+        prefix = "mmproj-" if self.model.part == "projector" else "mtp-" if self.options.mtp == "only" else ""
+        if self.model.lone:
+            keys = {}
+        if prefix:  # llama.cpp's converter gives such files a name without a size
+            keys = {key: value for key, value in keys.items() if key != "general.size_label"}
+        return prefix + metadata.file_name(keys, mix.name, self.model.stem, bits=bits)
 
 
 def _reason(d: policy.Decision, compensated: bool) -> str:

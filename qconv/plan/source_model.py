@@ -17,7 +17,7 @@ from qconv.plan import consistency
 from qconv.policy import converter, mixes
 from qconv.storage import Folder, LocalFolder, open_address
 from qconv.tensors import FLOATS
-from qconv.types import Metadata, TensorInfo, Value
+from qconv.types import Metadata, ModelPart, TensorInfo, Value
 
 _OF_TARGET = "target"
 """What a table calls the tokenizer of the model that a drafter is for."""
@@ -30,7 +30,7 @@ class SourceModel:
     ``metadata``: for a GGUF its own keys; otherwise what the converter would write with ``float_type``.
     ``float_type``: the type llama.cpp's converter would give the matrices before they are quantized.
     ``is_gguf``: the tensors' types are the file's own, not the converter's.  ``lone``: weights without a config.
-    ``is_adapter``: an adapter alone.
+    ``is_adapter``: an adapter alone.  ``part``: of the model in the source.
     """
 
     architecture: str
@@ -41,6 +41,7 @@ class SourceModel:
     stem: str
     lone: bool = False
     is_adapter: bool = False
+    part: ModelPart = "text"
     dropped: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
@@ -155,7 +156,7 @@ def _from_adapter(checkpoint: checkpoints.Checkpoint, base: str) -> SourceModel:
         architecture=model.architecture,
         outputs=model.outputs,
         metadata=keys,
-        float_type=_float_type(checkpoint),
+        float_type=float_type_of(checkpoint),
         is_gguf=False,
         stem=checkpoint.folder.name,
         is_adapter=True,
@@ -187,7 +188,7 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
             "holds no config.json, so no runtime would load the result", file=checkpoint.folder.location, hint=hint
         )
     resolved = architectures.resolve_plain(checkpoint, arch or "unknown")
-    float_type = _float_type(checkpoint)
+    float_type = float_type_of(checkpoint)
     stem = metadata.stem_of(checkpoint.name or checkpoint.folder.name, mixes())
     general = metadata.lone(stem, metadata.count(checkpoint.tensors.values()))
     return SourceModel(
@@ -221,7 +222,7 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None, target: st
     _check_vocabulary(checkpoint.folder, outputs, vocabulary)
     weights = metadata.count(TensorInfo(o.name, o.tensor.dtype, o.tensor.shape) for o in outputs)
     general = metadata.gather(checkpoint.folder, weights, checkpoint.config)
-    float_type = _float_type(checkpoint)
+    float_type = float_type_of(checkpoint)
     return SourceModel(
         architecture=resolved.architecture,
         outputs=outputs,
@@ -291,7 +292,7 @@ def _modules_left_out(checkpoint: checkpoints.Checkpoint, resolved: architecture
     return [f"sentence-transformers' modules are left out, so embeddings will be others: {named} ({way})"]
 
 
-def _float_type(checkpoint: checkpoints.Checkpoint) -> str:
+def float_type_of(checkpoint: checkpoints.Checkpoint) -> str:
     """The 16-bit type of the first matrix that has one, as llama.cpp's ``--outtype auto`` finds it; else F32.
 
     (llama.cpp would round weights stored in F32 to F16 there; nothing is rounded on the way here, nor is what an

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from qconv.storage import FileIdentity
 from qconv.tensors import FLOATS, LazyTensor
+from qconv.types import ModelPart
 
 if TYPE_CHECKING:
     from qconv.calibration import TensorHessian
@@ -114,6 +115,7 @@ class Plan:
     """Source tensors left out, each with the rule's reason."""
     non_finite: NonFinite = "refuse"
     sized: Sized | None = None
+    part: ModelPart = "text"
 
     @property
     def size(self) -> int:

@@ -52,6 +52,10 @@ class TypeOverrides:
         """The first ``--tensor-type`` that matches a tensor's name."""
         return next((given for given in self.tensor_types if given.match(name)), None)
 
+    def are_about(self, tensor: TensorInfo) -> bool:
+        """Whether they give this tensor a type by its name or role."""
+        return self.tensor_type(tensor.name) is not None or self.of_role(tensor) is not None
+
     def of_role(self, tensor: TensorInfo) -> tuple[str, str] | None:
         """The type given for all tensors of this one's role, and the reason; None when there is none."""
         role = roles.role(tensor.name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from qconv import checkpoints
 from qconv.errors import UsageError, printable
-from qconv.metadata import read_card
+from qconv.metadata import is_projector, read_card
 from qconv.policy import mixes
 from qconv.publish.evaluations import Evaluated
 from qconv.storage import Folder
@@ -107,8 +107,7 @@ def _table(files: Sequence[_File], options: CardOptions) -> Iterator[str]:
     for file in files:
         mix = mixes().get(file.summary.file_type or "")
         shards = "" if file.summary.files == 1 else f" and {file.summary.files - 1} more"
-        is_projector = _text(file.metadata, "general.type") == "mmproj"
-        about = "images or sound, beside one of the others" if is_projector else mix.about if mix else ""
+        about = "images or sound, beside one of the others" if is_projector(file.metadata) else mix.about if mix else ""
         cells = [
             f"{_inline(file.name)}{shards}",
             _inline(file.summary.file_type or "unknown"),
@@ -128,7 +127,7 @@ def _table(files: Sequence[_File], options: CardOptions) -> Iterator[str]:
 
 def _running(files: Sequence[_File], options: CardOptions) -> Iterator[str]:
     """How to run the file most people want, with each program."""
-    models = [file for file in files if _text(file.metadata, "general.type") != "mmproj"] or files
+    models = [file for file in files if not is_projector(file.metadata)] or files
     usual = next((file for file in models if file.summary.file_type == "Q4_K_M"), models[len(models) // 2])
     mix, repository = usual.summary.file_type or "", options.repository
     yield "## Run it"

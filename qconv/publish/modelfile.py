@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from qconv import formats, gguf
-from qconv.errors import FormatError, InputError, UnsupportedError, UsageError
+from qconv.errors import FormatError, UnsupportedError, UsageError
 from qconv.files import read_json
 from qconv.storage import Folder
 from qconv.types import Metadata, ValueType
@@ -127,7 +127,7 @@ def _generation_ends(source: Folder | None) -> list[object]:
         return []
     try:
         config = read_json(source, _GENERATION)
-    except (InputError, FormatError):
+    except FormatError:
         return []
     ends = config.get("eos_token_id") if isinstance(config, dict) else None
     return ends if isinstance(ends, list) else [ends]

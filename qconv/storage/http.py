@@ -8,32 +8,25 @@ expires.  Addresses may hold secrets, signatures after the ``?``: no message, id
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urljoin, urlsplit
 
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.storage.base import FileIdentity
+from qconv.storage.retries import AGAIN, Again, Attempts, retry_after
 
 if TYPE_CHECKING:
     from httpx2 import Client, Response
 
     from qconv.storage.read_ahead import Arrived, ReadAhead
 
-WAITS = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
-"""Seconds before each further attempt, as long as not one byte comes; a server's Retry-After may make them longer."""
-LONGEST_WAIT = 300.0
-"""Seconds a server may ask to be left alone, before that is an error."""
 _CONNECT, _READ = 10.0, 60.0
 """Seconds until a server that does not answer, or sends nothing more, counts as gone."""
 REDIRECTS = 5
 """Addresses that one leads to, one after the other, at most."""
-AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-"""Answers after which the same request may do better."""
 _SECRET = ("authorization", "cookie")
 _FEW = 2
 """Attempts more, where the answer is hardly a passing one."""
@@ -42,42 +35,6 @@ _BEGINNING, _LEAST_BEGINNING = 64 << 10, 4 << 10
 _PREFETCHING = threading.Semaphore(8)
 _CHANGED = "has changed since it was opened"
 _RUNAGAIN = "run the same command again"
-
-
-class Again(Exception):
-    """A request failed in a way that may pass.
-
-    ``wait``: seconds the server asks for.  ``most``: attempts after which it is not going to pass, None for as many as
-    there are.
-    """
-
-    def __init__(self, what: str, wait: float | None = None, most: int | None = None) -> None:
-        super().__init__(what)
-        self.wait = wait
-        self.most = most
-
-
-@dataclass(slots=True)
-class Attempts:
-    """Counts failures in a row, waits after each, and gives up after the last."""
-
-    location: str
-    check: Callable[[], None] = field(default=lambda: None)
-    failed: int = 0
-
-    def after(self, failure: Again) -> None:
-        """Waits before the next attempt; raises InputError when there is none."""
-        wait = max(WAITS[self.failed] if self.failed < len(WAITS) else 0.0, failure.wait or 0.0)
-        most = len(WAITS) if failure.most is None else failure.most
-        if self.failed >= most or wait > LONGEST_WAIT:
-            later = f"; the server asks to wait {wait:.0f} seconds" if wait > LONGEST_WAIT else ""
-            hint = "run the same command again later: what is done is kept"
-            raise InputError(f"cannot be read: {failure}{later}", file=self.location, hint=hint)
-        self.failed += 1
-        end = time.monotonic() + wait
-        while (left := end - time.monotonic()) > 0:
-            self.check()
-            time.sleep(min(left, 0.1))
 
 
 class Web:
@@ -174,7 +131,7 @@ class HttpFile:
         if self.ahead is not None:
             self.ahead.read_into(self, view, offset)
             return
-        if offset < self._beginning.size:
+        if offset + len(view) <= self._beginning.size or (offset < self._beginning.size and self._beginning.data):
             first = self._first_bytes()[offset : offset + len(view)]
             view[: len(first)] = first
             view, offset = view[len(first) :], offset + len(first)
@@ -312,8 +269,12 @@ def chunks(response: Response) -> Iterator[bytes]:
 
 def redirected(url: str, location: str, file: str) -> str:
     """The address a redirect leads to; raises InputError where it would leave the secure line, or HTTP."""
-    target = urljoin(url, location)
-    scheme = urlsplit(target).scheme
+    try:
+        target = urljoin(url, location)
+        scheme = urlsplit(target).scheme
+        _origin(target)
+    except ValueError:
+        raise InputError("leads to an address that is none", file=file) from None
     if scheme not in ("http", "https") or (urlsplit(url).scheme == "https" and scheme != "https"):
         raise InputError("leads to an address that is not secure", file=file)
     return target
@@ -337,20 +298,6 @@ def etags_of(response: Response) -> dict[str, str]:
 def plain_etag(etag: str) -> str:
     """Without quotes and the mark of weak ones."""
     return etag.removeprefix("W/").strip('"')
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by ``Retry-After`` (seconds or a date) or the Hub's ``RateLimit`` (``"resolvers";r=0;t=55``)."""
-    text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return float(text)
-    if text:
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except ValueError:
-            return None
-    parts = dict(part.strip().partition("=")[::2] for part in headers.get("ratelimit", "").split(";"))
-    return float(parts["t"]) if parts.get("r") == "0" and parts.get("t", "").isdecimal() else None
 
 
 def _origin(url: str) -> str:

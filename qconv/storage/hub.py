@@ -7,17 +7,21 @@ another Hub, ``HF_HUB_OFFLINE`` keeps to what its cache holds.  Files that are i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from qconv import __version__
 from qconv.errors import InputError, UsageError
 from qconv.storage.base import FileIdentity, Folder, StoredFile
-from qconv.storage.http import Again, Attempts, Web, retry_after, session
+from qconv.storage.http import Web, session
+from qconv.storage.interface import ask
 from qconv.storage.local import LocalFile, LocalFolder, is_inside
 from qconv.storage.repository import Entry, RepositoryFolder, folder_and_file
+from qconv.storage.retries import AGAIN, Again, Attempts, retry_after
 
 if TYPE_CHECKING:
     from httpx2 import Response
@@ -29,8 +33,6 @@ _ADDRESS = re.compile(
 )
 _MOST_FILES = 200_000
 _LOGIN = "set HF_TOKEN or run 'hf auth login'"
-
-T = TypeVar("T")
 
 
 class Address(NamedTuple):
@@ -49,6 +51,27 @@ class Address(NamedTuple):
             hint = "write it as hf://ORG/NAME or hf://ORG/NAME@REVISION"
             raise UsageError("is not an address of a model", file=SCHEME + text, hint=hint)
         return cls(match["repository"], unquote(match["revision"]) if match["revision"] else None, path)
+
+
+class _About(msgspec.Struct):
+    """What the Hub tells of a model at a revision."""
+
+    sha: str
+
+
+class _Lfs(msgspec.Struct):
+    oid: str
+    size: int
+
+
+class _Listed(msgspec.Struct):
+    """A file or a folder as the Hub lists it."""
+
+    type: str
+    path: str
+    size: int = 0
+    oid: str = ""
+    lfs: _Lfs | None = None
 
 
 class HubFolder(RepositoryFolder):
@@ -83,12 +106,23 @@ class HubFolder(RepositoryFolder):
             return None
 
     def _downloaded(self, path: str) -> Path:
+        import httpx2
         from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HfHubHTTPError
 
-        def download() -> str:
-            return hf_hub_download(self._repository, path, revision=self._commit, endpoint=self._endpoint)
-
-        return Path(_ask(f"{self._root}/{path}", page(self._endpoint, self._repository), download))
+        location, shown = f"{self._root}/{path}", page(self._endpoint, self._repository)
+        attempts = Attempts(location)
+        while True:
+            try:
+                return Path(hf_hub_download(self._repository, path, revision=self._commit, endpoint=self._endpoint))
+            except httpx2.TransportError as e:
+                attempts.after(Again(f"the Hub cannot be reached ({type(e).__name__})"))
+            except HfHubHTTPError as e:
+                if e.response.status_code not in AGAIN:
+                    raise _refused(location, shown, e.response) from None
+                attempts.after(Again(f"the Hub answers {e.response.status_code}", retry_after(e.response.headers)))
+            except OSError as e:  # a full disk, an answer that is not the Hub's
+                raise InputError(f"cannot be downloaded: {e.strerror or type(e).__name__}", file=location) from None
 
 
 class _CachedFile(LocalFile):
@@ -120,37 +154,40 @@ def open_hub(text: str, *, keep: bool) -> tuple[Folder, str | None]:
     """
     address = Address.parse(text)
     session()
-    from huggingface_hub import HfApi, RepoFile, constants, get_token
+    from huggingface_hub import constants, get_token
 
     if constants.is_offline_mode():
         return _offline(address)
-    api = HfApi()
-    here, shown = SCHEME + text, page(api.endpoint, address.repository)
-    commit = _ask(here, shown, lambda: api.model_info(address.repository, revision=address.revision).sha)
-    if commit is None:
-        raise InputError("has no commit", file=here)
-
-    files = f"{api.endpoint}/{address.repository}/resolve/{commit}"
-
-    def tree() -> dict[str, Entry]:
-        entries: dict[str, Entry] = {}
-        for entry in api.list_repo_tree(address.repository, recursive=True, revision=commit):
-            if isinstance(entry, RepoFile):
-                url, lfs = f"{files}/{quote(entry.path)}", entry.lfs
-                if lfs is None:
-                    entries[entry.path] = Entry(entry.size, f"{commit} {entry.blob_id}", url)
-                else:
-                    entries[entry.path] = Entry(lfs.size, f"{commit} {lfs.sha256}", url, lfs.sha256, True)
-            if len(entries) > _MOST_FILES:
-                raise InputError(f"holds more than {_MOST_FILES:,} files", file=here)
-        return entries
-
-    entries = _ask(here, shown, tree)
+    endpoint = constants.ENDPOINT
+    here, shown = SCHEME + text, page(endpoint, address.repository)
     token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
     asking = {"User-Agent": f"qconv/{__version__}"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    web = Web(asking, api.endpoint, lambda at, answer: _refused(at, shown, answer))
+    web = Web(asking, endpoint, lambda at, answer: _refused(at, shown, answer))
+    interface = f"{endpoint}/api/models/{address.repository}"
+    revision = f"/revision/{quote(address.revision, safe='')}" if address.revision else ""
+    commit = ask(web, interface + revision, here, _About)[0].sha
+    files = f"{endpoint}/{address.repository}/resolve/{commit}"
+    entries = _entries(web, f"{interface}/tree/{commit}?recursive=true", here, commit, files)
     path, name = folder_and_file(address.path, entries)
-    return HubFolder(address._replace(path=path), commit, entries, web, api.endpoint, keep=keep), name
+    return HubFolder(address._replace(path=path), commit, entries, web, endpoint, keep=keep), name
+
+
+def _entries(web: Web, url: str | None, here: str, commit: str, files: str) -> dict[str, Entry]:
+    """All files at a commit, by their paths; ``url``: of the list's first page, ``files``: what is before a path."""
+    entries: dict[str, Entry] = {}
+    while url is not None:
+        listed, url = ask(web, url, here, list[_Listed])
+        for each in listed:
+            if each.type != "file":
+                continue
+            at = f"{files}/{quote(each.path)}"
+            if each.lfs is None:
+                entries[each.path] = Entry(each.size, f"{commit} {each.oid}", at)
+            else:
+                entries[each.path] = Entry(each.lfs.size, f"{commit} {each.lfs.oid}", at, each.lfs.oid, True)
+        if len(entries) > _MOST_FILES:
+            raise InputError(f"holds more than {_MOST_FILES:,} files", file=here)
+    return entries
 
 
 def page(endpoint: str, repository: str) -> str:
@@ -173,41 +210,15 @@ def _offline(address: Address) -> tuple[Folder, str | None]:
     return LocalFolder(folder / inside), name
 
 
-def _ask(location: str, shown: str, do: Callable[[], T]) -> T:
-    """What huggingface_hub answers; tries again where that helps.  ``shown``: the model's page."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
-
-    attempts = Attempts(location)
-    while True:
-        try:
-            try:
-                return do()
-            except HFValidationError:
-                raise UsageError("is not an address of a model", file=location) from None
-            except RevisionNotFoundError:
-                hint = f"look at {shown} for its branches, tags and commits"
-                raise InputError("has no such revision", file=location, hint=hint) from None
-            except HfHubHTTPError as e:
-                status = e.response.status_code
-                if status == 429 or status >= 500:
-                    raise Again(f"the Hub answers {status}", retry_after(e.response.headers)) from None
-                raise _refused(location, shown, e.response) from None
-            except httpx2.TransportError as e:
-                # nothing has been read yet: whoever mistyped a folder's name, or has no network, is not kept waiting
-                raise Again(f"the Hub cannot be reached ({type(e).__name__})", most=3) from None
-            except OSError as e:  # of downloading: a full disk, an answer that is not the Hub's
-                raise InputError(f"cannot be downloaded: {e.strerror or type(e).__name__}", file=location) from None
-        except Again as e:
-            attempts.after(e)
-
-
 def _refused(location: str, shown: str, answer: Response) -> InputError:
     """Why the Hub gives nothing, and the page where that can be changed."""
     code = answer.headers.get("x-error-code")
     if code == "GatedRepo":
         hint = f"accept its licence on {shown}, then {_LOGIN}"
         return InputError("is gated: only who has accepted its licence may read it", file=location, hint=hint)
+    if code == "RevisionNotFound":
+        hint = f"look at {shown} for its branches, tags and commits"
+        return InputError("has no such revision", file=location, hint=hint)
     if answer.status_code in (401, 403, 404):
         hint = f"look at {shown}; for a private model {_LOGIN}"
         return InputError("is not on the Hub, or private", file=location, hint=hint)

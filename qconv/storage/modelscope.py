@@ -6,17 +6,18 @@ cookie too.  ``MODELSCOPE_ENDPOINT`` and ``MODELSCOPE_API_TOKEN`` are those of i
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+import msgspec
+
 from qconv import __version__
-from qconv.errors import FormatError, InputError, UsageError
+from qconv.errors import InputError, UsageError
 from qconv.storage.base import Folder
-from qconv.storage.http import AGAIN, Again, Attempts, Web, chunks, retry_after, session
+from qconv.storage.http import Web, session
 from qconv.storage.hub import Address
+from qconv.storage.interface import ask
 from qconv.storage.repository import Entry, RepositoryFolder, folder_and_file
 
 if TYPE_CHECKING:
@@ -25,9 +26,26 @@ if TYPE_CHECKING:
 SCHEME = "ms://"
 _ENDPOINT = "https://www.modelscope.cn"
 _REVISION = "master"
-_LARGEST_LIST = 64 << 20
 _LISTED = 3000
 """Files after which the interface cuts its list off, and does not say so."""
+
+
+class _Listed(msgspec.Struct, rename="pascal"):
+    """A file or a folder as ModelScope lists it."""
+
+    path: str
+    type: str = ""
+    size: int = -1
+    revision: str | None = None
+    sha256: str | None = None
+
+
+class _Data(msgspec.Struct, rename="pascal"):
+    files: list[_Listed]
+
+
+class _Answer(msgspec.Struct, rename="pascal"):
+    data: _Data
 
 
 def open_modelscope(text: str) -> tuple[Folder, str | None]:
@@ -60,7 +78,8 @@ def open_modelscope(text: str) -> tuple[Folder, str | None]:
 
 
 def _entries(web: Web, files: str, location: str, revision: str) -> dict[str, Entry]:
-    listed = _list(web, f"{files}/files?{urlencode({'Revision': revision, 'Recursive': 'True'})}", location)
+    query = urlencode({"Revision": revision, "Recursive": "True"})
+    listed = ask(web, f"{files}/files?{query}", location, _Answer)[0].data.files
     if len(listed) >= _LISTED:
         hint = "download it with ModelScope's own tool"
         raise InputError(
@@ -68,48 +87,10 @@ def _entries(web: Web, files: str, location: str, revision: str) -> dict[str, En
         )
     entries = {}
     for file in listed:
-        path, size = file.get("Path"), file.get("Size")
-        if file.get("Type") == "tree" or not isinstance(path, str) or not isinstance(size, int) or size < 0:
+        if file.type == "tree" or file.size < 0:
             continue
-        # the commit that gave a file its contents pins them
-        commit = str(file.get("Revision") or revision)
-        sha256 = file.get("Sha256")
-        known = sha256 if isinstance(sha256, str) and len(sha256) == 64 else None
-        url = f"{files}?{urlencode({'Revision': commit, 'FilePath': path})}"
-        entries[path] = Entry(size, f"{commit} {known or ''}", url, known)
+        commit = file.revision or revision  # that gave it its contents, which pins them
+        known = file.sha256 if file.sha256 and len(file.sha256) == 64 else None
+        url = f"{files}?{urlencode({'Revision': commit, 'FilePath': file.path})}"
+        entries[file.path] = Entry(file.size, f"{commit} {known or ''}", url, known)
     return entries
-
-
-def _list(web: Web, url: str, location: str) -> list[dict[str, Any]]:
-    attempts = Attempts(location)
-    while True:
-        try:
-            value = _json(web, url, location)
-            break
-        except Again as e:
-            attempts.after(e)
-    files = value.get("Data", {}).get("Files") if isinstance(value.get("Data"), Mapping) else None
-    if not isinstance(files, list):
-        raise FormatError("is listed by ModelScope in a way qconv does not know", file=location)
-    return [file for file in files if isinstance(file, dict)]
-
-
-def _json(web: Web, url: str, location: str) -> dict[str, Any]:
-    response = web.send(url, {})
-    try:
-        if response.status_code in AGAIN:
-            raise Again(f"ModelScope answers {response.status_code}", retry_after(response.headers))
-        if response.status_code != 200:
-            raise web.refused(location, response)
-        data = bytearray()
-        for chunk in chunks(response):
-            data += chunk
-            if len(data) > _LARGEST_LIST:
-                raise FormatError(f"has a list of files of more than {_LARGEST_LIST} bytes", file=location)
-    finally:
-        response.close()
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        raise Again("ModelScope answers with something else than JSON") from None
-    return value if isinstance(value, dict) else {}

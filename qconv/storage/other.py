@@ -6,9 +6,9 @@ from typing import Any
 
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.storage.base import LARGEST_SMALL_FILE, FileIdentity, Folder, shown
-from qconv.storage.http import Again, Attempts
 from qconv.storage.local import is_inside
 from qconv.storage.read_ahead import Arrived, ReadAhead
+from qconv.storage.retries import Again, Attempts
 
 _PIECE = 4 << 20
 """Bytes asked for at once: fsspec hands them out as a copy."""

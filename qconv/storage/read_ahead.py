@@ -28,6 +28,8 @@ _AHEAD = 4
 """Windows' worth of what was told that is looked through for a read that comes early."""
 _TOLD = 1 << 20
 """Bytes of a window after which those who wait are told."""
+_PATIENCE = 0.05
+"""Seconds that a read waits for others to use up windows, before one that is not used up goes, to be fetched twice."""
 _LOOK = 0.2
 """Seconds between two looks at whether to stop."""
 
@@ -187,11 +189,12 @@ class ReadAhead:
 
     def _await(self, window: _Window, size: int) -> None:
         """Waits until the first ``size`` bytes of a window are there, or cannot be had."""
+        waited = False
         while window.done < size and window.error is None and not self._closed:
-            if window.data is None and self._make_room(window.size, needed=True):
+            if window.data is None and self._make_room(window.size, needed=waited):
                 self._upcoming.remove(window)
                 self._start(window)
-            self._changed.wait(_LOOK)
+            waited = not self._changed.wait(_PATIENCE if window.data is None else _LOOK)
             self._check()
         if self._closed and window.error is None and window.done < size:
             raise _Closed
@@ -216,7 +219,7 @@ class ReadAhead:
     def _make_room(self, size: int, *, needed: bool = False) -> bool:
         """Lets go of windows that are used up until ``size`` bytes fit; says whether they do.
 
-        ``needed``: a read waits for it, so that others go too once nothing else is on its way.
+        ``needed``: a read has waited for it in vain, so that others go too once nothing else is on its way.
         """
         idle = [w for w in self._live if not w.users and not w.on_its_way]
         taken = self.taken

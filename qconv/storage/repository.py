@@ -10,6 +10,9 @@ from qconv.storage.base import LARGEST_SMALL_FILE, StoredFile
 from qconv.storage.http import HttpFile, Web
 from qconv.storage.local import is_inside
 
+_KEPT = 4 << 20
+"""Bytes of a small file at most that are kept: configurations and indexes are asked for several times."""
+
 
 class Entry(NamedTuple):
     """A file as a hub lists it.
@@ -36,6 +39,7 @@ class RepositoryFolder:
         self._below = below + "/" if below else ""
         self._entries = entries
         self._web = web
+        self._read: dict[str, bytes] = {}
         self.name = below.rpartition("/")[2] or name
 
     @property
@@ -57,7 +61,12 @@ class RepositoryFolder:
         try:
             if file.size > limit:
                 raise FormatError(f"is larger than {limit} bytes", file=file.location)
-            return file.read(file.size, 0)
+            data = self._read.get(name)
+            if data is None:
+                data = file.read(file.size, 0)
+                if file.size <= _KEPT:
+                    self._read[name] = data
+            return data
         finally:
             file.close()
 

@@ -12,9 +12,10 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.storage.base import LARGEST_SMALL_FILE, Folder, shown
-from qconv.storage.http import REDIRECTS, Again, Attempts, HttpFile, Web, content_range, etags_of, redirected, session
+from qconv.storage.http import REDIRECTS, HttpFile, Web, content_range, etags_of, redirected, session
 from qconv.storage.hub import open_hub
 from qconv.storage.local import is_inside
+from qconv.storage.retries import Again, Attempts
 
 _ON_THE_HUB = re.compile(r"/(?P<repository>[^/]+/[^/]+)/(?:resolve|blob|raw)/(?P<revision>[^/]+)/(?P<path>.+)")
 _SIDE_FILES = frozenset({403, 404, 410})

@@ -11,6 +11,7 @@ from typing import Any
 from qconv import formats
 from qconv.checkpoints import Checkpoint
 from qconv.errors import QconvError
+from qconv.metadata import is_projector
 from qconv.summary.keys import Keys
 from qconv.summary.memory import Memory, memory
 from qconv.tensors import size
@@ -41,6 +42,8 @@ class Summary:
     """Bytes of all files."""
     name: str | None
     architecture: str | None
+    projector: str | None
+    """Of a projector's file, what kind it is, and what it takes in."""
     layers: int | None
     context: int | None
     """Tokens the model was made for."""
@@ -86,7 +89,8 @@ def describe(checkpoint: Checkpoint, context: int | None = None) -> Summary:
         size=sum(file.size for file in checkpoint.files),
         name=_text(metadata, "general.name") or _name_of(checkpoint),
         architecture=architecture or _class_name(config),
-        layers=keys.number("block_count") or _number(text, "num_hidden_layers"),
+        projector=_projector(keys) if is_projector(metadata) else None,
+        layers=_layers(keys) or _number(text, "num_hidden_layers"),
         context=trained,
         vocabulary=_vocabulary(metadata, keys) or _number(text, "vocab_size"),
         file_type=_file_type(metadata) if checkpoint.kind == "gguf" else None,
@@ -122,6 +126,22 @@ def _metadata(checkpoint: Checkpoint) -> tuple[str | None, Metadata, str | None]
     except QconvError as e:
         return None, {}, str(e)
     return resolved.architecture, resolved.metadata, None
+
+
+_TOWERS = {"vision": "images", "audio": "sounds"}
+"""Kinds of towers, and what they take in."""
+
+
+def _projector(keys: Keys) -> str:
+    """The types of its projectors, and what goes into them."""
+    types = dict.fromkeys(filter(None, map(keys.text, ("projector_type", *(f"{t}.projector_type" for t in _TOWERS)))))
+    taken = [what for tower, what in _TOWERS.items() if keys.has(f"has_{tower}_encoder")]
+    return f"{' and '.join(types) or 'unknown'}, for {' and '.join(taken) or 'nothing known'}"
+
+
+def _layers(keys: Keys) -> int:
+    """Layers of the model, or of a projector's towers."""
+    return keys.number("block_count") or sum(keys.number(f"{tower}.block_count") for tower in _TOWERS)
 
 
 def _types(tensors: Iterable[TensorInfo]) -> tuple[TypeRow, ...]:

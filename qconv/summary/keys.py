@@ -17,6 +17,10 @@ class Keys:
         value = self._metadata.get(f"{self._prefix}.{key}")
         return _whole(value.data, default) if value is not None and value.element is None else default
 
+    def text(self, key: str) -> str | None:
+        value = self._metadata.get(f"{self._prefix}.{key}")
+        return value.data if value is not None and isinstance(value.data, str) else None
+
     def per_layer(self, key: str, layers: int, default: int) -> list[int]:
         """One number a layer, whether the file has one for all or an array."""
         value = self._metadata.get(f"{self._prefix}.{key}")

@@ -18,8 +18,9 @@ from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, s
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.integers import as_int32
 from qconv.tensors.rows import member
+from qconv.tensors.sample import Sample
 from qconv.tensors.scaled import Scaled, Widened, scaled
-from qconv.tensors.shapes import reshape
+from qconv.tensors.shapes import reshape, transpose
 from qconv.tensors.stacked import RepeatedRow, StackedCodes, bitnet_codes
 from qconv.tensors.stored import Constant, StoredTensor, TensorLocation
 from qconv.tensors.stored_ranges import stored_files, stored_ranges
@@ -32,6 +33,7 @@ __all__ = [
     "Dequantized",
     "LazyTensor",
     "RepeatedRow",
+    "Sample",
     "Scaled",
     "StackedCodes",
     "StoredTensor",
@@ -63,6 +65,7 @@ __all__ = [
     "size",
     "stored_files",
     "stored_ranges",
+    "transpose",
 ]
 
 _WITHOUT = ("low_rank", "quantized")

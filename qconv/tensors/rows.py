@@ -171,6 +171,13 @@ def split_each(tensor: LazyTensor, groups: int, index: int, *sizes: int) -> Lazy
 
 
 @operation
+def equal_part(tensor: LazyTensor, index: int, count: int) -> LazyTensor:
+    """Part ``index`` of the first dimension cut into ``count`` equal ones, as queries, keys and values in one."""
+    size = whole("equal_part", tensor, tensor.shape[0], count)
+    return split(tensor, index, *(size,) * count)
+
+
+@operation
 def half(tensor: LazyTensor, index: int) -> LazyTensor:
     """The first (0) or second (1) half of the rows; of each matrix in a stack."""
     return _part(tensor, f"half {index} of", index, interleaved=False)
@@ -222,6 +229,7 @@ def heads(tensor: LazyTensor, count: int, index: int, *sizes: int) -> LazyTensor
     )
 
 
+@operation
 def member(tensor: LazyTensor, index: int) -> LazyTensor:
     """Matrix ``index`` of a stack of matrices; row ``index`` of a matrix, as a vector."""
     shape = tensor.shape

@@ -22,7 +22,7 @@ from qconv.architectures.config import complete
 from qconv.architectures.metadata import metadata
 from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
-from qconv.architectures.table import Table
+from qconv.architectures.schema import Table
 from qconv.architectures.tensors import Matcher
 from qconv.calibration import read_imatrix
 from qconv.cli import info

@@ -19,14 +19,14 @@ from tests.architectures.converted import GOLDENS, converted
 LONG = 40
 
 
-def plain(value: Value) -> list[Any]:
-    """A metadata value as golden files have it."""
+def plain(value: Value, long: int = LONG) -> list[Any]:
+    """A metadata value as golden files have it: arrays of more than ``long`` elements as their hash."""
     if value.element is None:
         number = value.type is ValueType.FLOAT32
         return [value.type.name, float(np.float32(value.data)) if number else value.data]
     is_float = value.element is ValueType.FLOAT32
     data = [float(np.float32(v)) if is_float else v for v in np.asarray(value.data).tolist()]
-    if len(data) > LONG:
+    if len(data) > long:
         return [
             f"ARRAY:{value.element.name}",
             {"length": len(data), "sha256": hashlib.sha256(json.dumps(data).encode()).hexdigest()},

@@ -1,4 +1,4 @@
-"""Every table of ``formats/architectures/`` is valid, short, and names only what there is."""
+"""Every table of architectures and of projectors is valid, short, and names only what there is."""
 
 from __future__ import annotations
 
@@ -9,19 +9,8 @@ import pytest
 
 from qconv import formats
 from qconv.architectures import registry
-from qconv.architectures.table import (
-    FOLDER,
-    Entry,
-    Key,
-    Table,
-    Variant,
-    classes,
-    common,
-    key_types,
-    names,
-    table,
-    table_of,
-)
+from qconv.architectures.schema import Entry, Key, Table, Variant
+from qconv.architectures.table import FOLDERS, classes, common, key_types, names, table, table_of
 from qconv.tokenizers import KINDS
 from qconv.tokenizers.tables import tables as tokenizer_tables
 
@@ -30,13 +19,17 @@ LONGEST = 60
 PLACEHOLDER = re.compile(r"\{[^}]*\}")
 
 
-@pytest.fixture(params=names())
+TABLES = [table(name, part) for part in FOLDERS for name in names(part)]
+
+
+@pytest.fixture(params=TABLES, ids=lambda one: one.name if one.part == "text" else f"{one.part}-{one.name}")
 def one(request: pytest.FixtureRequest) -> Table:
-    return table(request.param)
+    found: Table = request.param
+    return found
 
 
 def entries(table: Table) -> Iterator[tuple[str, Entry]]:
-    parts = [Variant(table.modules, table.tensors)]
+    parts = [Variant(table.modules, table.tensors), *table.towers.values()]
     parts += [variant for group in table.alternatives.values() for variant in group.values()]
     for part in parts:
         for name, given in (*part.modules.items(), *part.tensors.items()):
@@ -51,6 +44,7 @@ def sources(entry: Entry) -> Iterator[str]:
 def test_there_are_tables() -> None:
     assert len(names()) > 20
     assert len(classes()) > 25
+    assert len(names("projector")) >= 1
 
 
 def test_a_class_is_found_without_reading_all_tables() -> None:
@@ -64,34 +58,34 @@ def test_a_tables_beginning_has_all_its_classes() -> None:
 
 
 def test_is_short(one: Table) -> None:
-    lines = (FOLDER / f"{one.name}.toml").read_text("utf-8").splitlines()
+    lines = (FOLDERS[one.part] / f"{one.name}.toml").read_text("utf-8").splitlines()
     assert len(lines) <= LONGEST
 
 
 def test_says_what_it_is(one: Table) -> None:
     assert one.about
-    assert one.classes or any(one.name in table(name).redirect for name in names())
-    assert one.tokenizer
+    assert one.classes or any(one.name in table(name, one.part).redirect for name in names(one.part))
+    assert one.tokenizer if one.part == "text" else one.towers and one.within
 
 
 def test_tokenizer_is_known(one: Table) -> None:
     known = {*KINDS, *tokenizer_tables().presets, "target"}  # the last: of the model a drafter is for
     wanted = (one.tokenizer,) if isinstance(one.tokenizer, str) else one.tokenizer
-    assert set(wanted) <= known
+    assert set(wanted) <= known or one.part == "projector"
 
 
-def test_placeholders_are_layer_and_expert(one: Table) -> None:
+def test_placeholders_are_known(one: Table) -> None:
     for name, entry in entries(one):
         placeholders = {part for text in (name, *sources(entry)) for part in PLACEHOLDER.findall(text)}
-        assert placeholders <= {"{layer}", "{expert}"}, name
-        assert "{expert}" not in name
+        assert placeholders <= {"{layer}", "{expert}", *(["{index}"] if entry.layers else [])}, name
+        assert not {"{expert}", "{index}"} & set(PLACEHOLDER.findall(name)), name
         assert all("{layer}" not in source for source in sources(entry)) or "{layer}" in name, name
 
 
 def test_entries_have_one_origin(one: Table) -> None:
     for name, entry in entries(one):
         assert (entry.from_ is None) != (entry.make is None), name
-        assert entry.store in (None, "file") or entry.store in formats.block_types(), name
+        assert entry.store in (None, "file", "half") or entry.store in formats.block_types(), name
 
 
 def test_operations_are_known(one: Table) -> None:
@@ -128,7 +122,8 @@ def test_conditions_and_derivations_are_known(one: Table) -> None:
     ]:
         if isinstance(when, str):
             registry.lookup("condition", when)
-    for name in (one.layers, one.experts):
+    for name in (one.layers, *(tower.layers for tower in one.towers.values()), one.experts):
+        assert name is not None
         registry.lookup("derivation", name)
     for name in one.renames:
         registry.lookup("rename", name)
@@ -139,18 +134,22 @@ def test_conditions_and_derivations_are_known(one: Table) -> None:
 
 
 def test_exclude_removes_something(one: Table) -> None:
-    there = set(common().metadata)
+    shared = common(one.part)
+    there = {*shared.metadata, *shared.vision, *shared.audio}
     if one.extends is None:
         assert set(one.exclude) <= there
         return
-    base = table(one.extends)
-    there |= {*base.metadata, *base.modules, *base.tensors}
+    base = table(one.extends, one.part)
+    there |= {*base.metadata, *base.modules, *base.tensors, *base.towers}
+    there |= {name for tower in base.towers.values() for name in (*tower.modules, *tower.tensors)}
     there |= {f"{group}.{variant}" for group, variants in base.alternatives.items() for variant in variants}
     assert set(one.exclude) <= there
 
 
 def test_common_keys_are_known() -> None:
-    assert set(common().metadata) <= set(key_types())
+    for part in FOLDERS:
+        shared = common(part)
+        assert {*shared.metadata, *shared.vision, *shared.audio} <= set(key_types())
 
 
 def test_drops_say_why(one: Table) -> None:
@@ -161,8 +160,7 @@ def test_drops_say_why(one: Table) -> None:
 
 def used(kind: str) -> set[str]:
     derivations: set[str] = set()
-    for name in names():
-        one = table(name)
+    for one in TABLES:
         for _, entry in entries(one):
             if kind == "maker" and entry.make:
                 derivations.add(entry.make)
@@ -191,19 +189,20 @@ def test_every_name_is_used(kind: str) -> None:
 
 def test_every_derivation_is_used() -> None:
     named: set[str] = set()
-    keys = [given for name in names() for given in table(name).metadata.values()]
-    for given in (*keys, *common().metadata.values()):
+    keys = [given for one in TABLES for given in one.metadata.values()]
+    for part in FOLDERS:
+        keys += [*common(part).metadata.values(), *common(part).vision.values(), *common(part).audio.values()]
+    for given in keys:
         if isinstance(given, Key):
             named |= {given.derive or "", *map(str, given.of)}
-    for name in names():
-        one = table(name)
-        named |= {one.layers, one.experts}
+    for one in TABLES:
+        named |= {one.layers, one.experts, *(tower.layers or "" for tower in one.towers.values())}
         named |= {variant.layers or "" for group in one.alternatives.values() for variant in group.values()}
         for default in (value for part in one.defaults.values() for value in part.values()):
             if isinstance(default, dict):
                 named |= {str(default.get("derive")), *map(str, default.get("of", ()))}
         for _, entry in entries(one):
-            named.add(entry.count or "")
+            named |= {entry.count or "", entry.layers or ""}
             for step in entry.do:
                 given_arguments = [] if isinstance(step, str) else list(step.values())
                 for argument in given_arguments:

@@ -139,8 +139,18 @@ def test_the_factor_is_that_of_the_inverse(columns: int) -> None:
     factor = blocks.factor_of(np.tril(h))
     u = np.zeros((columns, columns))
     for k, panel in enumerate(factor.panels):
-        u[256 * k : 256 * k + len(panel), 256 * k :] = panel
+        u[: len(panel), 256 * k : len(panel)] = panel
     assert u == pytest.approx(np.linalg.cholesky(np.linalg.inv(damped(h))).T, rel=1e-3, abs=1e-6 * u.max())
+
+
+@pytest.mark.parametrize("columns", [32, 352])
+def test_the_sketch_estimates_errors(columns: int) -> None:
+    h = hessian(columns, 3 * columns)
+    off = weights_of(500, columns)
+    estimates = np.square(off @ blocks.factor_of(h).sketch, dtype=np.float64).sum(axis=1)
+    ratios = estimates / np.einsum("ij,jk,ik->i", off, damped(h), off)
+    assert ratios.mean() == pytest.approx(1, abs=0.05)
+    assert ratios.max() < 1.5
 
 
 @pytest.mark.parametrize("block_type", ["Q4_K", "Q4_0"])

@@ -84,7 +84,7 @@ def test_old_settings_beside_the_config(tmp_path: Path) -> None:
         ({"scales": np.ones((2, 32), np.int32)}, "is I32, which scales are not"),
         ({"qzeros": np.zeros((2, 9), np.int32)}, r"tensor 'a\.qzeros': is 2 x 9, which does not fit 2 groups of 32"),
         ({"qweight": np.zeros((9, 32), np.int32)}, r"tensor 'a\.g_idx': is I32 64, but 72 columns need"),
-        ({"qweight": np.zeros((8, 32), np.int16)}, "is I16 8 x 32, not a matrix of I32"),
+        ({"qweight": np.zeros((8, 32), np.int64)}, "is I64 8 x 32, not a matrix of I32"),
         ({"g_idx": np.zeros(65, np.int32)}, r"tensor 'a\.g_idx': is I32 65"),
         ({"g_idx": np.zeros((64, 1), np.int32)}, r"tensor 'a\.g_idx': is I32 64 x 1"),
     ],
@@ -107,7 +107,7 @@ def test_the_config_says_gptq_and_the_tensors_awq(tmp_path: Path) -> None:
         assert opened.notes == ("the config says 'gptq', but the weights are quantized by 'awq'",)
 
 
-@pytest.mark.parametrize("form", ["marlin", "bitblas", "gptq_p"])
+@pytest.mark.parametrize("form", ["marlin", "bitblas", "qqq"])
 def test_layouts_of_one_kernel_are_refused(tmp_path: Path, form: str) -> None:
     with pytest.raises(UnsupportedError, match=f"by GPTQ in the format '{form}'"):
         checkpoints.open(folder(tmp_path, GPTQ | {"checkpoint_format": form}))
@@ -142,8 +142,27 @@ def test_parts_of_awq_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], c
 
 @pytest.mark.parametrize(
     ("config", "changes"),
-    [({"version": "marlin"}, {}), ({"bits": 8}, {}), ({}, {"qweight": np.zeros((16, 64), np.int16)})],
+    [({"version": "marlin"}, {}), ({"bits": 8}, {})],
 )
 def test_other_awq_is_refused(tmp_path: Path, config: dict[str, Any], changes: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError, match="is quantized by AWQ"):
         checkpoints.open(folder(tmp_path, AWQ | config, **PARTS | changes))
+
+
+FAST = {"qweight": np.zeros((4, 128), np.int16), "g_idx": DELETE}
+FAST |= {"qzeros": np.zeros((8, 16), np.float16), "scales": np.ones((8, 16), np.float16)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"qweight": np.zeros((4, 96), np.int16)}, "is I16 4 x 96, not a matrix of I16 in chunks of 64 columns"),
+        ({"qweight": np.zeros((4, 2, 64), np.int16)}, "is I16 4 x 2 x 64, not a matrix"),
+        ({"scales": np.ones((8, 15), np.float16)}, r"tensor 'a\.scales': is 8 x 15, which does not fit 16 outputs"),
+        ({"scales": np.ones((3, 16), np.float16)}, "is 3 x 16, which does not fit 16 outputs in 4 groups"),
+        ({"qzeros": np.zeros((7, 16), np.float16)}, "is 8 x 16, which does not fit 16 outputs"),
+    ],
+)
+def test_parts_of_the_first_awq_that_do_not_fit(tmp_path: Path, changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        checkpoints.open(folder(tmp_path, AWQ | {"version": "gemv_fast"}, **FAST | changes))

@@ -89,11 +89,80 @@ def test_modelopt_of_two_kinds(tmp_path: Path) -> None:
         np.testing.assert_array_equal(opened.read("b.weight", 0, 2), np.full((2, 4), 3))
 
 
-def test_modelopts_integers_are_refused(tmp_path: Path) -> None:
-    arrays = {"a.weight": np.zeros((2, 16), np.uint8), "a.weight_scale": np.ones((4, 1), np.float32)}
-    with pytest.raises(UnsupportedError, match="'modelopt' to W4A8_AWQ") as caught:
-        checkpoints.open(folder(tmp_path, {"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}, arrays))
+INT4: Arrays = {"a.weight": np.zeros((2, 32), np.uint8), "a.weight_scale": np.ones((4, 1), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"a.weight_scale_2": np.ones(1, np.float32)}, "to integers of 4 bits and again to 8"),
+        ({"a.svdquant_lora_a": np.ones((4, 4), np.float32)}, "with a low-rank part"),
+    ],
+)
+def test_what_is_not_known_of_modelopts_integers_is_refused(tmp_path: Path, changes: Arrays, complaint: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"by 'modelopt' {complaint}") as caught:
+        checkpoints.open(folder(tmp_path, {"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}, INT4 | changes))
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        (
+            {"a.pre_quant_scale": np.ones(31, np.float32)},
+            r"tensor 'a\.pre_quant_scale': is 31, but the weights are 4 x 32",
+        ),
+        ({"b.pre_quant_scale": np.ones(32, np.float32)}, r"is a scale, but no 'b\.weight' is quantized"),
+        ({"a.weight_scale": np.ones((4, 0), np.float32)}, r"tensor 'a\.weight_scale': is 4 x 0"),
+        ({"a.weight_scale": np.ones((3, 1), np.float32)}, r"tensor 'a\.weight_scale': is 3 x 1"),
+        ({"a.weight": np.zeros(64, np.uint8)}, r"tensor 'a\.weight_scale': is 4 x 1"),
+    ],
+)
+def test_parts_of_modelopts_integers_that_do_not_fit(tmp_path: Path, changes: Arrays, complaint: str) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        checkpoints.open(folder(tmp_path, {"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}, INT4 | changes))
+
+
+TORCHAO: Arrays = {
+    "a._weight_qdata": np.zeros((4, 32), np.int8),
+    "a._weight_scale": np.ones((2, 4), np.float32),
+    "a._weight_zero_point": np.ones((2, 4), np.float32),
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"a._weight_qdata": np.zeros((4, 4, 2, 4), np.int32)},  # Int4TilePackedTo4dTensor
+        {"a._weight_qdata": np.zeros((4, 32), np.uint8)},
+        {"a._weight_qdata": np.zeros((), np.int8)},
+        {"a._weight_scale": np.ones((2, 4), np.uint8)},  # E8M0: MXTensor
+    ],
+)
+def test_torchaos_layouts_of_one_kernel_are_refused(tmp_path: Path, changes: Arrays) -> None:
+    with pytest.raises(UnsupportedError, match=r"tensor 'a\._weight_qdata': is quantized by torchao for one kernel"):
+        checkpoints.open(folder(tmp_path, {"quant_method": "torchao"}, TORCHAO | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"a._weight_scale": np.ones((4, 2), np.float32)}, r"tensor 'a\._weight_scale': is 4 x 2, which does not fit"),
+        ({"a._weight_scale": np.ones((3, 4), np.float32)}, r"tensor 'a\._weight_scale': is 4 x 3, but"),
+        ({"a._weight_zero_point": np.ones((3, 4), np.float32)}, r"tensor 'a\._weight_zero_point': is 4 x 3"),
+        ({"a._weight_zero_point": np.ones((2, 4), np.int8)}, r"tensor 'a\._weight_scale': is 2 x 4"),
+        ({"a._weight_act_pre_scale": np.ones(32, np.float32)}, r"tensor 'a\._weight_act_pre_scale': is 32, but"),
+    ],
+)
+def test_parts_of_torchao_that_do_not_fit(tmp_path: Path, changes: Arrays, complaint: str) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        checkpoints.open(folder(tmp_path, {"quant_method": "torchao"}, TORCHAO | changes))
+
+
+def test_torchaos_scales_of_inputs_go_to_the_columns(tmp_path: Path) -> None:
+    factors = np.arange(64, dtype=np.float32)
+    with checkpoints.open(folder(tmp_path, {}, TORCHAO | {"a._weight_act_pre_scale": factors})) as opened:
+        np.testing.assert_array_equal(opened.read("a.weight", 1, 2)[0], factors)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +238,6 @@ def test_gemmas_embeddings(tmp_path: Path) -> None:
         ({"a.codes": 0, "a.codebooks": 0, "a.scales": 0}, "aqlm"),
         ({"a.trellis": 0, "a.suh": 0, "a.svh": 0}, "exl3"),
         ({"a.q_weight": 0, "a.q_scale": 0, "a.q_invperm": 0}, "exl2"),
-        ({"a._weight_qdata": 0, "a._weight_scale": 0}, "torchao"),
         ({"a.weight._data": 0, "a.weight._scale": 0}, "quanto"),
         ({"a.weight": 0, "a.weight_scales": 0}, "eetq"),
     ],

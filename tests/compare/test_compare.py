@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from qconv.compare import Comparison, compare, open_side
+from qconv.compare import Comparison, compare, open_sides
 from qconv.tensors import StoredTensor, operations
 
 WEIGHTS = np.random.default_rng(3).standard_normal((8, 64)).astype(np.float32)
@@ -54,7 +53,7 @@ def file(
 
 
 def compared(a: Path, b: Path) -> Comparison:
-    with closing(open_side(a)) as one, closing(open_side(b)) as two:
+    with open_sides(a, b) as (one, two):
         return compare(one, two, threads=2)
 
 
@@ -180,7 +179,7 @@ def test_ctrl_c_does_not_wait_for_a_read_that_hangs(tmp_path: Path, monkeypatch:
         raise OSError
 
     path = file(tmp_path / "a.gguf")
-    with closing(open_side(path)) as one, closing(open_side(path)) as two:
+    with open_sides(path, path) as (one, two):
         monkeypatch.setattr(StoredTensor, "read", hang)
         try:
             with pytest.raises(KeyboardInterrupt):
@@ -200,7 +199,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["F16", "BF16"])
 def test_what_a_checkpoints_architecture_computes_counts_as_the_converter_writes_it(tmp_path: Path, kind: str) -> None:
     """Such as a matrix times a factor of the config: computed in float32, written in 16 bits."""
-    with closing(open_side(file(tmp_path / "a.gguf"))) as one, closing(open_side(file(tmp_path / "b.gguf"))) as two:
+    with open_sides(file(tmp_path / "a.gguf"), file(tmp_path / "b.gguf")) as (one, two):
         name = "blk.0.attn_v.weight"
         scaled = operations()["scale"](one.tensors[name], 1.5)
         ours = replace(one, tensors={name: scaled}, types={name: kind}, is_checkpoint=True)

@@ -17,7 +17,7 @@ from tests.architectures import tiny
 
 GOLDENS = sorted((Path(__file__).parent / "goldens").glob("*.json"))
 
-EXTRA_CONFIGS = ("preprocessor_config.json", "processor_config.json", "params.json")
+EXTRA_CONFIGS = ("preprocessor_config.json", "processor_config.json", "tokenizer_config.json", "params.json")
 
 OUT_TYPES = ("f16", "bf16", "f32", "q8_0")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import close_session, constants
 
-from qconv.storage import http
+from qconv.storage import retries
 from tests.cli.commands import make_checkpoint
 from tests.storage.hub_server import HubServer, running
 
@@ -33,6 +33,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
-        monkeypatch.setattr(http, "WAITS", [0.001] * 4)
+        monkeypatch.setattr(retries, "WAITS", [0.001] * 4)
         yield server
         close_session()

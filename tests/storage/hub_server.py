@@ -23,6 +23,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_canary_0123456789"
 SIGNATURE = "signature-canary-9876543210"
+STALL = 0.3
+"""Seconds that an answer stalls half way, which a client that waits less takes for the end of it."""
 LARGE = (".safetensors", ".gguf")
 
 
@@ -121,6 +123,7 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or a body waits for its headers to be acknowledged
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -140,8 +143,11 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
             if self.fault in ("429", "503"):
                 self.answer(int(self.fault), b"busy", {"Retry-After": "0"})
                 return
-            if self.fault == "500":
-                self.answer(500, b"oops")
+            if self.fault in ("500", "403", "404"):
+                self.answer(int(self.fault), b"oops")
+                return
+            if self.fault == "page":
+                self.answer(200, b"<html>Please log in to this network", {"Content-Type": "text/html"})
                 return
             try:
                 (self.on_store if host == "store" else self.on_hub)(urlsplit(self.path).path)
@@ -216,8 +222,11 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
             start, stop = wanted or (0, len(data))
             total = len(data) + (1 if self.fault == "size" else 0)
             headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", **(more or {})}
+            if self.fault == "packed":
+                headers["Content-Encoding"] = "gzip"
             if wanted is not None:
-                headers["Content-Range"] = f"bytes {start}-{min(stop, len(data)) - 1}/{total}"
+                first = start + (self.fault == "shifted")
+                headers["Content-Range"] = f"bytes {first}-{min(stop, len(data)) - 1}/{total}"
             self.answer(200 if wanted is None else 206, data[start:stop], headers)
 
         def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -228,21 +237,23 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if self.command == "HEAD":
                 return
-            if self.fault == "short":
+            if self.fault in ("short", "stall"):
                 body = body[: len(body) // 2]
                 self.close_connection = True
             for start in range(0, len(body), 1 << 16):
                 piece = body[start : start + (1 << 16)]
                 hub.wait(len(piece) if host == "store" else 0)
-                self.wfile.write(piece)
                 if status in (200, 206):
                     with hub.lock:
                         hub.sent[host] += len(piece)
+                self.wfile.write(piece)
                 if host == "store" and hub.dead_after is not None and hub.sent[host] >= hub.dead_after:
                     hub.hanging += 1
                     hub.release.wait(60)
                     self.close_connection = True
                     return
+            if self.fault == "stall":
+                time.sleep(STALL)
 
     return Handler
 

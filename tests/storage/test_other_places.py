@@ -12,7 +12,7 @@ import pytest
 
 import qconv
 from qconv.errors import InputError, UsageError
-from qconv.storage import http
+from qconv.storage import retries
 from tests.storage.hub_server import TOKEN, HubServer
 
 NAME = "acme/Noise"
@@ -82,7 +82,7 @@ def test_fsspec(bucket: Any, noise: Path, whole: bytes, tmp_path: Path, monkeypa
         return data
 
     monkeypatch.setattr(type(bucket), "cat_file", sometimes)
-    monkeypatch.setattr(http, "WAITS", [0.001] * 4)
+    monkeypatch.setattr(retries, "WAITS", [0.001] * 4)
     (made,) = qconv.convert("memory://bucket/Noise", "q8_0", output=tmp_path / "x.gguf")
     assert made.read_bytes() == whole
     assert failed
@@ -96,7 +96,7 @@ def test_fsspec_fails(bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def never(self: Any, path: str, start: int | None = None, end: int | None = None) -> bytes:
         raise OSError(f"a secret, {TOKEN}")
 
-    monkeypatch.setattr(http, "WAITS", [0.001] * 2)
+    monkeypatch.setattr(retries, "WAITS", [0.001] * 2)
     monkeypatch.setattr(type(bucket), "cat_file", never)
     with pytest.raises(InputError, match=r"memory://bucket/Noise/.*: cannot be read: OSError") as failure:
         qconv.convert("memory://bucket/Noise", "q8_0", output=tmp_path / "x.gguf")

@@ -14,7 +14,7 @@ import pytest
 
 import qconv
 from qconv.errors import FormatError, InputError, UsageError
-from qconv.storage import http, open_address
+from qconv.storage import open_address, retries
 from tests.cli.commands import make_checkpoint
 from tests.storage.hub_server import QuietServer
 
@@ -36,7 +36,7 @@ class Site:
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     site = Site()
-    monkeypatch.setattr(http, "WAITS", [0.001] * 3)
+    monkeypatch.setattr(retries, "WAITS", [0.001] * 3)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

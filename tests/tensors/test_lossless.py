@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qconv.blocks import decode, encode
 from qconv.tensors import Constant, LazyTensor, bitnet_codes, combinations, member, operations, scaled
-from qconv.tensors.quantized import Codes, Lossless, affine, divided, fp4_weight, lossless, retyped
+from qconv.tensors.quantized import Codes, Lossless, VerticalCodes, affine, divided, fp4_weight, lossless, retyped
 from tests.tensors.arrays import ArrayTensor
 
 ROWS, COLUMNS = 6, 128
@@ -67,6 +67,27 @@ def test_zero_points_become_offsets_rounded_once() -> None:
     offsets = (-zero.astype(np.float32) * factors).astype(np.float16).astype(np.float32)
     numbers = codes(4).read(0, ROWS).astype(np.float32)
     np.testing.assert_array_equal(decoded(result), numbers * factors.repeat(32, 1) + offsets.repeat(32, 1))
+
+
+def test_offsets_beside_a_zero_point() -> None:
+    """torchao's: numbers around 0, which are codes less 8, and an offset."""
+    tensor = affine(codes(4), scales(), zero=8, offset=scales())
+    result = kept(tensor)
+    assert (result.block_type, result.how) == ("Q4_1", "one rounding of the offsets")
+    factors = scales().read(0, ROWS).astype(np.float32)
+    offsets = (factors - 8 * factors).astype(np.float16).astype(np.float32)
+    numbers = codes(4).read(0, ROWS).astype(np.float32)
+    np.testing.assert_array_equal(decoded(result), numbers * factors.repeat(32, 1) + offsets.repeat(32, 1))
+
+
+def test_codes_packed_down_the_rows() -> None:
+    """ModelOpt's, in two's complement."""
+    pairs = np.random.default_rng(6).integers(0, 256, (ROWS // 2, COLUMNS), np.uint8)
+    result = kept(affine(VerticalCodes(ArrayTensor("codes", pairs), 4, ROWS, plus=8), scales(), zero=8))
+    assert (result.block_type, result.how) == ("Q4_0", "")
+    signed = np.stack([pairs << 4, pairs & 0xF0], 1).reshape(ROWS, COLUMNS).view(np.int8) >> 4
+    factors = scales().read(0, ROWS).astype(np.float32)
+    np.testing.assert_array_equal(decoded(result), signed.astype(np.float32) * factors.repeat(32, 1))
 
 
 def test_zero_points_that_are_all_the_middle_are_symmetric() -> None:

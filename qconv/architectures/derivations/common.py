@@ -9,7 +9,8 @@ from typing import Any
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext, class_name
 from qconv.architectures.registry import condition, derivation
-from qconv.architectures.table import Argument, table
+from qconv.architectures.schema import Argument
+from qconv.architectures.table import table
 
 
 @derivation

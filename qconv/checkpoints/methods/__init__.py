@@ -26,6 +26,7 @@ METHODS = {
     "bitnet": "bitnet",
     "hqq": "hqq",
     "gemma": "gemma",
+    "torchao": "torchao",
 }
 """The module of each method, by its name in ``formats/quantizations.toml``."""
 

@@ -1,4 +1,4 @@
-"""AWQ, by the shapes of its tensors: GEMM, which nearly all are, and GEMV."""
+"""AWQ, by the shapes and types of its tensors: GEMM, which nearly all are, GEMV, and what came before both."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import math
 from qconv.checkpoints.methods.parts import Config, Tensors, replaced, stems
 from qconv.errors import FormatError, UnsupportedError
 from qconv.tensors import LazyTensor
-from qconv.tensors.quantized import awq_gemm, awq_gemv
+from qconv.tensors.quantized import awq_gemm, awq_gemv, awq_gemv_fast
 
 _PARTS = (".qweight", ".qzeros", ".scales")
-_OTHERS = ("marlin", "gemv_fast", "llm-awq")
+_OTHERS = ("marlin",)
 _PER_WORD = 8
 
 
@@ -18,8 +18,7 @@ def undo(tensors: Tensors, config: Config) -> Tensors:
     """Raises ``UnsupportedError`` for layouts of one kernel, ``FormatError`` for parts that do not fit together."""
     version = str(config.get("version", "gemm")).lower()
     bits = config.get("bits", config.get("w_bit", 4))
-    stored = [tensors[f"{name}.qweight"] for name in stems(tensors, ".qweight")]
-    if version in _OTHERS or any(part.dtype == "I16" for part in stored):
+    if version in _OTHERS:
         raise UnsupportedError(f"is quantized by AWQ for one kernel, '{version}'")
     if bits != 4:
         raise UnsupportedError(f"is quantized by AWQ to {bits} bits; 4 are known")
@@ -37,6 +36,9 @@ def _weight(tensors: Tensors, name: str, size: int | None) -> LazyTensor:
     assert weight is not None
     if scale is None:
         raise FormatError(f"is packed, but there is no '{name}.scales'", tensor=f"{name}.qweight")
+    if weight.dtype == "I16" and zeros is not None:
+        inputs, rows = weight.shape[-1], scale.shape[0] if scale.shape else 0
+        return awq_gemv_fast(weight, zeros, scale, size or _by_width(inputs, rows // _PER_WORD))
     if zeros is None or len(weight.shape) != 2 or len(zeros.shape) != 2 or zeros.shape[0] != weight.shape[0]:
         return awq_gemm(weight, zeros, scale)
     if weight.shape == zeros.shape:  # as many groups as inputs: none that is known

@@ -17,6 +17,7 @@ _PARTS = (".qweight", ".qzeros", ".scales", ".g_idx")
 _VERSIONS = {
     "gptq": 1,
     "gptq_v2": 0,
+    "gptq_p": 0,
     "auto_round:auto_gptq": 1,
     "auto_round:gptq": 1,
     "auto_gptq": 1,
@@ -51,6 +52,7 @@ def undo(tensors: Tensors, config: Config) -> Tensors:
             plus=plus,
             width=bits if isinstance(bits, int) else None,
             groups=(size,) if isinstance(size, int) else (),
+            packing="planar" if form == "gptq_p" else "dense",
         )
     return replaced(tensors, made, parts)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qconv.checkpoints.methods.parts import Tensors
-from qconv.tensors import LazyTensor, scaled
+from qconv.errors import FormatError
+from qconv.tensors import LazyTensor, reshape, scaled
 from qconv.tensors.quantized import affine, retyped
+from qconv.types import shape_text
 
 
 def scaled_numbers(tensors: Tensors, name: str, blocks: Sequence[Sequence[int]]) -> LazyTensor:
@@ -18,10 +20,19 @@ def scaled_numbers(tensors: Tensors, name: str, blocks: Sequence[Sequence[int]])
     zero, order = tensors.get(name + "_zero_point"), tensors.get(name + "_g_idx")
     if weight.dtype == "I8" and (zero is not None or order is not None):
         return affine(weight, scale, zero=0 if zero is None else zero, order=order)
-    return scaled(weight, scale, _block(weight, scale, blocks))
+    return scaled(weight, scale, block_of(weight, scale, blocks))
 
 
-def _block(weight: LazyTensor, scale: LazyTensor, blocks: Sequence[Sequence[int]]) -> Sequence[int] | None:
+def times_inputs(weight: LazyTensor, factors: LazyTensor) -> LazyTensor:
+    """``weight`` with each column times its factor: what multiplied the activations, on the other side."""
+    width = weight.shape[-1]
+    if len(weight.shape) < 2 or factors.shape not in ((width,), (1, width)):
+        message = f"is {shape_text(factors.shape)}, but the weights are {shape_text(weight.shape)}"
+        raise FormatError(message, tensor=factors.sources[0])
+    return scaled(weight, reshape(factors, (*(1 for _ in weight.shape[:-1]), width)), (max(1, weight.shape[-2]), 1))
+
+
+def block_of(weight: LazyTensor, scale: LazyTensor, blocks: Sequence[Sequence[int]] = ()) -> Sequence[int] | None:
     """Weights that a scale lasts for: the config's block where it fits, else a run of columns; None: channels."""
     if len(scale.shape) != len(weight.shape) or len(weight.shape) < 2:
         return None

@@ -6,7 +6,11 @@ outputs)``.  A word's four bits number ``i``, from the lowest, belong to output 
 GEMV: ``qweight``, I32 ``(outputs, inputs / 8)`` in natural order; ``qzeros``, I32 ``(outputs, words)`` and ``scales``,
 ``(outputs, 8 * words)``, with more groups than are used.
 
-Source: AutoAWQ, ``awq/modules/linear/gemm.py`` and ``gemv.py``.
+GEMV fast, the original's: ``qweight``, I16 ``(outputs / 4, inputs)``; ``scales`` and ``qzeros``, F16 ``(more groups
+than are used, outputs)``, ``qzeros`` being added.  64 words hold four rows of 64 codes, one row after the other, lowest
+bits first; of each row's 32 codes the one at place ``4 i + j`` is column ``8 j + i``'s.
+
+Source: AutoAWQ, ``awq/modules/linear/gemm.py``, ``gemv.py`` and ``gemv_fast.py``.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from qconv.errors import FormatError
 from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows
 from qconv.tensors.gather_columns import first_columns
 from qconv.tensors.quantized.affine import Affine, affine
-from qconv.tensors.quantized.codes import Codes
+from qconv.tensors.quantized.codes import Codes, unpack
 from qconv.tensors.shapes import transpose
 from qconv.types import Rows, shape_text
 
@@ -28,6 +32,8 @@ _PER_WORD = 8
 _OUTPUTS = ((0, 2), (4, 6), (1, 3), (5, 7))
 """Which of its word's eight outputs the lower and the upper half of each byte belong to."""
 _BITS = 4
+_FOUR, _CHUNK = 4, 64
+"""Rows, and columns of each, that lie together in GEMV fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,39 @@ class Interleaved(Unary):
         return self.inner.describe()
 
 
+@dataclass(frozen=True, slots=True)
+class Fours(Unary):
+    """Each row of ``inner``, I16 ``(outputs / 4, inputs)``, as the four rows of codes in it: U8."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (_FOUR * self.inner.shape[0], self.inner.shape[1])
+
+    @property
+    def dtype(self) -> str:
+        return "U8"
+
+    @property
+    def row_group(self) -> int:
+        return _FOUR * self.inner.row_group
+
+    def memory(self, rows: int) -> int:
+        return memory_of_rows(self.inner, rows // _FOUR + 2) + 4 * columns(self) * (rows + 2 * _FOUR)
+
+    def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
+        first, last = start // _FOUR, -(-stop // _FOUR)
+        raw = np.ascontiguousarray(self.inner.read(first, last)).view(np.uint8)
+        chunks = raw.reshape(last - first, columns(self) // _CHUNK, _FOUR, _CHUNK // 2).swapaxes(1, 2)
+        rows = np.ascontiguousarray(chunks).reshape((last - first) * _FOUR, columns(self) // 2)
+        codes = unpack(rows[start - first * _FOUR : stop - first * _FOUR], _BITS)
+        target = buffer(self, stop - start, out)
+        target.reshape(-1, 4, 8)[...] = codes.reshape(-1, 8, 4).swapaxes(1, 2)
+        return target
+
+    def describe(self) -> str:
+        return self.inner.describe()
+
+
 def awq_gemm(weight: LazyTensor, zeros: LazyTensor | None, scale: LazyTensor) -> Affine:
     """The weight, ``(outputs, inputs)``; without ``zeros`` codes are symmetric.
 
@@ -105,6 +144,28 @@ def awq_gemv(weight: LazyTensor, zeros: LazyTensor, scale: LazyTensor, group: in
     return affine(
         Codes(weight, _BITS, inputs), first_columns(scale, count), zero=Codes(zeros, _BITS, count), group=group
     )
+
+
+def awq_gemv_fast(weight: LazyTensor, offsets: LazyTensor, scale: LazyTensor, group: int) -> Affine:
+    """The weight, ``(outputs, inputs)``, in groups of ``group`` inputs.
+
+    Raises ``FormatError`` when the parts do not fit together.
+    """
+    fours, inputs = weight.shape if weight.dtype == "I16" and len(weight.shape) == 2 else (0, 0)
+    count = -(-inputs // group)
+    if not inputs or inputs % _CHUNK:
+        message = f"is {weight.dtype} {shape_text(weight.shape)}, not a matrix of I16 in chunks of {_CHUNK} columns"
+        raise FormatError(message, tensor=weight.sources[0])
+    if (
+        len(scale.shape) != 2
+        or scale.shape[1] != _FOUR * fours
+        or scale.shape[0] < count
+        or offsets.shape != scale.shape
+    ):
+        message = f"is {shape_text(scale.shape)}, which does not fit {_FOUR * fours} outputs in {count} groups"
+        raise FormatError(message, tensor=scale.sources[0])
+    parts = (first_columns(transpose(part), count) for part in (scale, offsets))
+    return affine(Fours(weight), next(parts), offset=next(parts), group=group)
 
 
 def _check_words(*parts: LazyTensor | None) -> None:

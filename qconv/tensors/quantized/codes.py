@@ -1,28 +1,43 @@
 """Small unsigned numbers packed into words, unpacked to one byte each.
 
-Two packings are in use.  *Dense*: a stream of bits, number ``i`` at bit ``i * bits``, running on from word to word.
-*Padded*: a 32-bit word holds the ``32 // bits`` numbers that fit it whole, and its upper bits are left over.  They are
-the same for 1, 2, 4 and 8 bits.  Both count from the lowest bit of the first word.
+Three packings are in use.  *Dense*: a stream of bits, number ``i`` at bit ``i * bits``, running on from word to word.
+*Padded*: a 32-bit word holds the ``32 // bits`` numbers that fit it whole, and its upper bits are left over.  *Planar*:
+of 32 numbers the lowest bits come first, 4 of each, or 2 of 3; then 2 bits of each where as many are left, then 1; each
+such plane is dense.  They are the same for 1, 2, 4 and 8 bits.  All count from the lowest bit of the first word.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.tensors.base import Unary, buffer, bytes_of_rows, columns, memory_of_rows, read_columns
+from qconv.tensors.base import Unary, buffer, columns, memory_of_rows, read_columns
+from qconv.tensors.dtypes import row_bytes
 from qconv.types import Rows
+
+Packing: TypeAlias = Literal["dense", "padded", "planar"]
 
 _ALIGNED = 32
 """Numbers of any width after which a stream of bits is at the start of a 32-bit word again."""
+_PLANES = {3: (2, 1), 5: (4, 1), 6: (4, 2), 7: (4, 2, 1)}
+"""Bits of each plane, by those of a number; others have one plane."""
 
 
-def words(count: int, bits: int, dense: bool) -> int:
+def words(count: int, bits: int, packing: Packing = "dense") -> int:
     """32-bit words that ``count`` numbers of ``bits`` bits take."""
-    return -(-count * bits // 32) if dense else -(-count // (32 // bits))
+    return -(-count // (32 // bits)) if packing == "padded" else -(-count * bits // 32)
+
+
+def _bytes_around(first: int, last: int, bits: int, packing: Packing) -> tuple[int, int, int]:
+    """From which to which byte numbers ``[first, last)`` are, and the number that the first such byte begins with."""
+    unit = 32 // bits if packing == "padded" else _ALIGNED
+    aligned = first // unit * unit
+    end = -(-last // unit) * unit if packing == "planar" else last
+    return 4 * words(aligned, bits, packing), 4 * words(end, bits, packing), aligned
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +49,7 @@ class Codes(Unary):
 
     bits: int
     count: int
-    dense: bool = True
+    packing: Packing = "dense"
     plus: int = 0
 
     @property
@@ -57,19 +72,16 @@ class Codes(Unary):
         return target
 
     def read_columns(self, start: int, stop: int, first: int, last: int) -> Rows:
-        per_unit = _ALIGNED if self.dense else 32 // self.bits
-        aligned = first // per_unit * per_unit
-        size = 8 * bytes_of_rows(self.inner, 1) // max(1, columns(self.inner))  # bits of a word
-        a = words(aligned, self.bits, self.dense) * 32 // size
-        b = min(columns(self.inner), words(last, self.bits, self.dense) * 32 // size)
-        numbers = self._unpacked(read_columns(self.inner, start, stop, a, b))
+        size = row_bytes(self.inner.dtype, 1)
+        a, b, aligned = _bytes_around(first, last, self.bits, self.packing)
+        rows = read_columns(self.inner, start, stop, a // size, min(columns(self.inner), b // size))
+        numbers = self._unpacked(rows)
         return numbers[:, first - aligned : last - aligned]
 
     def _unpacked(self, rows: Rows) -> NDArray[np.uint8]:
         raw = np.ascontiguousarray(rows)
-        return unpack(
-            raw.view(np.uint8).reshape(len(raw), raw.shape[1] * raw.itemsize), self.bits, self.dense, self.plus
-        )
+        raw = raw.view(np.uint8).reshape(len(raw), raw.shape[1] * raw.itemsize)
+        return unpack(raw, self.bits, self.packing, self.plus)
 
     def describe(self) -> str:
         return self.inner.describe()
@@ -77,11 +89,15 @@ class Codes(Unary):
 
 @dataclass(frozen=True, slots=True)
 class VerticalCodes(Unary):
-    """Numbers packed down the columns of ``inner``, ``(..., words, columns)``: ``(..., count, columns)``, as U8."""
+    """Numbers packed down the columns of ``inner``, ``(..., words, columns)``: ``(..., count, columns)``, as U8.
+
+    Words may be bytes.  ``plus`` as of ``Codes``.
+    """
 
     bits: int
     count: int
-    dense: bool = True
+    packing: Packing = "dense"
+    plus: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,17 +112,15 @@ class VerticalCodes(Unary):
 
     def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         target = buffer(self, stop - start, out)
-        n_words = self.inner.shape[-2]
+        n_words, size = self.inner.shape[-2], row_bytes(self.inner.dtype, 1)
         row = start
         while row < stop:
             matrix, first = divmod(row, self.count)
             last = min(self.count, first + stop - row)
-            per_unit = _ALIGNED if self.dense else 32 // self.bits
-            aligned = first // per_unit * per_unit
-            a, b = words(aligned, self.bits, self.dense), words(last, self.bits, self.dense)
-            rows = self.inner.read(matrix * n_words + a, matrix * n_words + b)
+            a, b, aligned = _bytes_around(first, last, self.bits, self.packing)
+            rows = self.inner.read(matrix * n_words + a // size, matrix * n_words + min(n_words, b // size))
             turned = np.ascontiguousarray(rows.T).view(np.uint8)
-            numbers = unpack(turned, self.bits, self.dense)[:, first - aligned : last - aligned]
+            numbers = unpack(turned, self.bits, self.packing, self.plus)[:, first - aligned : last - aligned]
             target[row - start : row - start + last - first] = numbers.T
             row += last - first
         return target
@@ -115,10 +129,12 @@ class VerticalCodes(Unary):
         return self.inner.describe()
 
 
-def unpack(raw: NDArray[np.uint8], bits: int, dense: bool = True, plus: int = 0) -> NDArray[np.uint8]:
+def unpack(raw: NDArray[np.uint8], bits: int, packing: Packing = "dense", plus: int = 0) -> NDArray[np.uint8]:
     """All numbers in rows of bytes, ``(n, bytes)``, and what the padding at a row's end makes: ``(n, numbers)``."""
-    if not dense and 32 % bits:
+    if packing == "padded" and 32 % bits:
         numbers = _padded(raw.view("<u4"), bits)
+    elif packing == "planar" and bits in _PLANES:
+        numbers = _planar(raw, bits)
     elif bits == 8:
         numbers = raw
     else:
@@ -150,6 +166,17 @@ def _stream(raw: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
         spread |= (packed << kind.type((8 - bits) * i)) & kind.type(mask << 8 * i)
     numbers: NDArray[np.uint8] = spread.view(np.uint8)
     return numbers
+
+
+def _planar(raw: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    blocks = raw.reshape(len(raw), -1, 4 * bits)
+    numbers = np.zeros((*blocks.shape[:2], _ALIGNED), np.uint8)
+    shift = 0
+    for width in _PLANES[bits]:
+        plane = np.ascontiguousarray(blocks[:, :, 4 * shift : 4 * (shift + width)])
+        numbers |= _stream(plane.reshape(-1, 4 * width), width).reshape(numbers.shape) << np.uint8(shift)
+        shift += width
+    return numbers.reshape(len(raw), -1)
 
 
 def _padded(raw: NDArray[np.uint32], bits: int) -> NDArray[np.uint8]:

@@ -23,9 +23,9 @@ from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.floats import as_float32
 from qconv.tensors.mxfp4 import mxfp4
 from qconv.tensors.quantized.affine import Affine
-from qconv.tensors.quantized.awq import Interleaved
+from qconv.tensors.quantized.awq import Fours, Interleaved
 from qconv.tensors.quantized.blockwise import Blockwise
-from qconv.tensors.quantized.codes import Codes
+from qconv.tensors.quantized.codes import Codes, VerticalCodes
 from qconv.tensors.quantized.fp4 import Fp4
 from qconv.tensors.quantized.nvfp4 import Divided
 from qconv.tensors.quantized.nvfp4_blocks import nvfp4_blocks
@@ -83,7 +83,7 @@ class Blocks(Unary):
         if self.block_type in ("Q4_1", "Q5_1"):
             offset = grid.offsets(start, stop)
             with np.errstate(over="ignore"):
-                m = grid.spread(offset if offset is not None else -zero * scale).astype(np.float16)
+                m = grid.spread((0 if offset is None else offset) - zero * scale).astype(np.float16)
         else:
             codes -= zero[:1, :1].astype(np.int16)
         target[...] = blocks.assemble(self.block_type, codes, grid.spread(scale).astype(np.float16), m)
@@ -225,7 +225,9 @@ def _blocks(tensor: Affine | Scaled) -> Lossless | str:
         return f"{grid.bits} bits around {zero}, which no type holds"
     for block_type in ("Q4_1", "Q5_1"):
         if (1 << grid.bits) - 1 <= blocks.HIGHEST[block_type] and grid.codes.dtype == "U8":
-            exact = grid.offset is not None and all(map(_in_f16, _chunks(_reader(grid.offset), grid.offset)))
+            exact = (
+                zero == 0 and grid.offset is not None and all(map(_in_f16, _chunks(_reader(grid.offset), grid.offset)))
+            )
             return Lossless(Blocks(tensor, block_type), block_type, "" if exact else "one rounding of the offsets")
     return f"{grid.bits} bits with offsets, which no type holds"
 
@@ -233,9 +235,9 @@ def _blocks(tensor: Affine | Scaled) -> Lossless | str:
 def _grid(tensor: LazyTensor) -> _Grid | None:
     if isinstance(tensor, Affine):
         codes = tensor.inner
-        if isinstance(codes, Codes):
+        if isinstance(codes, Codes | VerticalCodes):
             bits = codes.bits
-        elif isinstance(codes, Interleaved):
+        elif isinstance(codes, Interleaved | Fours):
             bits = 4
         elif codes.dtype == "I8":
             bits = 8

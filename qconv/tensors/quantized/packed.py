@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from qconv.errors import FormatError
 from qconv.tensors.base import LazyTensor, read_whole
 from qconv.tensors.quantized.affine import Affine, affine
-from qconv.tensors.quantized.codes import Codes, VerticalCodes, words
+from qconv.tensors.quantized.codes import Codes, Packing, VerticalCodes, words
 from qconv.types import shape_text
 
 SUFFIXES = ("_packed", "_scale", "_shape", "_zero_point", "_g_idx")
 _WIDTHS = range(1, 9)
+_PACKINGS: tuple[Packing, ...] = ("dense", "padded")
 _LARGEST = 1 << 32
 """Rows or columns of a weight, at most."""
 
@@ -39,18 +40,18 @@ def packed(
             raise FormatError(f"is packed, but there is no '{name}{end}'", tensor=name)
     stored = tensors[name + "_packed"]
     *stack, rows, columns = _shape(tensors[name + "_shape"], stored)
-    bits, dense = _layout(stored, (*stack, rows), columns, widths)
+    bits, packing = _layout(stored, (*stack, rows), columns, widths)
     scale = tensors[name + "_scale"]
     zero: LazyTensor | int = 1 << (bits - 1)
     if (points := tensors.get(name + "_zero_point")) is not None:
-        zero = _zero_points(points, bits, dense, (*stack, rows, *scale.shape[len(stack) + 1 :]))
+        zero = _zero_points(points, bits, packing, (*stack, rows, *scale.shape[len(stack) + 1 :]))
     order = tensors.get(name + "_g_idx")
     if order is not None and order.shape == (1,) and columns > 1:  # -1: none
         order = None
     count = scale.shape[-1] if scale.shape else 1
     exact = count > 0 and columns % count == 0
     return affine(
-        Codes(stored, bits, columns, dense),
+        Codes(stored, bits, columns, packing),
         scale,
         zero=zero,
         group=columns // count if exact and columns else group,
@@ -69,23 +70,23 @@ def _shape(sizes: LazyTensor, stored: LazyTensor) -> tuple[int, ...]:
     return (*stored.shape[: dims - len(shape)], *shape)
 
 
-def _layout(stored: LazyTensor, rows: tuple[int, ...], columns: int, widths: Sequence[int]) -> tuple[int, bool]:
-    """Bits of a code, and whether codes cross words."""
+def _layout(stored: LazyTensor, rows: tuple[int, ...], columns: int, widths: Sequence[int]) -> tuple[int, Packing]:
+    """Bits of a code, and whether codes cross words (dense)."""
     if stored.dtype == "I32" and stored.shape[:-1] == rows:
-        said = [(bits, dense) for bits in widths if bits in _WIDTHS for dense in (True, False)]
-        for bits, dense in (*said, *((bits, dense) for dense in (True, False) for bits in _WIDTHS)):
-            if stored.shape[-1] == words(columns, bits, dense):
-                return bits, dense
+        said = [(bits, packing) for bits in widths if bits in _WIDTHS for packing in _PACKINGS]
+        for bits, packing in (*said, *((bits, packing) for packing in _PACKINGS for bits in _WIDTHS)):
+            if stored.shape[-1] == words(columns, bits, packing):
+                return bits, packing
     widest = next((bits for bits in widths if bits in _WIDTHS), 4)
-    wanted = f"{shape_text((*rows, columns))} weights need I32{[*rows, words(columns, widest, True)]} at {widest} bits"
+    wanted = f"{shape_text((*rows, columns))} weights need I32{[*rows, words(columns, widest)]} at {widest} bits"
     raise FormatError(f"is {stored.dtype}{list(stored.shape)}, but {wanted}", tensor=stored.sources[0])
 
 
-def _zero_points(points: LazyTensor, bits: int, dense: bool, shape: tuple[int, ...]) -> LazyTensor:
+def _zero_points(points: LazyTensor, bits: int, packing: Packing, shape: tuple[int, ...]) -> LazyTensor:
     """Zero points of ``shape``, packed down the rows."""
     *stack, rows, groups = shape if len(shape) > 1 else (*shape, 1)
-    expected = (*stack, words(rows, bits, dense), groups)
+    expected = (*stack, words(rows, bits, packing), groups)
     if points.dtype == "I32" and points.shape == expected:
-        return VerticalCodes(points, bits, rows, dense)
+        return VerticalCodes(points, bits, rows, packing)
     wanted = f"{shape_text(shape)} zero points of {bits} bits need I32{list(expected)}"
     raise FormatError(f"is {points.dtype}{list(points.shape)}, but {wanted}", tensor=points.sources[0])

@@ -1,0 +1,161 @@
+"""What projectors' tables derive; their config has the towers' parts at ``vision`` and ``audio``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from qconv.architectures.model import ModelContext
+from qconv.architectures.registry import derivation, rename
+from qconv.errors import PlanError
+from qconv.files import read_object
+
+_LAYERS = (
+    "n_layers", "num_hidden_layers", "n_layer", "num_layers", "depth", "layers", "encoder_layers",
+    "vt_num_hidden_layers",
+)  # fmt: skip
+
+
+@derivation
+def vision_layers(model: ModelContext) -> int:
+    """Layers of the images' tower."""
+    return model.count(*(f"vision.{key}" for key in _LAYERS))
+
+
+@derivation
+def audio_layers(model: ModelContext) -> int:
+    """Layers of the sounds' tower."""
+    return model.count(*(f"audio.{key}" for key in _LAYERS))
+
+
+@derivation
+def one_side(model: ModelContext, key: str) -> int:
+    """A size in pixels, or the first of a height and a width."""
+    return model.integer(f"{key}.0" if isinstance(model.find(key), list) else key)
+
+
+@derivation
+def square_of(model: ModelContext, key: str) -> int:
+    """The side of a square of so many pixels."""
+    return math.isqrt(model.integer(key))
+
+
+@derivation
+def upsampling(model: ModelContext, key: str = "downsample_ratio") -> int:
+    """Of how many patches a side one embedding is made: the inverse of a ratio."""
+    return int(1 / model.number(key))
+
+
+@derivation
+def hidden_aligner_layers(model: ModelContext) -> list[int]:
+    """Layers of Janus' projector after its first."""
+    return list(range(1, model.count("vision.depth")))
+
+
+@derivation
+def deepstack_layers(model: ModelContext) -> list[int]:
+    """Layers of the images' tower whose outputs go into the text model by themselves."""
+    count = vision_layers(model)
+    layers = model.find("vision.deepstack_visual_indexes") or []
+    if not isinstance(layers, list) or not all(isinstance(n, int) and 0 <= n < count for n in layers):
+        raise model.lacks(["vision_config.deepstack_visual_indexes"], layers, f"layers from 0 to {count - 1}")
+    return layers
+
+
+@derivation
+def is_deepstack_layers(model: ModelContext) -> list[bool]:
+    """Of each layer, whether it is one of ``deepstack_layers``."""
+    chosen = deepstack_layers(model)
+    return [layer in chosen for layer in range(vision_layers(model))]
+
+
+@derivation
+def image_size_by_positions(model: ModelContext) -> int:
+    """The side of an image, in pixels, that has as many patches as there are positions, where no size is given."""
+    if model.find("vision.image_size") is not None:
+        return model.integer("vision.image_size")
+    positions = model.count("vision.num_position_embeddings", default=2304)
+    return int(positions**0.5 * model.count("vision.patch_size", default=16))
+
+
+@derivation
+def layers_to_feature(model: ModelContext) -> int:
+    """Layers up to the one whose outputs are taken, which is counted from the last, -1."""
+    return vision_layers(model) + 1 + model.integer("vision_feature_layer", default=-1)
+
+
+_RESIZING = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""What PIL's numbers of ways to resize mean."""
+
+
+@derivation
+def resize_algorithm(model: ModelContext) -> str | None:
+    """How images are resized, where the preprocessor says so."""
+    number = model.find("preprocessor.resample")
+    if number is not None and number not in _RESIZING:
+        raise model.lacks(["resample"], number, f"one of {', '.join(map(str, _RESIZING))}")
+    return None if number is None else _RESIZING[number]
+
+
+@derivation
+def window_pattern(model: ModelContext) -> int | None:
+    """After how many layers one attends to all of an image, where others attend within windows; none without them."""
+    layers = model.find("vision.fullatt_block_indexes")
+    if not layers:
+        return None
+    period: int = layers[0] + 1
+    if layers != list(range(period - 1, period * (len(layers) + 1) - 1, period)):
+        raise model.lacks(["vision_config.fullatt_block_indexes"], layers, "layers at equal distances")
+    return period
+
+
+@derivation
+def gemma3_scale_factor(model: ModelContext) -> int | None:
+    """How many patches a side become one; none where that is 4, which llama.cpp takes it for."""
+    side = int(model.count("preprocessor.image_seq_length", default=256) ** 0.5)
+    factor = model.count("vision.image_size") // model.count("vision.patch_size") // side
+    return None if factor in (0, 4) else factor
+
+
+@derivation
+def image_break_token(model: ModelContext) -> int:
+    """The token that ends each row of an image's patches."""
+    said = model.find("vision.image_break_token_id")
+    if isinstance(said, int) and said >= 0:
+        return said
+    token = _token_id(model, "[IMG_BREAK]")
+    if token is None:
+        what = "no file of the tokenizer's knows [IMG_BREAK], the token that ends a row of an image"
+        raise PlanError(what, file=model.location, hint="take the tokenizer's files from the original model")
+    return token
+
+
+_SPECIAL_TOKENS = (
+    ("tokenizer_config.json", "added_tokens_decoder", "content", "id"),
+    ("tokenizer.json", "added_tokens", "content", "id"),
+    ("tekken.json", "special_tokens", "token_str", "rank"),
+)
+"""Files that name special tokens: the list in each, and of an entry the text and the number."""
+
+
+def _token_id(model: ModelContext, text: str) -> int | None:
+    """The number of a special token."""
+    folder = model.folder
+    for file, listed, spelled, numbered in _SPECIAL_TOKENS:
+        said = read_object(folder, file).get(listed) if folder is not None and folder.has(file) else None
+        entries: list[Any] = said if isinstance(said, list) else []
+        if isinstance(said, dict):  # by their numbers
+            entries = [{**entry, numbered: number} for number, entry in said.items() if isinstance(entry, dict)]
+        for entry in entries:
+            if isinstance(entry, dict) and entry.get(spelled) == text:
+                return int(entry[numbered])
+    return None
+
+
+@rename
+def lighton_towers(name: str, config: Mapping[str, Any]) -> str:
+    """LightOnOCR's names of its parts as Pixtral's."""
+    return name.replace("vision_encoder.", "vision_tower.", 1).replace(
+        "vision_projection.", "multi_modal_projector.", 1
+    )

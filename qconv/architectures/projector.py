@@ -1,0 +1,133 @@
+"""The projector of a multimodal model, from its checkpoint to the tensors and metadata of its GGUF file.
+
+It is what turns images or sounds into embeddings of the text model: their encoders, the *towers*, and what maps their
+outputs.  The order in which configs count follows ``MmprojModel`` of llama.cpp's ``conversion/base.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from qconv.architectures import config as configs
+from qconv.architectures import metadata as keys
+from qconv.architectures.model import ModelContext
+from qconv.architectures.names import canonical_names
+from qconv.architectures.resolve import Checkpoint, Resolved
+from qconv.architectures.schema import TOWERS, Table
+from qconv.architectures.table import classes, table, table_of
+from qconv.architectures.tensors import Matcher
+from qconv.errors import InputError, UnsupportedError, nearest
+from qconv.files import read_object
+from qconv.storage import Folder
+
+_OTHER_PART = "belongs to another part of the model than its projector"
+_PREPROCESSORS = (("preprocessor_config.json", "media_proc_cfg"), ("processor_config.json", "image_processor"))
+"""Files that say how images and sounds are prepared, later ones first to count, and the part of each that does so."""
+_SIGNS = ("vision_config", "audio_config", "vision_encoder", "thinker_config", "speech_config", "whisper_config")
+"""Keys of the configs of models that see or hear."""
+
+
+def resolve_projector(checkpoint: Checkpoint) -> Resolved:
+    """The GGUF tensors and metadata of the projector of a checkpoint with a ``config.json``.
+
+    UnsupportedError: the class has no projector, or none that is known.  PlanError: as ``resolve``.
+    """
+    if checkpoint.config is None:
+        raise InputError("has no config.json", file=checkpoint.folder.location)
+    known = _find(checkpoint.config, checkpoint.folder)
+    config, known = _complete(checkpoint.config, known, checkpoint.folder)
+    names = canonical_names(checkpoint.lazy, config, known)
+    infos, own = checkpoint.tensors, set(names.values())
+    model = ModelContext(
+        config,
+        {name: infos[source] for name, source in names.items()},
+        checkpoint.folder,
+        known.name,
+        checkpoint.lazy,
+    )
+    others = [(source, _OTHER_PART) for source in checkpoint.lazy if source not in own]
+    matcher = Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, left_out=others)
+    outputs, dropped = matcher.outputs()
+    return Resolved(
+        architecture=known.gguf_name,
+        metadata=keys.metadata(model, known),
+        tensors=outputs,
+        dropped=dropped,
+        config=config,
+        table=known.name,
+        notes=tuple(matcher.notes),
+    )
+
+
+def of_projector(config: Mapping[str, Any], sources: Iterable[str]) -> frozenset[str]:
+    """Those of a model's tensors that are its projector's; none where no table knows its class."""
+    name = table_of(_class(config) or "", "projector")
+    return (
+        frozenset() if name is None else frozenset(canonical_names(sources, config, table(name, "projector")).values())
+    )
+
+
+def _class(config: Mapping[str, Any]) -> str | None:
+    """The class that decides the projector: that of the images' part where the config names one."""
+    vision = config.get("vision_config")
+    inner = configs.first_class(vision) if isinstance(vision, Mapping) else None
+    return inner or configs.first_class(config)
+
+
+def _find(config: Mapping[str, Any], folder: Folder) -> Table:
+    """The table of a config's projector.  UnsupportedError: there is none, in the model or among the tables."""
+    model_class = _class(config)
+    name = None if model_class is None else table_of(model_class, "projector")
+    if name is not None:
+        return table(name, "projector")
+    if not any(sign in config for sign in _SIGNS):
+        raise UnsupportedError(
+            f"has no projector: {model_class or 'the model'} takes in neither images nor sounds",
+            file=folder.location,
+            hint="leave --mmproj out",
+        )
+    near = nearest(model_class or "", classes("projector"), most=3, least_alike=0.5)
+    like = f"nearest known: {', '.join(near)}; " if near else ""
+    raise UnsupportedError(
+        f"the projector of {model_class or 'a model without a class'} is not known",
+        file=folder.location,
+        hint=f"{like}`qconv architectures --projectors` lists all",
+    )
+
+
+def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[dict[str, Any], Table]:
+    """The config with what tables ask for under names of its own, and the table with the towers that it has.
+
+    ``vision`` and ``audio`` are the towers' parts, ``text`` the text model's keys over those of the whole, each with
+    defaults, and ``preprocessor`` says how images and sounds are prepared.
+    """
+    outer = config.get("model_type")
+    full = configs.with_defaults(config, outer, known)
+    text = configs.text_config(config) or {}
+    completed = {"text": {**full, **configs.with_defaults(text, text.get("model_type") or f"{outer}_text", known)}}
+    model = ModelContext(full, folder=folder, table=known.name)
+    there = {}
+    for kind, tower in known.towers.items():
+        places = (tower.config,) if isinstance(tower.config, str) else tower.config
+        part = model.find(*places)
+        if isinstance(part, Mapping):
+            inner = part.get("model_type")
+            completed[kind] = configs.with_defaults(part, inner if inner in known.defaults else outer, known)
+            there[kind] = tower
+        elif part is not None or not tower.optional:
+            raise model.lacks(places, part, "an object")
+    full |= {**completed, "preprocessor": _preprocessor(folder)}
+    return full, msgspec.structs.replace(known, **{kind: there.get(kind) for kind in TOWERS})
+
+
+def _preprocessor(folder: Folder) -> dict[str, Any]:
+    """How images and sounds are prepared, whichever of the files say it."""
+    merged: dict[str, Any] = {}
+    for name, inner in _PREPROCESSORS:
+        said = read_object(folder, name) if folder.has(name) else {}
+        part = said.get(inner)
+        merged |= {**said, **(part if isinstance(part, Mapping) else {})}
+    return merged
