@@ -13,10 +13,9 @@ import msgspec
 
 from qconv.architectures import config as configs
 from qconv.architectures import evaluate
-from qconv.architectures import metadata as keys
 from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
-from qconv.architectures.resolve import Checkpoint, Resolved
+from qconv.architectures.resolve import Checkpoint, Resolved, context, resolved
 from qconv.architectures.schema import TOWERS, Table, Tower
 from qconv.architectures.table import classes, table, table_of
 from qconv.architectures.tensors import Matcher
@@ -43,27 +42,10 @@ def resolve_projector(checkpoint: Checkpoint) -> Resolved:
     names = canonical_names(checkpoint.lazy, config, known)
     origins = {f"{kind}.": ("config.json", f"{_places(tower)[0]}.") for kind, tower in known.towers.items()}
     origins |= {"text.": ("config.json", ""), "preprocessor.": (_PREPROCESSORS[0][0], "")}
-    infos, own = checkpoint.tensors, set(names.values())
-    model = ModelContext(
-        config,
-        {name: infos[source] for name, source in names.items()},
-        checkpoint.folder,
-        known.name,
-        checkpoint.lazy,
-        origins=origins,
-    )
+    model = context(checkpoint, known, config, names, origins=origins)
+    own = set(names.values())
     others = [(source, _OTHER_PART) for source in checkpoint.lazy if source not in own]
-    matcher = Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, left_out=others)
-    outputs, dropped = matcher.outputs()
-    return Resolved(
-        architecture=known.gguf_name,
-        metadata=keys.metadata(model, known),
-        tensors=outputs,
-        dropped=dropped,
-        config=config,
-        table=known.name,
-        notes=tuple(matcher.notes),
-    )
+    return resolved(Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, left_out=others))
 
 
 def of_projector(config: Mapping[str, Any], sources: Iterable[str]) -> frozenset[str]:
