@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation, rename
+from qconv.architectures.registry import condition, derivation, rename
 from qconv.errors import PlanError
 from qconv.files import read_object
 
@@ -27,6 +27,12 @@ def vision_layers(model: ModelContext) -> int:
 def audio_layers(model: ModelContext) -> int:
     """Layers of the sounds' tower."""
     return model.count(*(f"audio.{key}" for key in _LAYERS))
+
+
+@condition
+def hears(model: ModelContext) -> bool:
+    """It has a tower of sounds."""
+    return model.find("audio") is not None
 
 
 @derivation
@@ -134,3 +140,9 @@ def lighton_towers(name: str, config: Mapping[str, Any]) -> str:
     return name.replace("vision_encoder.", "vision_tower.", 1).replace(
         "vision_projection.", "multi_modal_projector.", 1
     )
+
+
+@rename
+def clipped_linears(name: str, config: Mapping[str, Any]) -> str:
+    """The weight of a linear layer with bounds, a module within it, beside them."""
+    return name.replace(".linear.", ".")
