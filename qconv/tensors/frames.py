@@ -1,4 +1,4 @@
-"""Kernels of convolutions over time, cut into those of single frames."""
+"""Kernels of convolutions: over time cut into those of single frames, and those kept as matrices."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from qconv.tensors.base import LazyTensor, refuse
 from qconv.tensors.registry import operation
 from qconv.tensors.rows import gather
+from qconv.tensors.shapes import reshape, transpose
 
 
 @operation
@@ -25,3 +26,11 @@ def frame(tensor: LazyTensor, index: int, frames: int) -> LazyTensor:
         picks={1: (index, index + 1, 1)},
         shape=(*tensor.shape[:2], height, width),
     )
+
+
+@operation
+def channels_first(tensor: LazyTensor, channels: int, side: int) -> LazyTensor:
+    """Patches as vectors, (out, ``side`` · ``side`` · ``channels``), as a kernel: (out, channels, side, side)."""
+    outer = tensor.shape[0]
+    pixels = reshape(tensor, (outer, side * side, channels))
+    return reshape(transpose(pixels), (outer, channels, side, side))

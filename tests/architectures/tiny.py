@@ -27,7 +27,10 @@ _BYTES = {"U8": (0, 256), "I8": (0, 256), "F8_E4M3": (0, 127), "F8_E8M0": (110, 
 
 
 def weights(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
-    """The bytes of a tensor: normal numbers seeded by its name, integers that count, bytes without FP8's NaN."""
+    """The bytes of a tensor: normal numbers seeded by its name, integers that count, bytes without FP8's NaN.
+
+    Variances are not negative.
+    """
     count = math.prod(shape)
     if dtype in ("I64", "I32"):
         return np.arange(count, dtype=_WIDTHS[dtype]).tobytes()
@@ -36,6 +39,8 @@ def weights(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
         low, high = (110, 130) if name.endswith("_scales") else _BYTES[dtype]
         return random.integers(low, high, count, np.uint8).tobytes()
     values = (random.standard_normal(count, np.float32) * np.float32(0.25)).astype("<f4")
+    if name.endswith("running_var"):
+        values = np.abs(values)
     if dtype == "BF16":
         return (values.view("<u4") >> 16).astype("<u2").tobytes()
     return values.astype(_WIDTHS[dtype]).tobytes()

@@ -48,9 +48,9 @@ def square_of(model: ModelContext, key: str) -> int:
 
 
 @derivation
-def upsampling(model: ModelContext) -> int:
-    """Of how many patches a side one embedding is made: the inverse of ``downsample_ratio``."""
-    return int(1 / model.number("downsample_ratio"))
+def upsampling(model: ModelContext, key: str = "downsample_ratio") -> int:
+    """Of how many patches a side one embedding is made: the inverse of a ratio."""
+    return int(1 / model.number(key))
 
 
 @derivation
@@ -77,6 +77,25 @@ def image_size_by_positions(model: ModelContext) -> int:
         return model.integer("vision.image_size")
     positions = model.count("vision.num_position_embeddings", default=2304)
     return int(positions**0.5 * model.count("vision.patch_size", default=16))
+
+
+@derivation
+def layers_to_feature(model: ModelContext) -> int:
+    """Layers up to the one whose outputs are taken, which is counted from the last, -1."""
+    return vision_layers(model) + 1 + model.integer("vision_feature_layer", default=-1)
+
+
+_RESIZING = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""What PIL's numbers of ways to resize mean."""
+
+
+@derivation
+def resize_algorithm(model: ModelContext) -> str | None:
+    """How images are resized, where the preprocessor says so."""
+    number = model.find("preprocessor.resample")
+    if number is not None and number not in _RESIZING:
+        raise model.lacks(["resample"], number, f"one of {', '.join(map(str, _RESIZING))}")
+    return None if number is None else _RESIZING[number]
 
 
 @derivation
