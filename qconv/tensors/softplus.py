@@ -1,7 +1,8 @@
 """``log(1 + exp(x))`` in float32, to the bit as torch computes it on x86-64.
 
 torch's vectors take both functions from SLEEF (``expf_u10``, ``log1pf_u10``), not from the library its tensors'
-exponential is from.  The logarithm's sums of two floats are taken in float64 here, which rounds alike.
+exponential is from; what is left of a multiple of 32 numbers, as no head leaves, it computes one by one and otherwise.
+The logarithm's sums of two floats are taken in float64 here, which rounds alike.
 """
 
 from __future__ import annotations
