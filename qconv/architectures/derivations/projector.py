@@ -54,6 +54,12 @@ def upsampling(model: ModelContext, key: str = "downsample_ratio") -> int:
 
 
 @derivation
+def hidden_aligner_layers(model: ModelContext) -> list[int]:
+    """Layers of Janus' projector after its first."""
+    return list(range(1, model.count("vision.depth")))
+
+
+@derivation
 def deepstack_layers(model: ModelContext) -> list[int]:
     """Layers of the images' tower whose outputs go into the text model by themselves."""
     count = vision_layers(model)
