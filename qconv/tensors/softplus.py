@@ -46,7 +46,8 @@ def _exp(x: Float32) -> Float32:
     count = np.rint(x * np.float32(1 / np.log(2)))
     rest = _fma(count, -_LN2_LOW, _fma(count, -_LN2_HIGH, x))
     grown = np.float32(1) + _fma(rest * rest, _polynomial(_EXP, rest), rest)
-    return np.ldexp(grown, count.astype(np.int32))
+    power: Float32 = np.ldexp(grown, count.astype(np.int32))
+    return power
 
 
 def _log1p(x: Float32) -> Float32:
@@ -59,7 +60,8 @@ def _log1p(x: Float32) -> Float32:
     rounded = mantissa * (np.float32(1) / (np.float32(2) + mantissa))
     square = rounded * rounded
     total = exponent * _LN2 + 2 * ratio + (square * rounded * _polynomial(_LOG, square)).astype(np.float64)
-    return total.astype(np.float32)
+    logarithm: Float32 = total.astype(np.float32)
+    return logarithm
 
 
 def _softplus(x: Float32, out: Float32) -> None:
