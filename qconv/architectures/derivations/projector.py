@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation, rename
+from qconv.architectures.registry import condition, derivation, rename
 from qconv.errors import PlanError
 from qconv.files import read_object
 
@@ -33,6 +33,12 @@ def _layers(model: ModelContext, tower: str) -> int:
     """By the first of the words for it that the tower's config has."""
     keys = [f"{tower}.{key}" for key in _LAYERS]
     return model.count(next(filter(model.has, keys), f"{tower}.num_hidden_layers"))
+
+
+@condition
+def hears(model: ModelContext) -> bool:
+    """It has a tower of sounds."""
+    return model.find("audio") is not None
 
 
 @derivation
@@ -200,3 +206,9 @@ def lighton_towers(name: str, config: Mapping[str, Any]) -> str:
     return name.replace("vision_encoder.", "vision_tower.", 1).replace(
         "vision_projection.", "multi_modal_projector.", 1
     )
+
+
+@rename
+def clipped_linears(name: str, config: Mapping[str, Any]) -> str:
+    """The weight of a linear layer with bounds, a module within it, beside them."""
+    return name.replace(".linear.", ".")
