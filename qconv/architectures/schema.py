@@ -109,7 +109,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ``exclude``: what it does not inherit of the table it extends and of the keys all have.  ``redirect``: other
     tables, each with the condition on the config under which that one counts instead.  ``store``: of entries that have
     none of their own.  ``wrappers``: prefixes of source names beside those all have.  ``within``: how names of the
-    part's tensors begin, where others are another part's.  ``module_parts``: numbers that modules may have besides a
+    part's tensors begin, where others are another part's.  ``folders``: those in the model's with
+    tensors of the part, which are called FOLDER/NAME.  ``module_parts``: numbers that modules may have besides a
     weight and a bias.
     """
 
@@ -137,6 +138,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     wrappers: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
     module_parts: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     vision: Tower | None = None
     audio: Tower | None = None
     drop: tuple[Drop, ...] = ()
