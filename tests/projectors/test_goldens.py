@@ -38,8 +38,10 @@ def recorded_as(data: bytes, wanted: str | list[float]) -> str | list[float]:
     """
     if isinstance(wanted, str):
         return digest(data)
-    ours, theirs = np.float32(sample(np.frombuffer(data, np.float32))), np.float32(wanted)
-    return wanted if np.all(np.abs(ours - theirs) <= 2 * np.spacing(np.maximum(np.abs(theirs), 1))) else ours.tolist()
+    ours = sample(np.frombuffer(data, np.float32))
+    theirs = np.array(wanted, np.float32)
+    off = np.abs(np.array(ours, np.float32) - theirs) > 2 * np.spacing(np.maximum(np.abs(theirs), 1))
+    return ours if off.any() else wanted
 
 
 def is_known(golden: Path) -> bool:
