@@ -106,6 +106,7 @@ def _merged(base: Table, own: Table) -> Table:
         alternatives=alternatives,
         wrappers=own.wrappers or base.wrappers,
         within=own.within or base.within,
+        module_parts=own.module_parts or base.module_parts,
         vision=tower("vision"),
         audio=tower("audio"),
         drop=base.drop + own.drop,

@@ -24,6 +24,7 @@ _RANKS = {"I32": 0, "I64": 4}
 long integers last."""
 _UNUSED = 3
 _OUTPUT = "output.weight"
+_WEIGHT = ".weight"
 _OF_DENSE = re.compile(r"\d+_Dense[^.]*\.")
 """What sentence-transformers calls the folders of its modules."""
 _OF_ADAPTER = re.compile(r"\.(?:lora_(?:A|B|embedding_[AB]|magnitude_vector)|base_layer|modules_to_save)\.")
@@ -160,7 +161,9 @@ class Matcher:
     def _expand(self, part: Variant, layers: Iterable[int] | None = None) -> list[Wanted]:
         """All entries of ``part`` for all layers, or for ``layers`` those that have layers."""
         expanded = []
-        for entries, suffixes in ((part.modules, (".weight", ".bias")), (part.tensors, ("",))):
+        further = [f".{name}" for name in self.table.module_parts]
+        of_modules = (_WEIGHT, ".bias", *further)
+        for entries, suffixes in ((part.modules, of_modules), (part.tensors, ("",))):
             for name, given in entries.items():
                 entry = given if isinstance(given, Entry) else Entry(from_=given)
                 if entry.make is not None or not evaluate.holds(self.model, entry.when):
@@ -168,8 +171,9 @@ class Matcher:
                 optional = self._optional(entry)
                 for index, layer in enumerate(self._numbers(name, entry, part, layers)):
                     for suffix in suffixes:
-                        required = not optional and suffix != ".bias"
-                        expanded.append(self._wanted(name, entry, (layer, index), suffix, required))
+                        required = not optional and suffix in (_WEIGHT, "")
+                        whole = Entry(entry.from_, entry.or_, do=("flatten",)) if suffix in further else entry
+                        expanded.append(self._wanted(name, whole, (layer, index), suffix, required))
         return expanded
 
     def _optional(self, entry: Entry) -> bool:

@@ -1,15 +1,13 @@
-"""How much Hessians are damped: as much as text asks for that they were not summed over.
+"""How much damping Hessians want, on text that they were not summed over.
 
 Rounding goes by what is chance in an H of few tokens as well.  Damping draws H towards a diagonal one, by which errors
 do not cancel.  So rows of a few tensors are rounded by the H of nine tenths of a text, with several dampings, and what
-comes of them is compared by the H of the tenth that is left.
-
-A damping is chosen for each role, of those that do about as well there the largest: other text is further off.
+comes of them is compared by the H of the tenth that is left.  ``plan`` chooses by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +25,8 @@ Floats = NDArray[np.float32]
 DAMPINGS = (0.003, 0.01, 0.03, 0.1, 0.3)
 _HELD_OUT = 10
 """One chunk of the text in so many."""
-_ABOUT = 1.01
-"""Times the least error is about as good."""
+_TENSORS = 3
+"""Of each role."""
 
 
 def parted(tokens: NDArray[np.int32], context: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -40,8 +38,8 @@ def parted(tokens: NDArray[np.int32], context: int) -> tuple[NDArray[np.int32], 
     return chunks[~held_out].reshape(-1), chunks[held_out].reshape(-1)
 
 
-def tried(inputs: Sequence[MatrixInput], decisions: Mapping[str, Decision]) -> dict[str, str]:
-    """By role the tensor that dampings are tried with: of the middle layer.
+def tried(inputs: Sequence[MatrixInput], decisions: Mapping[str, Decision]) -> frozenset[str]:
+    """The tensors that dampings are tried with, of each role a few, spread over the layers.
 
     ``decisions``: by name, with block types to round to.  Experts', which are drawn to each other already, are not
     tried.
@@ -51,7 +49,13 @@ def tried(inputs: Sequence[MatrixInput], decisions: Mapping[str, Decision]) -> d
         name, d = i.tensors[0], decisions.get(i.tensors[0])
         if d is not None and i.matrices == 1 and d.encodes and blocks.can_compensate(d.type):
             by_role.setdefault(policy.role(name), []).append(name)
-    return {role: names[len(names) // 2] for role, names in by_role.items()}
+    return frozenset(name for names in by_role.values() for name in _spread(names))
+
+
+def _spread(names: Sequence[str]) -> Iterator[str]:
+    count = min(_TENSORS, len(names))
+    for place in range(count):
+        yield names[(2 * place + 1) * len(names) // (2 * count)]
 
 
 class Trials:
@@ -81,14 +85,14 @@ class Trials:
             ]
             self._errors[d.name] = np.array([squared_error(off, lower) for off in self._rounded[d.name]])
 
-    def compare(self, grams: Iterable[Gram]) -> dict[str, float]:
-        """The dampings of the tensors' roles, by H of all of the text, of which H of the first part is taken away."""
-        chosen = {}
+    def compare(self, grams: Iterable[Gram]) -> dict[str, dict[float, float]]:
+        """By tensor and damping the errors on what was held out: by H of all of the text, less those by H of the first
+        part."""
+        trials = {}
         for gram in grams:
             name = gram.tensors[0]
             lower = list(blocks.lower_panels(gram.h))
-            errors = np.array([squared_error(off, lower) for off in self._rounded[name]]) - self._errors[name]
-            good = np.flatnonzero(errors <= _ABOUT * errors.min())
-            if errors.min() > 0:
-                chosen[policy.role(name)] = DAMPINGS[int(good[-1])]
-        return chosen
+            errors = [squared_error(off, lower) for off in self._rounded.pop(name)] - self._errors[name]
+            if (errors > 0).all():
+                trials[name] = dict(zip(DAMPINGS, errors.tolist(), strict=True))
+        return trials

@@ -1,6 +1,6 @@
 """Hessians of a model's inputs, summed over a text in as many passes as memory asks for, a file an input.
 
-In each pass a part of the text comes last, which tells how much they are to be damped (``damping``).
+In each pass a part of the text comes last, which tells how much they want to be damped (``damping``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv import blocks, platform, policy
+from qconv import platform
 from qconv.calibration import HessiansInfo, hessian_bytes, hessian_file, read_hessian_file, write_hessians
 from qconv.errors import InputError, OutputError
 from qconv.measurement.damping import Trials, parted, tried
@@ -31,7 +31,7 @@ class Passes:
 
     ``inputs``: those the session tells of; of the output matrix's only where it is one of its own, since compensating
     for errors of logits is not what rows looked up as embeddings want.  ``decisions``: block types that dampings are
-    tried with; those come first.  ``tensors``: the weights by name.
+    tried with.  ``tensors``: the weights by name.
     """
 
     def __init__(
@@ -47,11 +47,9 @@ class Passes:
         self._folder, self._info = folder, info
         measured = [(i, [t for t in i.tensors if t.startswith("blk.") or t == "output.weight"]) for i in inputs]
         named = [MatrixInput(tuple(t), i.columns, i.matrices) for i, t in measured if t]
-        self._dampings: dict[str, float] = {}
         self._decisions, self._tensors = {d.name: d for d in decisions}, tensors
         self._missing = [i for i in named if not (resume and self._is_there(i))]
-        self._tried = {n for role, n in tried(named, self._decisions).items() if role not in self._dampings}
-        self._missing.sort(key=lambda i: i.tensors[0] not in self._tried)
+        self._tried = tried(named, self._decisions)
         self.bytes = sum(hessian_bytes(i.columns) * i.matrices for i in self._missing)
         free = platform.free_bytes(folder.parent)
         if self.bytes > free:
@@ -86,10 +84,12 @@ class Passes:
                 trials.round(collection.gram(trials.names))
                 if held_out.size:
                     collection.run(held_out, progress=progress)
-                self._dampings |= trials.compare(collection.gram(trials.names))
-                self._write(collection, {i.tensors[0]: i for i in inputs})
+                errors = trials.compare(collection.gram(trials.names))
+                self._write(collection, {i.tensors[0]: i for i in inputs}, errors)
 
-    def _write(self, collection: Collection, inputs: dict[str, MatrixInput]) -> None:
+    def _write(
+        self, collection: Collection, inputs: dict[str, MatrixInput], trials: Mapping[str, Mapping[float, float]]
+    ) -> None:
         pooled: dict[str, tuple[Floats, int]] = {}
         if any(i.matrices > 1 for i in inputs.values()):
             for gram in collection.gram():
@@ -113,16 +113,14 @@ class Passes:
                     yield shrunk(following.h, *pooled[i.tensors[0]])
 
             path = self._folder / hessian_file(gram.tensors[0])
-            damping = self._dampings.get(policy.role(gram.tensors[0]), blocks.DAMPING)
-            write_hessians(path, self._info, gram.tensors, i.columns, own, matrices(gram.h, gram.count), damping)
+            hs, of_damping = matrices(gram.h, gram.count), trials.get(gram.tensors[0], {})
+            write_hessians(path, self._info, gram.tensors, i.columns, own, hs, of_damping)
             pooled.pop(gram.tensors[0], None)
 
     def _is_there(self, i: MatrixInput) -> bool:
         with suppress(InputError):
             info, hessian = read_hessian_file(self._folder / hessian_file(i.tensors[0]))
-            if info == self._info and (hessian.columns, hessian.matrices) == (i.columns, i.matrices):
-                self._dampings.setdefault(policy.role(i.tensors[0]), hessian.damping)
-                return True
+            return info == self._info and (hessian.columns, hessian.matrices) == (i.columns, i.matrices)
         return False
 
 
@@ -137,7 +135,7 @@ def _passes(inputs: Sequence[MatrixInput], memory: int) -> list[list[MatrixInput
     passes: list[list[MatrixInput]] = []
     taken = 0
     for i in inputs:
-        needed = 2 * hessian_bytes(i.columns) * i.matrices  # in F32
+        needed = hessian_bytes(i.columns) * i.matrices
         if not passes or taken + needed > memory:
             passes.append([])
             taken = 0

@@ -56,7 +56,7 @@ class CalibrateOptions(Options):
         False,
         "flag",
         MEASURING,
-        "Also measure Hessians, for 'qconv convert --rounding gptq', in NAME-hessians/ beside the output: n^2 bytes"
+        "Also measure Hessians, for 'qconv convert --rounding gptq', in NAME-hessians/ beside the output: 2 n^2 bytes"
         " for each input of n columns. --memory says how much of them is summed up in one pass over the text, by"
         " default 2GB.",
         "--hessians",

@@ -6,7 +6,7 @@ import math
 
 from qconv.tensors.base import LazyTensor, refuse
 from qconv.tensors.registry import operation
-from qconv.tensors.rows import gather
+from qconv.tensors.rows import gather, whole
 from qconv.tensors.shapes import reshape, transpose
 
 
@@ -34,3 +34,11 @@ def channels_first(tensor: LazyTensor, channels: int, side: int) -> LazyTensor:
     outer = tensor.shape[0]
     pixels = reshape(tensor, (outer, side * side, channels))
     return reshape(transpose(pixels), (outer, channels, side, side))
+
+
+@operation
+def planes(tensor: LazyTensor, channels: int) -> LazyTensor:
+    """Values of pixels, ``channels`` of each side by side in a row, as all of the first channel, then the second, …"""
+    values = tensor.shape[-1]
+    pixels = whole("planes", tensor, values, channels)
+    return reshape(transpose(reshape(tensor, (*tensor.shape[:-1], pixels, channels))), tensor.shape)

@@ -183,7 +183,7 @@ def used(kind: str) -> set[str]:
     return derivations
 
 
-BUILT_IN = {"widen", "stack", "first_columns"}
+BUILT_IN = {"widen", "stack", "first_columns", "flatten"}
 """Operations the engine itself applies, or what undoes a quantization."""
 
 
