@@ -59,13 +59,17 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from
 
 
 class Drop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Source tensors left out on purpose: ``names`` may hold {layer} and {expert}, the others are parts of names."""
+    """Source tensors left out on purpose: ``names`` may hold {layer} and {expert}, the others are parts of names.
+
+    ``layers``: the derivation that lists what {layer} in ``starts`` stands for.
+    """
 
     reason: str
     names: tuple[str, ...] = ()
     starts: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     contains: tuple[str, ...] = ()
+    layers: str | None = None
     when: When | None = None
 
 

@@ -84,6 +84,12 @@ def as_columns(tensor: LazyTensor) -> LazyTensor:
 
 
 @operation
+def as_channels(tensor: LazyTensor) -> LazyTensor:
+    """A list of channels as (1, channels, 1, 1)."""
+    return Reshape(tensor, (1, math.prod(tensor.shape), 1, 1))
+
+
+@operation
 def as_convolution(tensor: LazyTensor) -> LazyTensor:
     """Filters of each channel, (channels, width) or (channels, 1, width), as (1, channels, 1, width)."""
     if len(tensor.shape) not in (2, 3) or (len(tensor.shape) == 3 and tensor.shape[1] != 1):

@@ -201,6 +201,7 @@ def test_every_derivation_is_used() -> None:
         if isinstance(given, Key):
             named |= {given.derive or "", *map(str, given.of)}
     for one in TABLES:
+        named |= {drop.layers or "" for drop in one.drop}
         named |= {one.layers, one.experts, *(tower.layers or "" for tower in one.towers.values())}
         named |= {variant.layers or "" for group in one.alternatives.values() for variant in group.values()}
         for default in (value for part in one.defaults.values() for value in part.values()):
