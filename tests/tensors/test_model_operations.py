@@ -264,3 +264,47 @@ def test_multiply_two_lists() -> None:
     assert (product.dtype, product.shape, product.read(0, 1).tolist()) == ("F32", (3,), [[4, 10, 1.5]])
     with pytest.raises(PlanError, match="does not go with 2 x 3"):
         apply("multiply")([ArrayTensor("a", one), ArrayTensor("b", numbers(2, 3))])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_of_a_convolution_over_time(kind: Any) -> None:
+    x = numbers(4, 3, 2, 2, 5, kind=kind)
+    for index in range(2):
+        check(apply("frame", index, 2)(ArrayTensor("x", x)), x[:, :, index])
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 3, 2, 5), (4, 3, 2, 5)])
+def test_frames_are_as_many_as_said(shape: tuple[int, ...]) -> None:
+    with pytest.raises(PlanError, match="it is no convolution over 2 frames"):
+        apply("frame", 0, 2)(ArrayTensor("x", numbers(*shape)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_queries_keys_and_values_in_one(kind: Any) -> None:
+    x = numbers(6, 3, kind=kind)
+    for index, rows in enumerate(([0, 1], [2, 3], [4, 5])):
+        check(apply("equal_part", index, 3)(ArrayTensor("x", x)), x[rows])
+        check(apply("equal_part", index, 3)(ArrayTensor("x", x[:, 0])), x[rows, 0])
+    with pytest.raises(PlanError, match="6 is not a multiple of 4"):
+        apply("equal_part", 0, 4)(ArrayTensor("x", x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_axes_of_rotating_heads_are_gathered(kind: Any) -> None:
+    """Heads of 14 rows: of three axes two halves of two rows each, and two rows that do not rotate."""
+    x = numbers(28, 3, kind=kind)
+    order = [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13]
+    both = [*order, *(14 + row for row in order)]
+    check(apply("gather_axes", 2, 3)(ArrayTensor("x", x)), x[both])
+    check(apply("gather_axes", 2, 3)(ArrayTensor("x", x[:, 0])), x[both, 0])
+    whole = [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]
+    check(apply("gather_axes", 1, 3)(ArrayTensor("x", x[:12])), x[whole])
+
+
+def test_two_frames_become_one_image() -> None:
+    x = numbers(2, 24)
+    check(apply("sum_frames", 2, 3)(ArrayTensor("x", x)), (x[:, :12] + x[:, 12:]).reshape(2, 3, 2, 2))
+    short = np.array([[2048.0, 1.0], [1.0, 3.0]], np.float16)  # 2049 is none, 2048 is even
+    check(apply("sum_frames", 2, 1)(ArrayTensor("x", short)), np.array([2048, 4], np.float32).reshape(2, 1, 1, 1))
+    with pytest.raises(PlanError, match="its rows are no squares of 3 channels in two frames"):
+        apply("sum_frames", 2, 3)(ArrayTensor("x", numbers(2, 20)))
