@@ -13,7 +13,7 @@ from qconv.architectures.table import common, key_types
 from qconv.errors import PlanError, TableError
 from qconv.types import Metadata, Value, ValueType
 
-_ROOTED = ("general.", "xielu.", "tokenizer.", "diffusion.")
+_ROOTED = ("general.", "xielu.", "tokenizer.", "diffusion.", "vision.pos_emb_")
 """Keys that are not under the architecture's name."""
 _CONSTRUCTORS = {
     "uint32": ValueType.UINT32,

@@ -222,6 +222,22 @@ def test_planes_part_the_channels_of_pixels(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_unmix_rope_2d_leaves_values_alone(kind: Any) -> None:
+    x = numbers(48, 3, kind=kind)  # queries, keys and values of two heads of eight rows
+    order = [0, 1, 4, 5, 2, 3, 6, 7]
+    rows = [head * 8 + row for head in range(4) for row in order] + list(range(32, 48))
+    check(apply("unmix_rope_2d", 2)(ArrayTensor("x", x)), x[rows])
+    check(apply("unmix_rope_2d", 2)(ArrayTensor("x", x[:, 0])), x[rows, 0])
+    with pytest.raises(PlanError, match="16 is not a multiple of 12"):
+        apply("unmix_rope_2d", 3)(ArrayTensor("x", x))
+
+
+def test_as_channels() -> None:
+    x = numbers(5, 1)[:, 0]
+    check(apply("as_channels")(ArrayTensor("x", x)), x.reshape(1, 5, 1, 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_swap_outer(kind: Any) -> None:
     x = numbers(6, 5, kind=kind).reshape(2, 3, 5)
     check(apply("swap_outer")(ArrayTensor("x", x)), x.swapaxes(0, 1))
