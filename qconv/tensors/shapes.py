@@ -78,6 +78,13 @@ def flatten(tensor: LazyTensor) -> LazyTensor:
 
 
 @operation
+def rows_of_grid(tensor: LazyTensor) -> LazyTensor:
+    """The vectors of a grid, (height, width, columns), one after another."""
+    height, width, size = tensor.shape
+    return Reshape(tensor, (height * width, size))
+
+
+@operation
 def as_columns(tensor: LazyTensor) -> LazyTensor:
     """With a further last dimension of one."""
     return Reshape(tensor, (*tensor.shape, 1))

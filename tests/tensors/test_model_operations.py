@@ -270,6 +270,13 @@ def test_kernels_keep_their_values() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_stack_padded_makes_all_as_long_as_the_longest(kind: Any) -> None:
+    short, long = numbers(2, 3, kind=kind), numbers(4, 3, kind=kind)
+    stacked = combinations["stack_padded"]([ArrayTensor("a", short), ArrayTensor("b", long)])
+    check(stacked, np.stack([np.concatenate([short, np.zeros_like(short)]), long]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_swap_outer(kind: Any) -> None:
     x = numbers(6, 5, kind=kind).reshape(2, 3, 5)
     check(apply("swap_outer")(ArrayTensor("x", x)), x.swapaxes(0, 1))

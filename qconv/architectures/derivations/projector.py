@@ -230,6 +230,15 @@ def gemma3_scale_factor(model: ModelContext) -> int | None:
 
 
 @derivation
+def pixels_of_tokens(model: ModelContext, key: str) -> int | None:
+    """Pixels of an image that becomes so many tokens."""
+    if model.find(key) is None:
+        return None
+    side = model.count("preprocessor.patch_size", default=14) * model.count("preprocessor.merge_size", default=2)
+    return model.integer(key) * side**2
+
+
+@derivation
 def image_break_token(model: ModelContext) -> int:
     """The token that ends each row of an image's patches."""
     said = model.find("vision.image_break_token_id")
