@@ -14,7 +14,7 @@ WEIGHTS = "model.safetensors"
 
 
 def tensors_in(checkpoint: Checkpoint, path: str, separator: str = "/") -> Iterator[tuple[str, StoredTensor]]:
-    """The tensors of the folder ``path`` in the model's, in the file's order, as ``path``, ``separator`` and their name.
+    """The tensors of the folder ``path`` in the model's, in the file's order, named ``path``, ``separator``, name.
 
     The file counts among the checkpoint's from now on.  Raises InputError when there is none.
     """

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
+
+_CODEBOOK = "audio_tokenizer/encoder.quantizer.vq.layers.{}._codebook.embed"
 
 
 @derivation
 def mimo_codebook_sizes(model: ModelContext) -> list[int]:
     """How many vectors each quantizer chooses from, by the tensors that hold them."""
-    sizes = []
-    for number in count():
-        codebook = model.tensors.get(f"audio_tokenizer/encoder.quantizer.vq.layers.{number}._codebook.embed")
-        if codebook is None:
-            return sizes
+    sizes: list[int] = []
+    while (codebook := model.tensors.get(_CODEBOOK.format(len(sizes)))) is not None:
         sizes.append(codebook.shape[0])
-    raise AssertionError
+    return sizes
 
 
 @derivation
