@@ -104,6 +104,31 @@ def test_side_by_side_is_for_as_many_rows() -> None:
         apply("side_by_side")([ArrayTensor("a", numbers(4, 3)), ArrayTensor("b", numbers(3, 3))])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_empty_slot(kind: Any) -> None:
+    x = numbers(2 * 3, 4, kind=kind).reshape(2, 1, 3, 4)
+    expected = np.concatenate([np.zeros((1, 3, 4), kind), x[:, 0]])
+    check(apply("after_empty_slot")(ArrayTensor("x", x)), expected)
+    with pytest.raises(PlanError, match="no stack of adapters"):
+        apply("after_empty_slot")(ArrayTensor("x", x[:, 0]))
+
+
+def test_permute_rope_in_slots() -> None:
+    """Of each head of four rows the first and third, the second and fourth come to stand side by side."""
+    x = numbers(2 * 8, 3).reshape(2, 1, 8, 3)
+    expected = x[:, :, [0, 2, 1, 3, 4, 6, 5, 7]]
+    check(apply("permute_rope_in_slots", 4)(ArrayTensor("x", x)), expected)
+    with pytest.raises(PlanError, match="not heads of 3"):
+        apply("permute_rope_in_slots", 3)(ArrayTensor("x", x))
+
+
+def test_permute_rope_above() -> None:
+    x = numbers(10, 3)
+    check(apply("permute_rope_above", 4, 2)(ArrayTensor("x", x)), x[[0, 2, 1, 3, 4, 6, 5, 7, 8, 9]])
+    with pytest.raises(PlanError, match="no rows above 10"):
+        apply("permute_rope_above", 4, 10)(ArrayTensor("x", x))
+
+
 @pytest.mark.parametrize(("count", "bits"), TORCH_MEAN)
 def test_mean_has_torchs_bits(count: int, bits: str) -> None:
     assert float(mean(numbers(count))) == float.fromhex(bits)
