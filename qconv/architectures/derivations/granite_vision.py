@@ -38,7 +38,9 @@ def _projectors(model: ModelContext) -> list[_Projector]:
 def _tuples(model: ModelContext, key: str, size: int) -> list[list[int]]:
     """A list of the config's whose entries are ``size`` integers each, or integers where that is one."""
     listed = model.find(key) or []
-    rows = [row if isinstance(row, list) else [row] for row in listed] if isinstance(listed, list) else [[None]]
+    rows: list[list[Any]] = [[None]]
+    if isinstance(listed, list):
+        rows = [row if isinstance(row, list) else [row] for row in listed]
     if any(len(row) != size or not all(isinstance(n, int) for n in row) for row in rows):
         raise model.lacks([key], listed, f"a list of {'pairs of ' if size == 2 else ''}layers")
     return rows
