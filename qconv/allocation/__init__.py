@@ -6,6 +6,7 @@ A file's KL divergence from the unquantized model is the sum over its tensors of
 
 from qconv.allocation.allocator import Allocator, Point
 from qconv.allocation.errors import ErrorTable, rounding_errors, samples
+from qconv.allocation.gains import first_tile, rounding
 from qconv.allocation.losses import Losses
 from qconv.allocation.make import make
 from qconv.allocation.table import disturbance_type, menu, table
@@ -16,8 +17,10 @@ __all__ = [
     "Losses",
     "Point",
     "disturbance_type",
+    "first_tile",
     "make",
     "menu",
+    "rounding",
     "rounding_errors",
     "samples",
     "table",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv import blocks
-from qconv.calibration import TensorHessian
+from qconv.calibration import TensorHessian, squared_error
 from qconv.plan import dequantized
 from qconv.policy import Decision
 from qconv.tensors import LazyTensor, as_float32, convert, rounds
@@ -39,7 +39,7 @@ def gains(
     ratios: dict[str, list[float]] = {}
     for d in _spread([d for d in decisions if d.name in hessians]):
         hessian = hessians[d.name]
-        rows = _rows(dequantized(tensors[d.name], d.type), d.intermediate_type, hessian)
+        rows = first_tile(dequantized(tensors[d.name], d.type), d.intermediate_type, hessian.matrices)
         factor = hessian.factor(0)
         importance = importances[d.name][0] if d.name in importances else factor.importance
         for block_type in menus.get(d.name, ()):
@@ -48,7 +48,7 @@ def gains(
             ordinary = blocks.EncodeContext(search, importance)
             compensated = blocks.EncodeContext(search, importance, factor)
             before, after = (
-                _error(rows - blocks.decode(block_type, blocks.encode(block_type, rows, context=context)), hessian)
+                squared_error(rounding(block_type, rows, context), hessian.panels(0))
                 for context in (ordinary, compensated)
             )
             if before > 0:
@@ -62,9 +62,9 @@ def _spread(decisions: Sequence[Decision]) -> Iterator[Decision]:
         yield decisions[(2 * place + 1) * len(decisions) // (2 * count)]
 
 
-def _rows(tensor: LazyTensor, intermediate_type: str, hessian: TensorHessian) -> NDArray[np.float32]:
-    """The first tile of rows of the first matrix, as an encoder gets them."""
-    total = math.prod(tensor.shape[:-1]) // hessian.matrices
+def first_tile(tensor: LazyTensor, intermediate_type: str, matrices: int = 1) -> NDArray[np.float32]:
+    """The first tile of rows of a tensor's first matrix, as an encoder gets them."""
+    total = math.prod(tensor.shape[:-1]) // matrices
     prepared = tensor.prepare()
     rows = prepared.read(0, min(total, blocks.TILE_ROWS))
     kind = tensor.dtype
@@ -73,13 +73,6 @@ def _rows(tensor: LazyTensor, intermediate_type: str, hessian: TensorHessian) ->
     return np.ascontiguousarray(as_float32(np.ascontiguousarray(rows), kind))
 
 
-def _error(off: NDArray[np.float32], hessian: TensorHessian) -> float:
-    """Σ ΔW H ΔWᵀ, from the lower triangle of H, whose panels begin with a square that is whole."""
-    total, start = 0.0, 0
-    for panel in hessian.panels(0):
-        stop = start + len(panel)
-        product = off[:, start:stop] @ panel
-        total += 2 * float(np.einsum("ij,ij->", product[:, :start], off[:, :start], dtype=np.float64))
-        total += float(np.einsum("ij,ij->", product[:, start:], off[:, start:stop], dtype=np.float64))
-        start = stop
-    return total
+def rounding(block_type: str, rows: NDArray[np.float32], context: blocks.EncodeContext) -> NDArray[np.float32]:
+    """What encoding changes of rows."""
+    return rows - blocks.decode(block_type, blocks.encode(block_type, rows, context=context))

@@ -23,7 +23,8 @@ class ModelContext:
 
     ``config``: the completed config, the text model's keys at the root.  ``tensors``: shapes by name as tables write
     it.  ``folder``: the checkpoint's, if it has one.  ``lazy``: its tensors by their own names.  ``target``: of a
-    drafter, the config of the model it drafts for, its text part at the root.
+    drafter, the config of the model it drafts for, its text part at the root.  ``origins``: how keys of the config
+    begin that is not ``config.json``'s own spelling, with the file they are from and how they begin there.
     """
 
     config: Mapping[str, Any]
@@ -32,6 +33,7 @@ class ModelContext:
     table: str = ""
     lazy: Mapping[str, LazyTensor] = field(default_factory=dict)
     target: Mapping[str, Any] = field(default_factory=dict)
+    origins: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def location(self) -> str | None:
@@ -105,13 +107,21 @@ class ModelContext:
 
     def lacks(self, keys: Iterable[str], value: Any = None, wanted: str = "a value") -> PlanError:
         """The error for a config key that is not there or of the wrong kind."""
-        which = " or ".join(f"'{k}'" for k in keys)
+        spelled = [self._origin(key) for key in keys]
+        file, which = spelled[0][0], " or ".join(f"'{key}'" for _, key in spelled)
         what = f"has no {which}" if value is None else f"has {value!r} for {which}"
         return PlanError(
-            f"config.json {what}, but {self.table or 'its architecture'} needs {wanted} there",
+            f"{file} {what}, but {self.table or 'its architecture'} needs {wanted} there",
             file=self.location,
-            hint="complete config.json from the original model",
+            hint=f"complete {file} from the original model",
         )
+
+    def _origin(self, key: str) -> tuple[str, str]:
+        """The file a key is from, and how it is spelled there."""
+        for start, (file, there) in self.origins.items():
+            if key.startswith(start):
+                return file, there + key.removeprefix(start)
+        return "config.json", key
 
 
 def class_name(model: ModelContext) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from qconv.architectures import evaluate, registry
@@ -13,12 +14,16 @@ from qconv.errors import PlanError
 from qconv.types import ModelPart
 
 
-def canonical(name: str, part: ModelPart = "text") -> str:
-    """``name`` without wrapper prefixes and old endings: ``model.language_model.norm.gamma`` is ``norm.weight``."""
+def canonical(name: str, part: ModelPart = "text", more: tuple[str, ...] = ()) -> str:
+    """``name`` without wrapper prefixes and old endings: ``model.language_model.norm.gamma`` is ``norm.weight``.
+
+    ``more``: a table's own wrappers.
+    """
     rules = common(part)
+    wrappers = rules.wrappers + more
     for inside in rules.inside:
         name = name.replace(inside, "")
-    while wrapper := next((w for w in rules.wrappers if name.startswith(w)), None):
+    while wrapper := next((w for w in wrappers if name.startswith(w)), None):
         name = name[len(wrapper) :]
     for old, new in rules.endings.items():
         if name.endswith(old):
@@ -37,9 +42,10 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
     renames = [registry.lookup("rename", name) for name in table.renames]
     names: dict[str, str] = {}
     known = _first_parts(table)
-    unwrapped = {source: canonical(source, table.part) for source in sources}
+    unwrap = partial(canonical, part=table.part, more=table.wrappers)
+    unwrapped = {source: unwrap(source) for source in sources}
     while (shared := _shared(unwrapped.values())) and shared not in known:
-        unwrapped = {source: canonical(name[len(shared) + 1 :], table.part) for source, name in unwrapped.items()}
+        unwrapped = {source: unwrap(name[len(shared) + 1 :]) for source, name in unwrapped.items()}
     for source, name in unwrapped.items():
         for rename in renames:
             name = str(rename(name, config))

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from qconv.architectures import config as configs
-from qconv.architectures import metadata as keys
+from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
-from qconv.architectures.resolve import Checkpoint, Resolved
-from qconv.architectures.schema import TOWERS, Table
+from qconv.architectures.resolve import Checkpoint, Resolved, context, resolved
+from qconv.architectures.schema import TOWERS, Table, Tower
 from qconv.architectures.table import classes, table, table_of
 from qconv.architectures.tensors import Matcher
 from qconv.errors import InputError, UnsupportedError, nearest
@@ -40,26 +40,12 @@ def resolve_projector(checkpoint: Checkpoint) -> Resolved:
     known = _find(checkpoint.config, checkpoint.folder)
     config, known = _complete(checkpoint.config, known, checkpoint.folder)
     names = canonical_names(checkpoint.lazy, config, known)
-    infos, own = checkpoint.tensors, set(names.values())
-    model = ModelContext(
-        config,
-        {name: infos[source] for name, source in names.items()},
-        checkpoint.folder,
-        known.name,
-        checkpoint.lazy,
-    )
+    origins = {f"{kind}.": ("config.json", f"{_places(tower)[0]}.") for kind, tower in known.towers.items()}
+    origins |= {"text.": ("config.json", ""), "preprocessor.": (_PREPROCESSORS[0][0], "")}
+    model = context(checkpoint, known, config, names, origins=origins)
+    own = set(names.values())
     others = [(source, _OTHER_PART) for source in checkpoint.lazy if source not in own]
-    matcher = Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, left_out=others)
-    outputs, dropped = matcher.outputs()
-    return Resolved(
-        architecture=known.gguf_name,
-        metadata=keys.metadata(model, known),
-        tensors=outputs,
-        dropped=dropped,
-        config=config,
-        table=known.name,
-        notes=tuple(matcher.notes),
-    )
+    return resolved(Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, left_out=others))
 
 
 def of_projector(config: Mapping[str, Any], sources: Iterable[str]) -> frozenset[str]:
@@ -82,17 +68,23 @@ def _find(config: Mapping[str, Any], folder: Folder) -> Table:
     model_class = _class(config)
     name = None if model_class is None else table_of(model_class, "projector")
     if name is not None:
-        return table(name, "projector")
+        known = table(name, "projector")
+        model = ModelContext(config, folder=folder, table=known.name)
+        redirects = (table(other, "projector") for other, when in known.redirect.items() if evaluate.holds(model, when))
+        return next(redirects, known)
     if not any(sign in config for sign in _SIGNS):
         raise UnsupportedError(
             f"has no projector: {model_class or 'the model'} takes in neither images nor sounds",
             file=folder.location,
             hint="leave --mmproj out",
         )
-    near = nearest(model_class or "", classes("projector"), most=3, least_alike=0.5)
+    if model_class is None:
+        hint = "take config.json from the original model"
+        raise UnsupportedError("config.json names no model class ('architectures')", file=folder.location, hint=hint)
+    near = nearest(model_class, classes("projector"), most=3, least_alike=0.5)
     like = f"nearest known: {', '.join(near)}; " if near else ""
     raise UnsupportedError(
-        f"the projector of {model_class or 'a model without a class'} is not known",
+        f"the projector of {model_class} is not known",
         file=folder.location,
         hint=f"{like}`qconv architectures --projectors` lists all",
     )
@@ -111,16 +103,27 @@ def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[
     model = ModelContext(full, folder=folder, table=known.name)
     there = {}
     for kind, tower in known.towers.items():
-        places = (tower.config,) if isinstance(tower.config, str) else tower.config
+        places = _places(tower)
         part = model.find(*places)
         if isinstance(part, Mapping):
-            inner = part.get("model_type")
+            inner = str(part.get("model_type"))
             completed[kind] = configs.with_defaults(part, inner if inner in known.defaults else outer, known)
             there[kind] = tower
-        elif part is not None or not tower.optional:
+        elif part is not None:
             raise model.lacks(places, part, "an object")
+    absent = [kind for kind, tower in known.towers.items() if kind not in there and not tower.optional]
+    if absent or not there:
+        wanted = " or ".join(f"'{place}'" for kind in absent or known.towers for place in _places(known.towers[kind]))
+        raise UnsupportedError(
+            f"has no projector: there is no {wanted} in its config", file=folder.location, hint="leave --mmproj out"
+        )
     full |= {**completed, "preprocessor": _preprocessor(folder)}
     return full, msgspec.structs.replace(known, **{kind: there.get(kind) for kind in TOWERS})
+
+
+def _places(tower: Tower) -> tuple[str, ...]:
+    """Where the config may keep a tower's part."""
+    return (tower.config,) if isinstance(tower.config, str) else tower.config
 
 
 def _preprocessor(folder: Folder) -> dict[str, Any]:

@@ -74,7 +74,11 @@ def resolve(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None, mtp
 
     UnsupportedError: no table knows the class.  PlanError: config, table and tensors do not fit together.
     """
-    matcher = matcher_of(checkpoint, target, mtp)
+    return resolved(matcher_of(checkpoint, target, mtp))
+
+
+def resolved(matcher: Matcher) -> Resolved:
+    """What a matcher makes of its model; raises PlanError as ``resolve``."""
     outputs, dropped = matcher.outputs()
     known, model, config = matcher.table, matcher.model, dict(matcher.model.config)
     return Resolved(
@@ -88,6 +92,15 @@ def resolve(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None, mtp
         tokenizer_options=_tokenizer_options(known, model),
         notes=tuple(matcher.notes),
     )
+
+
+def context(
+    checkpoint: Checkpoint, known: Table, config: Mapping[str, Any], names: Mapping[str, str], **more: Any
+) -> ModelContext:
+    """What a table may ask about a checkpoint of which ``names`` are the sources by the names tables use."""
+    infos = checkpoint.tensors
+    tensors = {name: infos[source] for name, source in names.items()}
+    return ModelContext(config, tensors, checkpoint.folder, known.name, checkpoint.lazy, **more)
 
 
 def _tokenizer_options(known: Table, model: ModelContext) -> dict[str, Any]:
@@ -118,14 +131,8 @@ def matcher_of(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None, 
     if mtp != "keep":
         chosen = select(names, config, known, mtp, checkpoint.folder.location)
         names, config, first, left_out = chosen.names, chosen.config, chosen.first, chosen.left_out
-    infos = checkpoint.tensors
-    model = ModelContext(
-        config,
-        {name: infos[source] for name, source in names.items()},
-        checkpoint.folder,
-        known.name,
-        checkpoint.lazy,
-        {**(target or {}), **(configs.text_config(target or {}) or {})},
+    model = context(
+        checkpoint, known, config, names, target={**(target or {}), **(configs.text_config(target or {}) or {})}
     )
     return Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, first, left_out)
 

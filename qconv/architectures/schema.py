@@ -24,9 +24,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fr
 
     ``or``: other spellings of ``from``, the first one that is there counts.  ``optional``: may be missing, always or
     when the named condition holds.  ``store``: the type llama.cpp's converter forces on it: a type, "file" for the
-    file's own, or "source" for that of the checkpoint, Q8_0 where that is an 8-bit float.  ``count``: the derivation
-    that says how many {expert} stands for here, where it is something else than the table's experts.  ``layers``: the
-    derivation that lists what {layer} is in the output; in the sources {index} is each number's place in that list.
+    file's own, "half" for F16 in an F16 file and else F32, or "source" for that of the checkpoint, Q8_0 where that is
+    an 8-bit float.  ``count``: the derivation that says how many {expert} stands for here, where it is something else
+    than the table's experts.  ``layers``: the derivation that lists what {layer} is in the output; in the sources
+    {index} is each number's place in that list.
     """
 
     from_: str | tuple[str, ...] | None = None
@@ -103,7 +104,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     ``exclude``: what it does not inherit of the table it extends and of the keys all have.  ``redirect``: other
     tables, each with the condition on the config under which that one counts instead.  ``store``: of entries that have
-    none of their own.  ``within``: how names of the part's tensors begin, where others are another part's.
+    none of their own.  ``wrappers``: prefixes of source names beside those all have.  ``within``: how names of the
+    part's tensors begin, where others are another part's.  ``module_parts``: numbers that modules may have besides a
+    weight and a bias.
     """
 
     name: str = ""
@@ -127,7 +130,9 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     modules: Entries = {}
     tensors: Entries = {}
     alternatives: dict[str, dict[str, Variant]] = {}
+    wrappers: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
+    module_parts: tuple[str, ...] = ()
     vision: Tower | None = None
     audio: Tower | None = None
     drop: tuple[Drop, ...] = ()

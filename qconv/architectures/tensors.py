@@ -22,6 +22,7 @@ _RANKS = {"I32": 0, "I64": 3}
 """llama.cpp's converter writes tables of integers, then repacked blocks, then floats, and long integers last."""
 _UNUSED = 3
 _OUTPUT = "output.weight"
+_WEIGHT = ".weight"
 _OF_DENSE = re.compile(r"\d+_Dense[^.]*\.")
 """What sentence-transformers calls the folders of its modules."""
 _OF_ADAPTER = re.compile(r"\.(?:lora_(?:A|B|embedding_[AB]|magnitude_vector)|base_layer|modules_to_save)\.")
@@ -110,7 +111,7 @@ class Matcher:
         tied = {want.expected for want in wanted if not want.required and isinstance(want.entry.optional, str)}
         drops = (*self.table.drop, *common(self.table.part).drop)
         for source, file in self.absent.items():
-            name = canonical(source, self.table.part)
+            name = canonical(source, self.table.part, self.table.wrappers)
             if self.table.within and not name.startswith(self.table.within):
                 continue
             if name not in tied and reason_to_drop(name, source, self.model, drops) is None:
@@ -158,7 +159,9 @@ class Matcher:
     def _expand(self, part: Variant, layers: Iterable[int] | None = None) -> list[Wanted]:
         """All entries of ``part`` for all layers, or for ``layers`` those that have layers."""
         expanded = []
-        for entries, suffixes in ((part.modules, (".weight", ".bias")), (part.tensors, ("",))):
+        further = [f".{name}" for name in self.table.module_parts]
+        of_modules = (_WEIGHT, ".bias", *further)
+        for entries, suffixes in ((part.modules, of_modules), (part.tensors, ("",))):
             for name, given in entries.items():
                 entry = given if isinstance(given, Entry) else Entry(from_=given)
                 if entry.make is not None or not evaluate.holds(self.model, entry.when):
@@ -166,8 +169,9 @@ class Matcher:
                 optional = self._optional(entry)
                 for index, layer in enumerate(self._numbers(name, entry, part, layers)):
                     for suffix in suffixes:
-                        required = not optional and suffix != ".bias"
-                        expanded.append(self._wanted(name, entry, (layer, index), suffix, required))
+                        required = not optional and suffix in (_WEIGHT, "")
+                        whole = Entry(entry.from_, entry.or_, do=("flatten",)) if suffix in further else entry
+                        expanded.append(self._wanted(name, whole, (layer, index), suffix, required))
         return expanded
 
     def _optional(self, entry: Entry) -> bool:

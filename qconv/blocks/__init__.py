@@ -24,14 +24,25 @@ from numpy.typing import NDArray
 from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
 from qconv.blocks.blas import single_threaded
 from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
-from qconv.blocks.factor import PANEL, TILE_ROWS, Factor, factor_bytes, factorize, lower_panels
+from qconv.blocks.factor import (
+    DAMPING,
+    MOST_DAMPING,
+    PANEL,
+    TILE_ROWS,
+    Factor,
+    factor_bytes,
+    factorize,
+    lower_panels,
+)
 from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
 
 __all__ = [
+    "DAMPING",
     "HIGHEST",
     "LOWEST",
+    "MOST_DAMPING",
     "PANEL",
     "SEARCHES",
     "TILE_ROWS",
@@ -52,6 +63,7 @@ __all__ = [
     "factorize",
     "find_grid",
     "first_without_number",
+    "lower_panels",
     "single_threaded",
     "warm_up",
 ]

@@ -23,7 +23,7 @@ PANEL = 256
 TILE_ROWS = 128
 """Rows that are rounded together; row blocks begin at multiples of it (see ``gptq``)."""
 DAMPING = 0.01
-_MOST_DAMPING = 100.0
+MOST_DAMPING = 100.0
 """A matrix that needs more is not a sum of squares."""
 _SKETCH = 256
 """Combinations of the columns of M by which errors are estimated."""
@@ -93,7 +93,7 @@ def factorize(panels: Iterable[NDArray[np.floating]], columns: int, damping: flo
                 break
             except np.linalg.LinAlgError:
                 damping *= 10
-                if damping > _MOST_DAMPING:
+                if damping > MOST_DAMPING:
                     raise WeightError("a Hessian is not a sum of products of inputs: it is not positive") from None
         del lower
         sketch = _sketch(upper)

@@ -9,6 +9,7 @@ from qconv.calibration.hessians import (
     hessian_file,
     read_hessian_file,
     read_hessians,
+    squared_error,
     write_hessians,
 )
 from qconv.calibration.imatrix import Imatrix, read_imatrix
@@ -31,6 +32,7 @@ __all__ = [
     "read_imatrix",
     "read_measurements",
     "read_sums",
+    "squared_error",
     "write_calibration",
     "write_hessians",
 ]

@@ -13,7 +13,8 @@ from qconv.cli.plain import make_plain
 class Command(typer.core.TyperCommand):
     """A command whose ``--help`` groups options by ``rich_help_panel`` and prints its epilog as it stands.
 
-    It has the options ``--json`` and ``--debug``, and puts them into the context's ``ErrorOutput``.
+    It has the options ``--json`` and ``--debug``, and puts them into the context's ``ErrorOutput``; where it has them,
+    ``--progress`` and ``--quiet`` say how waits for the network are told.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -22,6 +23,12 @@ class Command(typer.core.TyperCommand):
         if isinstance(ctx.obj, ErrorOutput):
             ctx.obj.as_json, ctx.obj.debug = ctx.params["as_json"], ctx.params["debug"]
         return left
+
+    def invoke(self, ctx: Any) -> Any:
+        from qconv.cli.progress import telling_waits
+
+        with telling_waits(ctx.params.get("progress", "auto"), ctx.params.get("quiet", False)):
+            return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [p for p in self.get_params(ctx) if p.param_type_name == "argument"]

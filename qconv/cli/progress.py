@@ -6,10 +6,12 @@ None of them may stop a conversion: where standard error is gone, they fall sile
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from qconv.cli.screen import note, noted
@@ -145,10 +147,9 @@ class Bar(Shown):
             self._bar.update(size)
 
     def _note(self, text: str) -> None:
-        if self._bar is None:
-            note(text)
-        else:
-            self._bar.write(noted(text), file=sys.stderr)
+        from tqdm import tqdm
+
+        tqdm.write(noted(text), file=sys.stderr)  # over any bar that is there
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -216,6 +217,28 @@ def progress(style: Style, quiet: bool, name: str, amount: Callable[[int], str] 
     if style == "none" or quiet:
         return Quiet(name, amount)
     return Bar(name, amount) if sys.stderr.isatty() else Lines(name, amount)
+
+
+@contextmanager
+def telling_waits(style: Style, quiet: bool) -> Iterator[None]:
+    """What is logged, such as waits before something is asked for again, is told meanwhile as notes are."""
+    logger, handler = logging.getLogger("qconv"), _Notes(progress(style, quiet, ""))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Notes(logging.Handler):
+    """Makes notes of what is logged."""
+
+    def __init__(self, shown: Shown) -> None:
+        super().__init__()
+        self._shown = shown
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._shown.note(record.getMessage())
 
 
 def tokens(number: int) -> str:

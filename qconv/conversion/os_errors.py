@@ -21,6 +21,9 @@ _HINTS = {
     errno.EISDIR: "that name is a directory; choose another",
 }
 
+_IN_USE = (5, 32)
+"""What Windows says where another program has a file open: ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION."""
+
 
 @contextmanager
 def os_errors(action: str, path: Path, tensor: str | None = None) -> Iterator[None]:
@@ -28,5 +31,6 @@ def os_errors(action: str, path: Path, tensor: str | None = None) -> Iterator[No
     try:
         yield
     except OSError as e:
-        hint = _HINTS.get(e.errno or 0, KEPT)
+        in_use = getattr(e, "winerror", None) in _IN_USE
+        hint = f"close the program that has it open; {KEPT}" if in_use else _HINTS.get(e.errno or 0, KEPT)
         raise OutputError(f"cannot be {action}: {e.strerror or e}", file=path, tensor=tensor, hint=hint) from e

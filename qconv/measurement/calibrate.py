@@ -241,7 +241,11 @@ class _Job:
             base=self._base.type,
             job=hashlib.sha256(repr((*asked, __version__)).encode()).hexdigest()[:32],
         )
-        return Passes(session.inputs(), self._hessians, info, self._run.memory, self._run.resume)
+        planner = self._base.planner
+        decisions = planner.choice(find_mix("Q4_K_M")).decisions
+        return Passes(
+            session.inputs(), self._hessians, info, decisions, planner.tensors(), self._run.memory, self._run.resume
+        )
 
     def _begin(self, tokens: Tokens, decisions: Sequence[Decision], probed: int, passes: Passes | None = None) -> None:
         """``probed``: tokens that a quantized file is compared on, for which both models are run."""

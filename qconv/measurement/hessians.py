@@ -1,17 +1,24 @@
-"""Hessians of a model's inputs, summed over a text in as many passes as memory asks for, a file an input."""
+"""Hessians of a model's inputs, summed over a text in as many passes as memory asks for, a file an input.
+
+In each pass a part of the text comes last, which tells how much they want to be damped (``damping``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qconv import platform
 from qconv.calibration import HessiansInfo, hessian_bytes, hessian_file, read_hessian_file, write_hessians
 from qconv.errors import InputError, OutputError
+from qconv.measurement.damping import Trials, parted, tried
+from qconv.policy import Decision
 from qconv.runtime import Collection, MatrixInput, Session
+from qconv.tensors import LazyTensor
 
 Floats = NDArray[np.float32]
 
@@ -23,17 +30,34 @@ class Passes:
     """What is to be measured of a model, and what is there already.
 
     ``inputs``: those the session tells of; of the output matrix's only where it is one of its own, since compensating
-    for errors of logits is not what rows looked up as embeddings want.
+    for errors of logits is not what rows looked up as embeddings want.  ``decisions``: block types that dampings are
+    tried with.  ``tensors``: the weights by name.
     """
 
     def __init__(
-        self, inputs: Sequence[MatrixInput], folder: Path, info: HessiansInfo, memory: int | None, resume: bool
+        self,
+        inputs: Sequence[MatrixInput],
+        folder: Path,
+        info: HessiansInfo,
+        decisions: Sequence[Decision],
+        tensors: Mapping[str, LazyTensor],
+        memory: int | None,
+        resume: bool,
     ) -> None:
         self._folder, self._info = folder, info
         measured = [(i, [t for t in i.tensors if t.startswith("blk.") or t == "output.weight"]) for i in inputs]
         named = [MatrixInput(tuple(t), i.columns, i.matrices) for i, t in measured if t]
+        self._decisions, self._tensors = {d.name: d for d in decisions}, tensors
         self._missing = [i for i in named if not (resume and self._is_there(i))]
+        self._tried = tried(named, self._decisions)
         self.bytes = sum(hessian_bytes(i.columns) * i.matrices for i in self._missing)
+        free = platform.free_bytes(folder.parent)
+        if self.bytes > free:
+            raise OutputError(
+                f"{self.bytes:,} bytes are needed for Hessians, and {free:,} are free",
+                file=folder.parent,
+                hint="free some space, or choose another place with --output",
+            )
         self.passes = _passes(self._missing, DEFAULT_MEMORY if memory is None else memory)
 
     def note(self, tokens: int) -> str:
@@ -46,17 +70,26 @@ class Passes:
 
     def run(self, session: Session, tokens: NDArray[np.int32], progress: Callable[[int], None]) -> None:
         """Raises OutputError, and as ``Session.collect`` does."""
+        first, held_out = parted(tokens, session.context)
         try:
             self._folder.mkdir(exist_ok=True)
         except OSError as e:
             raise OutputError(f"cannot be made: {e.strerror}", file=self._folder) from e
         for inputs in self.passes:
             names = [name for i in inputs for name in i.tensors]
+            here = self._tried.intersection(names) if held_out.size else ()
+            trials = Trials([self._decisions[name] for name in here], self._tensors)
             with session.collect(importance=False, gram=names) as collection:
-                collection.run(tokens, progress=progress)
-                self._write(collection, {i.tensors[0]: i for i in inputs})
+                collection.run(first, progress=progress)
+                trials.round(collection.gram(trials.names))
+                if held_out.size:
+                    collection.run(held_out, progress=progress)
+                errors = trials.compare(collection.gram(trials.names))
+                self._write(collection, {i.tensors[0]: i for i in inputs}, errors)
 
-    def _write(self, collection: Collection, inputs: dict[str, MatrixInput]) -> None:
+    def _write(
+        self, collection: Collection, inputs: dict[str, MatrixInput], trials: Mapping[str, Mapping[float, float]]
+    ) -> None:
         pooled: dict[str, tuple[Floats, int]] = {}
         if any(i.matrices > 1 for i in inputs.values()):
             for gram in collection.gram():
@@ -80,7 +113,8 @@ class Passes:
                     yield shrunk(following.h, *pooled[i.tensors[0]])
 
             path = self._folder / hessian_file(gram.tensors[0])
-            write_hessians(path, self._info, gram.tensors, i.columns, own, matrices(gram.h, gram.count))
+            hs, of_damping = matrices(gram.h, gram.count), trials.get(gram.tensors[0], {})
+            write_hessians(path, self._info, gram.tensors, i.columns, own, hs, of_damping)
             pooled.pop(gram.tensors[0], None)
 
     def _is_there(self, i: MatrixInput) -> bool:

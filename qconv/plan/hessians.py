@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qconv import blocks, calibration, policy
@@ -10,6 +12,8 @@ from qconv.calibration import TensorHessian
 from qconv.errors import FormatError, InputError
 from qconv.tensors import LazyTensor
 
+_ABOUT = 1.01
+"""Times the least error is about as good."""
 _NAMED = 8
 """Tensors named in a note; the rest are counted."""
 
@@ -19,6 +23,7 @@ class TensorHessians:
 
     def __init__(self, place: Path) -> None:
         self._hessians = calibration.read_hessians(place)
+        self._dampings = _dampings({h.tensors[0]: h.trials for h in self._hessians.by_tensor.values()})
 
     def of(
         self, decisions: Sequence[policy.Decision], tensors: Mapping[str, LazyTensor]
@@ -46,7 +51,8 @@ class TensorHessians:
                     file=hessian.file,
                     tensor=d.name,
                 )
-            chosen[d.name] = hessian
+            damping = self._dampings.get(policy.role(hessian.tensors[0]), hessian.damping)
+            chosen[d.name] = replace(hessian, damping=damping)
         return chosen
 
     def notes(self, decisions: Sequence[policy.Decision], chosen: Collection[str]) -> tuple[str, ...]:
@@ -56,6 +62,22 @@ class TensorHessians:
             return ()
         named = ", ".join(missing[:_NAMED]) + (f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
         return (f"rounded to nearest, as there is no Hessian: {named}",)
+
+
+def _dampings(trials: Mapping[str, Mapping[float, float]]) -> dict[str, float]:
+    """By role the largest damping that does about as well, on text held out, as the best: other text is further off.
+
+    ``trials``: by tensor and damping the errors there.
+    """
+    by_role: dict[str, dict[float, list[float]]] = {}
+    for name, errors in trials.items():
+        for damping, error in errors.items():
+            by_role.setdefault(policy.role(name), {}).setdefault(damping, []).append(math.log(error))
+    chosen = {}
+    for role, logarithms in by_role.items():
+        means = {damping: sum(each) / len(each) for damping, each in logarithms.items()}
+        chosen[role] = max(d for d, mean in means.items() if mean <= min(means.values()) + math.log(_ABOUT))
+    return chosen
 
 
 def _compensable(decisions: Sequence[policy.Decision]) -> list[policy.Decision]:

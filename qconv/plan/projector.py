@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from qconv import architectures, checkpoints, formats, metadata
+from qconv import architectures, checkpoints
 from qconv.errors import UsageError
-from qconv.plan.source_model import SourceModel, float_type_of
+from qconv.plan.source_model import SourceModel, of_checkpoint
 from qconv.plan.types import Plan
-from qconv.types import TensorInfo
 
 _NAMES_OPTION = "of the projector, which --mmproj f16 makes a file of"
 
@@ -22,28 +21,7 @@ def read_projector(checkpoint: checkpoints.Checkpoint) -> SourceModel:
         hint = "take the checkpoint it was made from"
         raise UsageError("--mmproj is for a model with a config.json", file=checkpoint.location, hint=hint)
     resolved = architectures.resolve_projector(checkpoint)
-    outputs = tuple(resolved.tensors)
-    weights = metadata.count(TensorInfo(o.name, o.tensor.dtype, o.tensor.shape) for o in outputs)
-    general = metadata.gather(checkpoint.folder, weights, checkpoint.config)
-    float_type = float_type_of(checkpoint)
-    return SourceModel(
-        architecture=resolved.architecture,
-        outputs=outputs,
-        metadata=metadata.assemble(
-            resolved.architecture,
-            general.metadata(),
-            resolved.metadata,
-            {},
-            file_type=formats.file_types()[float_type],
-            model_type=metadata.PROJECTOR,
-        ),
-        float_type=float_type,
-        is_gguf=False,
-        stem=checkpoint.folder.name,
-        part="projector",
-        dropped=tuple(resolved.dropped),
-        warnings=(*checkpoint.notes, *resolved.notes, *general.notes),
-    )
+    return of_checkpoint(checkpoint, resolved, {}, [*checkpoint.notes, *resolved.notes], "projector")
 
 
 def naming_option(plan: Plan, checkpoint: checkpoints.Checkpoint) -> Plan:

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from qconv import architectures, checkpoints, formats, metadata, tokenizers
-from qconv.errors import InputError, PlanError, UnsupportedError, UsageError
+from qconv import architectures, checkpoints, formats, metadata
+from qconv.errors import InputError, UnsupportedError, UsageError
 from qconv.files import read_object
 from qconv.options import ConvertOptions
 from qconv.plan import consistency
+from qconv.plan.vocabulary import check_vocabulary, open_target, read_vocabulary
 from qconv.policy import converter, mixes
-from qconv.storage import Folder, LocalFolder, open_address
 from qconv.tensors import FLOATS
 from qconv.types import Metadata, ModelPart, TensorInfo, Value
-
-_OF_TARGET = "target"
-"""What a table calls the tokenizer of the model that a drafter is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +152,7 @@ def _from_adapter(checkpoint: checkpoints.Checkpoint, base: str) -> SourceModel:
         architecture=model.architecture,
         outputs=model.outputs,
         metadata=keys,
-        float_type=float_type_of(checkpoint),
+        float_type=_float_type(checkpoint),
         is_gguf=False,
         stem=checkpoint.folder.name,
         is_adapter=True,
@@ -188,7 +184,7 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
             "holds no config.json, so no runtime would load the result", file=checkpoint.folder.location, hint=hint
         )
     resolved = architectures.resolve_plain(checkpoint, arch or "unknown")
-    float_type = float_type_of(checkpoint)
+    float_type = _float_type(checkpoint)
     stem = metadata.stem_of(checkpoint.name or checkpoint.folder.name, mixes())
     general = metadata.lone(stem, metadata.count(checkpoint.tensors.values()))
     return SourceModel(
@@ -212,17 +208,28 @@ def _plain(checkpoint: checkpoints.Checkpoint, arch: str | None, pre: str | None
 
 def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None, target: str | None, mtp: str) -> SourceModel:
     assert checkpoint.config is not None
-    aim = None if target is None else _open_target(target)
+    aim = None if target is None else open_target(target)
     resolved = architectures.resolve(checkpoint, None if aim is None else read_object(aim, "config.json"), mtp)
     notes = [*checkpoint.notes, *resolved.notes]
-    vocabulary = _vocabulary(checkpoint, resolved, aim, pre, notes)
+    vocabulary = read_vocabulary(checkpoint, resolved, aim, pre, notes)
     notes += _modules_left_out(checkpoint, resolved)
-    outputs = tuple(resolved.tensors)
     doubts = consistency.check(checkpoint.folder, resolved)
-    _check_vocabulary(checkpoint.folder, outputs, vocabulary)
+    check_vocabulary(checkpoint.folder, tuple(resolved.tensors), vocabulary)
+    return of_checkpoint(checkpoint, resolved, vocabulary, [*notes, *doubts])
+
+
+def of_checkpoint(
+    checkpoint: checkpoints.Checkpoint,
+    resolved: architectures.Resolved,
+    vocabulary: Metadata,
+    warnings: list[str],
+    part: ModelPart = "text",
+) -> SourceModel:
+    """A resolved part of a checkpoint's model with what the files beside it say of the whole."""
+    outputs = tuple(resolved.tensors)
     weights = metadata.count(TensorInfo(o.name, o.tensor.dtype, o.tensor.shape) for o in outputs)
     general = metadata.gather(checkpoint.folder, weights, checkpoint.config)
-    float_type = float_type_of(checkpoint)
+    float_type = _float_type(checkpoint)
     return SourceModel(
         architecture=resolved.architecture,
         outputs=outputs,
@@ -232,38 +239,15 @@ def _from_config(checkpoint: checkpoints.Checkpoint, pre: str | None, target: st
             resolved.metadata,
             vocabulary,
             file_type=formats.file_types()[float_type],
+            model_type=metadata.PROJECTOR if part == "projector" else "model",
         ),
         float_type=float_type,
         is_gguf=False,
         stem="model" if checkpoint.name is None else metadata.stem_of(checkpoint.name, mixes()),
+        part=part,
         dropped=tuple(resolved.dropped),
-        warnings=(*notes, *doubts, *general.notes, *_better_source(checkpoint, general)),
+        warnings=(*warnings, *general.notes, *_better_source(checkpoint, general)),
     )
-
-
-def _open_target(target: str) -> Folder:
-    return open_address(target)[0] if "://" in target else LocalFolder(Path(target))
-
-
-def _vocabulary(
-    checkpoint: checkpoints.Checkpoint,
-    resolved: architectures.Resolved,
-    target: Folder | None,
-    pre: str | None,
-    notes: list[str],
-) -> Metadata:
-    """The tokenizer's keys: of the model's own, or of ``target``'s where its table says so."""
-    folder, config, kinds, options = checkpoint.folder, resolved.config, resolved.tokenizer, resolved.tokenizer_options
-    if kinds == (_OF_TARGET,):
-        if target is None:
-            hint = "--target DIR names the model it drafts for"
-            raise UsageError("is a drafter, which has no tokenizer of its own", file=folder.location, hint=hint)
-        folder = target
-        kinds, more, config = architectures.vocabulary_of(read_object(target, "config.json"), target)
-        options = more | {"after": more.get("after", {}) | options.get("after", {})}
-    elif target is not None:
-        raise UsageError("--target is for a drafter, and this is none", file=folder.location)
-    return tokenizers.metadata(folder, config, kind=kinds, options=options, pre=pre, note=notes.append)
 
 
 def _better_source(checkpoint: checkpoints.Checkpoint, general: metadata.General) -> list[str]:
@@ -292,7 +276,7 @@ def _modules_left_out(checkpoint: checkpoints.Checkpoint, resolved: architecture
     return [f"sentence-transformers' modules are left out, so embeddings will be others: {named} ({way})"]
 
 
-def float_type_of(checkpoint: checkpoints.Checkpoint) -> str:
+def _float_type(checkpoint: checkpoints.Checkpoint) -> str:
     """The 16-bit type of the first matrix that has one, as llama.cpp's ``--outtype auto`` finds it; else F32.
 
     (llama.cpp would round weights stored in F32 to F16 there; nothing is rounded on the way here, nor is what an
@@ -304,15 +288,3 @@ def float_type_of(checkpoint: checkpoints.Checkpoint) -> str:
         if len(info.shape) >= 2 and info.dtype in ("BF16", "F16"):
             return info.dtype
     return "F32"
-
-
-def _check_vocabulary(folder: Folder, outputs: tuple[architectures.MappedTensor, ...], vocabulary: Metadata) -> None:
-    tokens = vocabulary.get("tokenizer.ggml.tokens")
-    embedding = next((o.tensor.shape for o in outputs if o.name == "token_embd.weight"), None)
-    if tokens is None or embedding is None or len(embedding) != 2 or len(tokens.data) == embedding[0]:
-        return
-    raise PlanError(
-        f"the tokenizer has {len(tokens.data)} tokens, but the embedding {embedding[0]} rows",
-        file=folder.location,
-        hint="take tokenizer files, config.json and weights from the same model; vocab_size must be the embedding's",
-    )

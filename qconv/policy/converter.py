@@ -43,22 +43,19 @@ def writes(mix: Mix, part: ModelPart) -> bool:
     return mix.is_float or (part == "projector" and mix.name in _table().of_projectors)
 
 
-def _at_most_half(name: str) -> bool:
-    return any(part in name for part in _table().half_at_most)
-
-
 def intermediate_type(name: str, shape: tuple[int, ...], float_type: str, store: str | None = None) -> str:
     """The type the converter gives output ``name`` in a file of ``float_type`` (F32, F16, BF16; of projectors Q8_0).
 
-    ``store``: what the architecture's table forces on it, "file" being the file's own type.
+    ``store``: what the table forces on it, "file" being the file's own type, "half" F16 in an F16 file and else F32.
     """
     table = _table()
     if len(shape) <= 1 or name.endswith(table.ends):
         return "F32"
+    half = any(part in name for part in table.half_at_most)
+    if store == "half" or (store is None and half):
+        return "F16" if float_type == "F16" else "F32"
     if store is not None:
         return float_type if store == "file" else store
-    if _at_most_half(name):
-        return "F16" if float_type == "F16" else "F32"
     if not name.endswith(table.weights) or _LAYER.sub("", name) in table.names:
         return "F32"
     return float_type
@@ -82,7 +79,7 @@ def choose(
             decisions.append(Decision(tensor.name, tensor.shape, tensor.dtype, tensor.dtype, reason))
         elif tensor.name in fixed:
             decisions.append(Decision(tensor.name, tensor.shape, tensor.dtype, tensor.dtype, "always stored so"))
-        elif _at_most_half(tensor.name):
+        elif tensor.dtype in FLOATS and tensor.dtype != mix.type:
             reason = "F16 in an F16 file, else F32"
             decisions.append(Decision(tensor.name, tensor.shape, tensor.dtype, tensor.dtype, reason))
         else:

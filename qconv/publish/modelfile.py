@@ -30,10 +30,18 @@ class _Prompting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop: tuple[str, ...] = ()
 
 
+class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A template in Ollama's language, and the chat templates that it does the same as."""
+
+    sha256: tuple[str, ...]
+    text: str
+
+
 class _Ollama(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, str]
     architectures: dict[str, _Prompting]
     templates: dict[str, tuple[str, ...]]
+    written: dict[str, _Written]
 
 
 @functools.cache
@@ -94,9 +102,14 @@ def _template(metadata: Metadata, prompting: _Prompting) -> Iterator[str]:
     if name is not None:
         yield f"# Ollama recognizes the model's chat template and uses its own '{name}' for it."
         return
-    yield "# Ollama may not know the model's chat template, and would then send messages without their marks: answers"
-    yield "# get worse, and nothing says why. If 'ollama show --template' prints {{ .Prompt }}, write a TEMPLATE here,"
-    yield "# in Ollama's own language, that does what tokenizer.chat_template in the file does."
+    text = next((written.text for written in _known().written.values() if digest in written.sha256), None)
+    if text is not None:
+        yield "# For Ollama before 0.30; later versions run the file's own chat template where that can do more."
+        yield f'TEMPLATE """{text}"""'
+        return
+    yield "# Ollama runs the file's own chat template from version 0.30 on. Before that it may not know it, and then"
+    yield "# sends messages without their marks: answers get worse, nothing says why. Where 'ollama show --template'"
+    yield "# prints {{ .Prompt }}, write a TEMPLATE here, in Ollama's language, that does what the chat template does."
 
 
 def _parameters(metadata: Metadata) -> Iterator[str]:

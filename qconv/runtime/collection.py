@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -69,11 +69,14 @@ class Collection:
         each = zip(*(arrays[i::4] for i in range(4)), strict=True)
         return Importance({name: Sums(*four) for name, four in zip(values["names"], each, strict=True)}, tokens)
 
-    def gram(self) -> Iterator[Gram]:
-        """H so far of every input, one matrix at a time; raises ``UsageError`` for a tensor never multiplied with."""
+    def gram(self, tensors: Sequence[str] | None = None) -> Iterator[Gram]:
+        """H so far of every input, or of those that one of ``tensors`` reads, one matrix at a time.
+
+        Raises ``UsageError`` for a tensor never multiplied with.
+        """
         restart = True
         while True:
-            values, panels = self._child.call("gram", {"restart": restart})
+            values, panels = self._child.call("gram", {"restart": restart, "names": tensors})
             if not values["tensors"]:
                 return
             restart = False

@@ -136,8 +136,10 @@ class GramObserver:
         if missing:
             raise UsageError("is not a weight matrix that the model multiplies with", tensor=missing[0])
 
-    def triangles(self) -> Iterator[tuple[tuple[str, ...], int, Triangle]]:
-        """The tensors that share an input, the number of the matrix in them, and its triangle."""
-        for group in {id(g): g for g in self._by_name.values()}.values():
+    def triangles(self, names: Iterable[str] | None = None) -> Iterator[tuple[tuple[str, ...], int, Triangle]]:
+        """The tensors that share an input, the number of the matrix in them, and its triangle; of all inputs, or of
+        those that ``names`` read."""
+        groups = self._by_name.values() if names is None else [self._by_name[name] for name in names]
+        for group in {id(g): g for g in groups}.values():
             for matrix, triangle in enumerate(group.triangles):
                 yield tuple(group.tensors), matrix, triangle

@@ -117,17 +117,18 @@ class Worker:
         arrays = [array for s in sums.values() for array in (s.squares, s.sums, s.counts, s.peaks)]
         return {"names": list(sums)}, [self.collection.tokens, *arrays]
 
-    def gram(self, restart: bool) -> Answer:
-        """The next input's H as panels of its lower triangle; ``tensors`` is empty after the last."""
+    def gram(self, restart: bool, names: list[str] | None) -> Answer:
+        """The next input's H as panels of its lower triangle, of those that one of ``names`` reads where there are any;
+        ``tensors`` is empty after the last."""
         observer = self.collection.gram
         if observer is not None and (restart or self.collection.triangles is None):
             observer.check()
-            self.collection.triangles = observer.triangles()
+            self.collection.triangles = observer.triangles(names)
         item = next(self.collection.triangles, None) if self.collection.triangles else None
         if item is None:
             return {"tensors": []}, ()
-        names, matrix, triangle = item
-        values = {"tensors": names, "matrix": matrix, "count": triangle.count, "columns": triangle.columns}
+        tensors, matrix, triangle = item
+        values = {"tensors": tensors, "matrix": matrix, "count": triangle.count, "columns": triangle.columns}
         return values, triangle.panels()
 
     def end_collection(self) -> Answer:

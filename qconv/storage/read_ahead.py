@@ -116,6 +116,7 @@ class ReadAhead:
         self._told: Iterator[_Window] = iter(())
         self._upcoming: deque[_Window] = deque()
         self._live: list[_Window] = []
+        self._spare: mmap.mmap | None = None  # of a window that has just gone, for one that comes in its place
         self._closed = False
 
     @property
@@ -142,6 +143,7 @@ class ReadAhead:
             self._closed = True
             self._upcoming.clear()
             self._live.clear()
+            self._spare = None
             self._changed.notify_all()
 
     def read_into(self, file: RangedFile, view: memoryview, offset: int) -> None:
@@ -229,10 +231,14 @@ class ReadAhead:
                 break
             self._live.remove(window)
             taken -= window.size
+            self._spare = window.data
         return taken + size <= self.memory
 
     def _start(self, window: _Window) -> None:
-        window.data = mmap.mmap(-1, window.size)  # which goes back to the system as soon as nobody holds it
+        spare, self._spare = self._spare, None
+        if spare is None or len(spare) != window.size:  # pages that are there need not be made anew, which takes long
+            spare = mmap.mmap(-1, window.size)  # goes back to the system as soon as nobody holds it
+        window.data = spare
         self._live.append(window)
         threading.Thread(target=self._fetch, args=(window, window.data), daemon=True, name="qconv-fetch").start()
 

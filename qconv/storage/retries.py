@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +17,11 @@ LONGEST_WAIT = 300.0
 """Seconds a server may ask to be left alone, before that is an error."""
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 """Answers after which the same request may do better."""
+
+log = logging.getLogger("qconv")
+_telling = threading.Lock()
+_told: dict[str, float] = {}
+"""By location, until when a wait lasts that was told: windows of one file fail together."""
 
 
 class Again(Exception):
@@ -39,7 +46,7 @@ class Attempts:
     failed: int = 0
 
     def after(self, failure: Again) -> None:
-        """Waits before the next attempt; raises InputError when there is none."""
+        """Waits before the next attempt, which the logger ``qconv`` is told; raises InputError when there is none."""
         wait = max(WAITS[self.failed] if self.failed < len(WAITS) else 0.0, failure.wait or 0.0)
         most = len(WAITS) if failure.most is None else failure.most
         if self.failed >= most or wait > LONGEST_WAIT:
@@ -47,10 +54,20 @@ class Attempts:
             hint = "run the same command again later: what is done is kept"
             raise InputError(f"cannot be read: {failure}{later}", file=self.location, hint=hint)
         self.failed += 1
+        _tell(self.location, failure, wait)
         end = time.monotonic() + wait
         while (left := end - time.monotonic()) > 0:
             self.check()
             time.sleep(min(left, 0.1))
+
+
+def _tell(location: str, failure: Again, wait: float) -> None:
+    now = time.monotonic()
+    with _telling:
+        if now < _told.get(location, 0.0):
+            return
+        _told[location] = now + wait
+    log.warning("%s: %s; trying again in %.2g s", location, failure, wait)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -18,6 +18,7 @@ from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, array_type, is_blocks, 
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.integers import as_int32
 from qconv.tensors.rows import member
+from qconv.tensors.sample import Sample
 from qconv.tensors.scaled import Scaled, Widened, scaled
 from qconv.tensors.shapes import reshape, transpose
 from qconv.tensors.stacked import RepeatedRow, StackedCodes, bitnet_codes
@@ -32,6 +33,7 @@ __all__ = [
     "Dequantized",
     "LazyTensor",
     "RepeatedRow",
+    "Sample",
     "Scaled",
     "StackedCodes",
     "StoredTensor",

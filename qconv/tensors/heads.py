@@ -42,6 +42,34 @@ def unmix_rope_in_heads(tensor: LazyTensor, size: int, rotating: int) -> LazyTen
     return reshape(join("unmix_rope_in_heads", parts, axis=1), tensor.shape)
 
 
+@operation
+def gather_axes(tensor: LazyTensor, heads: int, axes: int) -> LazyTensor:
+    """Of each head the two halves that rotate by an axis of space or time beside each other, axis after axis.
+
+    A head has first halves of all axes, then second halves, then rows that do not rotate.  An axis has as many rows as
+    go into the head's pairs of rows, evenly, so often.
+    """
+    size = whole("gather_axes", tensor, tensor.shape[0], heads)
+    half = 2 * (size // 2) // axes // 2
+    rotating = 2 * axes * half
+    matrix = as_columns(tensor) if len(tensor.shape) == 1 else tensor
+    columns = matrix.shape[-1]
+    rows = gather(
+        matrix, "rotating rows of", (heads, size), picks={1: (0, rotating, 1)}, shape=(heads * rotating, columns)
+    )
+    turned = gather(rows, "gather_axes", (heads, 2, axes, half), order=(0, 2, 1, 3), shape=(heads, rotating, columns))
+    if rotating == size:
+        return reshape(turned, tensor.shape)
+    left = gather(
+        matrix,
+        "other rows of",
+        (heads, size),
+        picks={1: (rotating, size, 1)},
+        shape=(heads, size - rotating, columns),
+    )
+    return reshape(join("gather_axes", [turned, left], axis=1), tensor.shape)
+
+
 @dataclass(frozen=True, slots=True)
 class SecondHalfNegated(Unary):
     """``inner`` with the signs of the second half of every ``size`` rows turned round, in its own type."""

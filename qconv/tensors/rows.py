@@ -156,6 +156,13 @@ def swap_groups(tensor: LazyTensor, outer: int, inner: int) -> LazyTensor:
 
 
 @operation
+def swap_outer(tensor: LazyTensor) -> LazyTensor:
+    """The first two dimensions exchanged; rows remain as they are."""
+    outer, inner = tensor.shape[:-1]
+    return gather(tensor, "swap_outer", (outer, inner), order=(1, 0), shape=(inner, outer, tensor.shape[-1]))
+
+
+@operation
 def split(tensor: LazyTensor, index: int, *sizes: int) -> LazyTensor:
     """Part ``index`` of the first dimension cut into pieces of ``sizes``."""
     return split_each(tensor, 1, index, *sizes)

@@ -79,6 +79,12 @@ def squeeze(tensor: LazyTensor) -> LazyTensor:
 
 
 @operation
+def flatten(tensor: LazyTensor) -> LazyTensor:
+    """As a list of all its values."""
+    return Reshape(tensor, (math.prod(tensor.shape),))
+
+
+@operation
 def as_columns(tensor: LazyTensor) -> LazyTensor:
     """With a further last dimension of one."""
     return Reshape(tensor, (*tensor.shape, 1))

@@ -65,7 +65,8 @@ class HfTokenizer:
     @cached_property
     def renamed(self) -> list[str]:
         """As ``TokenizerFiles.renamed``; transformers takes the config's spelling for a further token, behind all."""
-        return self.files.renamed({index: text for text, index in self.vocab.items()})
+        wanted = self.files.config_added_tokens or {}
+        return self.files.renamed({index: text for text, index in self.vocab.items() if index in wanted})
 
     def id_of(self, text: str) -> int | None:
         number = self._added_ids.get(text)

@@ -17,7 +17,7 @@ RECORDED = {"convert": (18.1, 2.46e9), "Q4_K_M": (29.9, 1.8e9), "Q8_0": (6.7, 1.
 """Seconds and resident bytes of llama.cpp's steps on two cores, for a Llama of that many bf16 weights."""
 
 
-def qconv(checkpoint: Path, types: str, work: Path, *options: str) -> tuple[Measured, int]:
+def qconv(checkpoint: Path | str, types: str, work: Path, *options: str) -> tuple[Measured, int]:
     """qconv as a user runs it, and the size of what it made."""
     out = work / "qconv"
     shutil.rmtree(out, ignore_errors=True)

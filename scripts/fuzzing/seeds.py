@@ -53,7 +53,7 @@ def seeds(target: str) -> list[bytes]:
             header = {"__metadata__": {"format": "pt"}, **tensors, "c": {"dtype": "BF16", "shape": []}}
             return [write({"header": header, "data": "\1\2" * 300, "placed": True}), *_hostile(".safetensors")]
         case "plan":
-            return [write(model) for model in [*_recorded(), *_tokenizers(), *_mistral()]]
+            return [write(model) for model in [*_recorded(), *_projectors(), *_tokenizers(), *_mistral()]]
         case "adapter":
             return [write(each) for each in _adapters()]
         case "quantized":
@@ -213,6 +213,16 @@ def _recorded() -> list[dict[str, Any]]:
         if len(golden["tensors"]) < 150:
             model = {"config.json": golden["config"], **files}
             seeds.append({"files": model, "tensors": golden["tensors"], "type": "q4_k_m"})
+    return seeds
+
+
+def _projectors() -> list[dict[str, Any]]:
+    """Every recorded multimodal model, to make the projector of."""
+    seeds = []
+    for path in sorted((TESTS / "projectors" / "goldens").glob("*.json")):
+        golden = json.loads(path.read_text("utf-8"))
+        files = {"config.json": golden["config"]} | {k: v for k, v in golden.items() if k.endswith(".json")}
+        seeds.append({"files": files, "tensors": golden["tensors"], "mmproj": "q8_0"})
     return seeds
 
 

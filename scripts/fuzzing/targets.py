@@ -42,6 +42,8 @@ WIDTHS |= {"I8": 1, "U32": 4, "F8_E8M0": 1}
 NAMES = (
     "config.json",
     "params.json",
+    "preprocessor_config.json",
+    "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "tokenizer.model",
@@ -116,8 +118,8 @@ def model_folder(data: bytes, folder: Path) -> None:
     """A checkpoint folder, written down as a JSON object.
 
     ``files``: text, or a value for JSON, by name.  ``tensors``: storage type and shape by name.  ``type``: what is
-    asked for; without one, the model is summed up instead.  With ``kind``, and perhaps ``options``, the files are read
-    as that kind of tokenizer.
+    asked for, ``mmproj``: likewise of the projector; without one, the model is summed up instead. With ``kind``, and
+    perhaps ``options``, the files are read as that kind of tokenizer.
     """
     try:
         model = json.loads(data)
@@ -139,6 +141,8 @@ def model_folder(data: bytes, folder: Path) -> None:
     with checkpoints.open(folder) as opened:
         if isinstance(wanted := model.get("type"), str):
             plan.make(opened, ConvertOptions(types=(wanted,), pre="llama-bpe"))
+        elif isinstance(wanted := model.get("mmproj"), str):
+            plan.make(opened, ConvertOptions(mmproj=(wanted,)))
         else:
             summary.describe(opened)
 

@@ -85,7 +85,7 @@ def test_placeholders_are_known(one: Table) -> None:
 def test_entries_have_one_origin(one: Table) -> None:
     for name, entry in entries(one):
         assert (entry.from_ is None) != (entry.make is None), name
-        assert entry.store in (None, "file") or entry.store in formats.block_types(), name
+        assert entry.store in (None, "file", "half") or entry.store in formats.block_types(), name
 
 
 def test_operations_are_known(one: Table) -> None:
@@ -178,7 +178,7 @@ def used(kind: str) -> set[str]:
     return derivations
 
 
-BUILT_IN = {"widen", "stack", "first_columns"}
+BUILT_IN = {"widen", "stack", "first_columns", "flatten"}
 """Operations the engine itself applies, or what undoes a quantization."""
 
 

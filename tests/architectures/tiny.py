@@ -23,19 +23,32 @@ _VOCABULARY = {"model": {"type": "WordPiece", "vocab": {f"t{i}": i for i in rang
 
 _WIDTHS = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4"}
 
+_FEWEST_EXPERTS = 4
+"""Experts of every model whose tables choose them."""
+
 _BYTES = {"U8": (0, 256), "I8": (0, 256), "F8_E4M3": (0, 127), "F8_E8M0": (110, 130), "BOOL": (0, 2)}
 
 
 def weights(name: str, dtype: str, shape: tuple[int, ...]) -> bytes:
-    """The bytes of a tensor: normal numbers seeded by its name, integers that count, bytes without FP8's NaN."""
+    """The bytes of a tensor: normal numbers seeded by its name, integers that count, bytes without FP8's NaN.
+
+    Variances are not negative.
+    """
     count = math.prod(shape)
     if dtype in ("I64", "I32"):
-        return np.arange(count, dtype=_WIDTHS[dtype]).tobytes()
+        numbers = np.arange(count, dtype=_WIDTHS[dtype])
+        if name.endswith(".tid2eid"):
+            numbers %= _FEWEST_EXPERTS
+        elif name.endswith("_vocab_sizes"):
+            numbers += 1
+        return numbers.tobytes()
     random = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
     if dtype in _BYTES:
         low, high = (110, 130) if name.endswith("_scales") else _BYTES[dtype]
         return random.integers(low, high, count, np.uint8).tobytes()
     values = (random.standard_normal(count, np.float32) * np.float32(0.25)).astype("<f4")
+    if name.endswith("running_var"):
+        values = np.abs(values)
     if dtype == "BF16":
         return (values.view("<u4") >> 16).astype("<u2").tobytes()
     return values.astype(_WIDTHS[dtype]).tobytes()

@@ -16,6 +16,8 @@ from qconv.errors import FormatError, InputError
 
 INFO = HessiansInfo("m" * 32, "t" * 64, 4096, 512, "BF16", "j" * 32)
 
+TRIALS = {0.1: 2.5, 0.3: 3.0}
+
 
 def hessian(columns: int, seed: int) -> NDArray[np.float32]:
     x = np.random.default_rng(seed).standard_normal((columns + 5, columns))
@@ -24,7 +26,7 @@ def hessian(columns: int, seed: int) -> NDArray[np.float32]:
 
 def write(path: Path, columns: int = 300, matrices: int = 1, info: HessiansInfo = INFO, *tensors: str) -> Path:
     names = tensors or ("blk.0.ffn_gate.weight", "blk.0.ffn_up.weight")
-    write_hessians(path, info, names, columns, [7] * matrices, (hessian(columns, i) for i in range(matrices)))
+    write_hessians(path, info, names, columns, [7] * matrices, (hessian(columns, i) for i in range(matrices)), TRIALS)
     return path
 
 
@@ -35,6 +37,7 @@ def test_the_lower_triangle_is_kept_in_panels(tmp_path: Path, columns: int, matr
     one, other = (hessians.by_tensor[name] for name in ("blk.0.ffn_gate.weight", "blk.0.ffn_up.weight"))
     assert one is other
     assert (one.columns, one.matrices, hessians.model) == (columns, matrices, INFO.model)
+    assert one.trials == TRIALS
     for matrix in range(matrices):
         start = 0
         for panel in one.panels(matrix):
@@ -51,6 +54,8 @@ def test_another_reader_of_gguf_reads_it(tmp_path: Path) -> None:
     h = hessian(300, 0)
     expected = np.concatenate([h[:256, :256].ravel(), h[256:].ravel()])
     assert np.array_equal(values["blk.0.ffn_gate.weight.hessian"].ravel(), expected)
+    assert reader.fields["qconv.hessians.dampings"].contents() == [np.float32(0.1), np.float32(0.3)]
+    assert reader.fields["qconv.hessians.errors"].contents() == [2.5, 3]
     assert values["blk.0.ffn_gate.weight.counts"].ravel() == [7]
 
 
@@ -84,6 +89,12 @@ def _other(data: bytes, before: bytes, after: bytes) -> bytes:
     return data.replace(before, after)
 
 
+def _tried(data: bytes, key: str, value: float) -> bytes:
+    """The first number of a list changed; type, element type and length come before it."""
+    at = data.index(f"qconv.hessians.{key}".encode()) + len(f"qconv.hessians.{key}") + 4 + 4 + 8
+    return data[:at] + np.float32(value).tobytes() + data[at + 4 :]
+
+
 def _type_of(data: bytes, kind: int) -> bytes:
     """The first tensor's type changed; its name, two dimensions and then the type are in its record."""
     at = data.index(b".weight.hessian") + len(b".weight.hessian") + 4 + 16
@@ -93,8 +104,12 @@ def _type_of(data: bytes, kind: int) -> bytes:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda d: d[:-2000], "needs 315648 bytes"),
-        (lambda d: d[:100], "claims 9 metadata keys"),
+        (lambda d: d[:-2000], "needs 315776 bytes"),
+        (lambda d: d[:100], "claims 11 metadata keys"),
+        (lambda d: _tried(d, "dampings", np.nan), "not as many numbers above zero"),
+        (lambda d: _tried(d, "errors", -0.1), "not as many numbers above zero"),
+        (lambda d: _tried(d, "errors", np.inf), "are too large"),
+        (lambda d: _tried(d, "dampings", 1e9), "are too large"),
         (lambda d: b"GGML" + d[4:], "is not a GGUF file"),
         (lambda d: _other(d, b"qconv.hessians.model", b"qconv.hessians.mudel"), "qconv.hessians.model is missing"),
         (lambda d: _other(d, b"qconv.hessians.tensors", b"qconv.hessians.tonsors"), "hessians.tensors is not a list"),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import Run, environment
-from tests.storage.hub_server import SIGNATURE, TOKEN, HubServer, running
+from tests.storage.hub_server import SIGNATURE, TOKEN, HubServer, Request, running
 
 NAME = "acme/Noise-Instruct"
 
@@ -84,6 +84,46 @@ def test_a_gated_model_names_its_page(hub: HubServer, env: dict[str, str], qconv
     assert told.returncode == 1
     assert "is gated" in told.stderr
     assert f"{hub.url}/{NAME}" in told.stderr
+
+
+def busy_once(hub: HubServer) -> None:
+    """Each file is asked for in vain once, and then after half a second."""
+    seen: set[str] = set()
+
+    def fault(request: Request) -> str | None:
+        first = request.path not in seen
+        seen.add(request.path)
+        return "503" if first and request.path.endswith("model.safetensors") else None
+
+    hub.fault = fault
+
+
+WAITED = f"hf://{NAME}/model.safetensors: the server answers 503; trying again in 0.5 s"
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"], ["--json"]])
+def test_a_wait_is_told(options: list[str], hub: HubServer, env: dict[str, str], qconv: Run, tmp_path: Path) -> None:
+    busy_once(hub)
+    made = qconv("convert", f"hf://{NAME}", "-t", "q8_0", "-o", tmp_path / "x.gguf", *options, env=env)
+    assert made.returncode == 0, made.stderr
+    assert made.stderr.count(f"qconv: {WAITED}\n") == 1
+    if "--json" in options:
+        json.loads(made.stdout)
+
+
+def test_a_wait_is_told_of_in_json(hub: HubServer, env: dict[str, str], qconv: Run, tmp_path: Path) -> None:
+    busy_once(hub)
+    made = qconv("convert", f"hf://{NAME}", "-t", "q8_0", "-o", tmp_path / "x.gguf", "--progress", "json", env=env)
+    assert made.returncode == 0, made.stderr
+    objects = [json.loads(line) for line in made.stderr.splitlines() if line.startswith("{")]
+    assert objects[0] == {"note": WAITED}
+    assert WAITED not in made.stderr.replace(json.dumps(WAITED), "")
+
+
+def test_a_wait_is_not_told_under_quiet(hub: HubServer, env: dict[str, str], qconv: Run, tmp_path: Path) -> None:
+    busy_once(hub)
+    made = qconv("convert", f"hf://{NAME}", "-t", "q8_0", "-o", tmp_path / "x.gguf", "--quiet", env=env)
+    assert (made.returncode, made.stderr) == (0, "")
 
 
 def begin(hub: HubServer, env: dict[str, str], output: Path, share: float) -> subprocess.Popen[str]:

@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from qconv.calibration import TensorHessian, read_hessians
+from qconv.errors import OutputError
 from qconv.measurement import calibrate
+from qconv.measurement.damping import DAMPINGS
 from qconv.options import CalibrateOptions, RunOptions
 from qconv.runtime import Session
 from tests.conversion.fakes import Watcher
@@ -57,6 +59,7 @@ def test_each_input_has_a_file(text: Path, tmp_path: Path) -> None:
     hessians = read_hessians(folder)
     assert hessians.model == done.measurements.model
     assert hessians.by_tensor.keys() == {n for n, a in models.weights().items() if a.ndim == 2} - {"token_embd.weight"}
+    assert all(h.trials.keys() == set(DAMPINGS) for h in hessians.by_tensor.values())
     for name in ("blk.1.ffn_down.weight", "blk.0.attn_v.weight"):
         x = inputs(text, path, name)[0]
         h = whole(hessians.by_tensor[name])
@@ -92,6 +95,19 @@ def test_less_memory_takes_more_passes_and_makes_the_same_files(text: Path, tmp_
     total = 2 * sum(sizes) + sizes[0]
     assert f"{total / 1e6:.1f} MB in plain-hessians/: one pass over 256 tokens" in passes[0]
     assert (f"{9 if memory == 1 else 5} passes" if memory == 1 else "passes over") in passes[1]
+
+
+def test_a_disk_without_room_is_told_before_anything_is_measured(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = models.llama(tmp_path / "plain.gguf")
+    output = tmp_path / "here"
+    output.mkdir()
+    monkeypatch.setattr("qconv.platform.free_bytes", lambda directory: 180_000 if directory == output else 1 << 40)
+    size = 2 * (3 * 64 * 64 * 4 + 96 * 96 * 4) + 64 * 64 * 4
+    with pytest.raises(OutputError, match=f"{size:,} bytes are needed for Hessians, and 180,000 are free"):
+        calibrate(path, options(text, output))
+    assert not list(output.iterdir())
 
 
 def test_what_is_there_is_not_measured_again(text: Path, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_order_is_by_layer_then_bytes() -> None:
 
 
 def test_the_converters_order_and_fixed_types_stay_in_float_files() -> None:
-    tensors = [weight("blk.1.ffn_up.weight"), weight("blk.0.ssm_a", "F32"), weight("blk.0.odd.weight", "F32")]
+    tensors = [weight("blk.1.ffn_up.weight", "F16"), weight("blk.0.ssm_a", "F32"), weight("blk.0.odd.weight", "F32")]
     choice = converter.choose(tensors, {"blk.0.ssm_a", "blk.0.odd.weight"}, find_mix("f16"))
     assert [d.name for d in choice.decisions] == [t.name for t in tensors]
     assert [d.type for d in choice.decisions] == ["F16", "F32", "F32"]

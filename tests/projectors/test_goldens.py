@@ -6,6 +6,8 @@ Recorded by ``scripts/record_projectors.py``.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,10 @@ def is_known(golden: Path) -> bool:
     return (config.get("vision_config") or {}).get("architectures", config["architectures"])[0] in classes("projector")
 
 
-@pytest.mark.parametrize("golden", [golden for golden in GOLDENS if is_known(golden)], ids=lambda path: path.stem)
+KNOWN = [golden for golden in GOLDENS if is_known(golden)]
+
+
+@pytest.mark.parametrize("golden", KNOWN, ids=lambda path: path.stem)
 def test_equals_llama_cpp(golden: Path, tmp_path: Path) -> None:
     recorded = json.loads(golden.read_text("utf-8"))
     expected = recorded["expected"]
@@ -50,3 +55,15 @@ def test_equals_llama_cpp(golden: Path, tmp_path: Path) -> None:
         assert ours["tensors"] == [
             (name, shape, types[name], digests[types[name]]) for name, shape, _, digests in expected["tensors"]
         ], out_type
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere C++ names are others")
+def test_llama_cpp_loads_them(tmp_path: Path) -> None:
+    files = []
+    for golden in KNOWN:
+        write(tmp_path / golden.stem, json.loads(golden.read_text("utf-8")))
+        files += convert(tmp_path / golden.stem, mmproj="f16", output=tmp_path / f"{golden.stem}.gguf")
+    child = Path(__file__).with_name("loader.py")
+    done = subprocess.run([sys.executable, child, *files], capture_output=True, text=True, check=False)
+    loaded = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
+    assert [file.name for file in files if not loaded.get(str(file))] == [], done.stderr[-2000:]

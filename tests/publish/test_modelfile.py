@@ -95,7 +95,7 @@ def test_prompts_ollama_makes_itself(architecture: str, lines: list[str], tmp_pa
 
 def test_a_template_that_is_almost_known_is_not_known(tmp_path: Path) -> None:
     path = write(tmp_path / "m.gguf", tokenizer__chat_template=Value.string(CHATML + " "))
-    assert made(path)[2].startswith("# Ollama may not know the model's chat template")
+    assert made(path)[2].startswith("# Ollama runs the file's own chat template from version 0.30 on.")
     assert made(write(tmp_path / "n.gguf"))[2].startswith("# The model has no chat template")
 
 
@@ -112,3 +112,19 @@ def test_a_shard_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "m-00001-of-00002.gguf")
     with pytest.raises(UnsupportedError, match=r"takes a model in one .*--split-max-size"):
         made(path)
+
+
+PHI_4_MINI = (
+    "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is not "
+    "none %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' + "
+    "'<|end|>' }}{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
+)
+
+
+def test_a_template_is_written_where_the_chat_template_is_known(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.gguf", tokenizer__chat_template=Value.string(PHI_4_MINI))
+    text = "{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}<|end|>{{ end }}<|assistant|>"
+    assert made(path)[3] == f'TEMPLATE """{text}"""'
+    path = write(tmp_path / "n.gguf", tokenizer__chat_template=Value.string(PHI_4_MINI + "\n"))
+    assert not any(line.startswith("TEMPLATE") for line in made(path))

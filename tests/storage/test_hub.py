@@ -199,14 +199,18 @@ def test_a_broken_line_says_so(hub: HubServer, noise: Path) -> None:
 def test_reading_and_encoding_overlap(
     hub: HubServer, noise: Path, tmp_path: Path, small_windows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where either takes a second, both together take little more, not two."""
+    """Where either takes a second, most bytes come while rows are encoded."""
     from qconv.pipeline import encoding, sizing
 
     seconds = 1.0
     size, encode = needed(noise), encoding.encode
+    came = 0
 
     def slowly(rows: Any, *others: Any) -> encoding.Overflow:
+        nonlocal came
+        before = hub.sent["store"]
         time.sleep(seconds * rows.nbytes / size)
+        came += hub.sent["store"] - before
         return encode(rows, *others)
 
     hub.add(NAME, noise)
@@ -217,9 +221,8 @@ def test_reading_and_encoding_overlap(
         options = ConvertOptions(types=("q8_0",), output=str(tmp_path))
         plans = plan.make(checkpoint, options)
         hub.rate = size / seconds
-        began = time.monotonic()
         conversion.run(plans, checkpoint.files, [tmp_path], RunOptions(threads=1))
-        assert seconds < time.monotonic() - began < 1.8 * seconds
+    assert came > 0.5 * size
 
 
 def test_headers_of_many_shards_are_read_together(hub: HubServer, tmp_path: Path) -> None:

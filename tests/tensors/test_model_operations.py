@@ -199,6 +199,34 @@ def test_exponential() -> None:
     assert apply("exponential")(ArrayTensor("x", x)).read(0, 1).tolist() == [[1.0, 2.0]]
 
 
+TORCH_SOFTPLUS = {
+    -20.0: "0x1.1b48660000000p-29", -1.5: "0x1.9c7e920000000p-3", -0.1484375: "0x1.3e4cda0000000p-1",
+    0.0: "0x1.62e4300000000p-1", 0.3662304: "0x1.c92eca0000000p-1", 2.0: "0x1.103f2e0000000p+1", 21.0: "0x1.5p+4",
+}  # fmt: skip
+"""Of 32 numbers, from torch 2.13; of the third a correctly rounded function makes other bits."""
+
+
+def test_softplus_is_torchs_to_the_bit() -> None:
+    x = np.array(list(TORCH_SOFTPLUS), np.float32)
+    made = apply("softplus")(ArrayTensor("x", x)).read(0, 1)
+    assert made[0].tolist() == [float.fromhex(value) for value in TORCH_SOFTPLUS.values()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_planes_part_the_channels_of_pixels(kind: Any) -> None:
+    x = numbers(2, 6, kind=kind)
+    check(apply("planes", 3)(ArrayTensor("x", x)), x[:, [0, 3, 1, 4, 2, 5]])
+    check(apply("planes", 3)(ArrayTensor("x", x[0])), x[0, [0, 3, 1, 4, 2, 5]])
+    with pytest.raises(PlanError, match="6 is not a multiple of 4"):
+        apply("planes", 4)(ArrayTensor("x", x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_swap_outer(kind: Any) -> None:
+    x = numbers(6, 5, kind=kind).reshape(2, 3, 5)
+    check(apply("swap_outer")(ArrayTensor("x", x)), x.swapaxes(0, 1))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_repeat_first_row(kind: Any) -> None:
     x = numbers(2, 3, kind=kind)

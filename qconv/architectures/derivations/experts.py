@@ -25,3 +25,20 @@ def has_shared_experts(model: ModelContext) -> bool:
 @condition
 def has_experts(model: ModelContext) -> bool:
     return n_expert(model) > 0
+
+
+@condition
+def experts_upright(model: ModelContext) -> bool:
+    """Stacked experts lie as matrices do, ``(experts, outputs, inputs)``: the width of the model tells."""
+    width = model.count("hidden_size")
+    down = model.tensors.get("layers.0.mlp.experts.down_proj")
+    up = model.tensors.get("layers.0.mlp.experts.gate_up_proj")
+    if down is None or up is None or not len(down.shape) == len(up.shape) == 3:
+        return False
+    return down.shape[1] == width == up.shape[2]
+
+
+@condition
+def experts_turned(model: ModelContext) -> bool:
+    """They lie as ``(experts, inputs, outputs)``."""
+    return not experts_upright(model)

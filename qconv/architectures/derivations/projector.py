@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation
+from qconv.architectures.registry import condition, derivation, rename
 from qconv.errors import PlanError
 from qconv.files import read_object
 
@@ -18,13 +20,25 @@ _LAYERS = (
 @derivation
 def vision_layers(model: ModelContext) -> int:
     """Layers of the images' tower."""
-    return model.count(*(f"vision.{key}" for key in _LAYERS))
+    return _layers(model, "vision")
 
 
 @derivation
 def audio_layers(model: ModelContext) -> int:
     """Layers of the sounds' tower."""
-    return model.count(*(f"audio.{key}" for key in _LAYERS))
+    return _layers(model, "audio")
+
+
+def _layers(model: ModelContext, tower: str) -> int:
+    """By the first of the words for it that the tower's config has."""
+    keys = [f"{tower}.{key}" for key in _LAYERS]
+    return model.count(next(filter(model.has, keys), f"{tower}.num_hidden_layers"))
+
+
+@condition
+def hears(model: ModelContext) -> bool:
+    """It has a tower of sounds."""
+    return model.find("audio") is not None
 
 
 @derivation
@@ -34,9 +48,47 @@ def one_side(model: ModelContext, key: str) -> int:
 
 
 @derivation
-def upsampling(model: ModelContext) -> int:
-    """Of how many patches a side one embedding is made: the inverse of ``downsample_ratio``."""
-    return int(1 / model.number("downsample_ratio"))
+def square_of(model: ModelContext, key: str) -> int:
+    """The side of a square of so many pixels."""
+    return math.isqrt(model.integer(key))
+
+
+@derivation
+def upsampling(model: ModelContext, key: str = "downsample_ratio") -> int:
+    """Of how many patches a side one embedding is made: the inverse of a ratio."""
+    return int(1 / model.number(key))
+
+
+@derivation
+def layers_looked_at(model: ModelContext) -> int:
+    """Layers up to the one whose output goes to the projector: all, or fewer."""
+    count = vision_layers(model)
+    layer = model.integer("vision_feature_layer", default=-2)
+    looked_at = layer if layer >= 0 else count + 1 + layer
+    if not 0 < looked_at <= count:
+        raise model.lacks(["vision_feature_layer"], layer, f"a layer of {count}")
+    return looked_at
+
+
+@derivation
+def layer_looked_at(model: ModelContext) -> list[int]:
+    """The number of that layer, the embedding being 0, as a list of one."""
+    return [layers_looked_at(model)]
+
+
+@derivation
+def pinpoints(model: ModelContext) -> list[int]:
+    """Sizes that images are cut into tiles from, as widths and heights in turn."""
+    pairs = model.find("image_grid_pinpoints")
+    if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        raise model.lacks(["image_grid_pinpoints"], pairs, "heights and widths")
+    return [size for height, width in pairs for size in (width, height)]
+
+
+@derivation
+def hidden_aligner_layers(model: ModelContext) -> list[int]:
+    """Layers of Janus' projector after its first."""
+    return list(range(1, model.count("vision.depth")))
 
 
 @derivation
@@ -45,7 +97,7 @@ def deepstack_layers(model: ModelContext) -> list[int]:
     count = vision_layers(model)
     layers = model.find("vision.deepstack_visual_indexes") or []
     if not isinstance(layers, list) or not all(isinstance(n, int) and 0 <= n < count for n in layers):
-        raise model.lacks(["vision_config.deepstack_visual_indexes"], layers, f"layers from 0 to {count - 1}")
+        raise model.lacks(["vision.deepstack_visual_indexes"], layers, f"layers from 0 to {count - 1}")
     return layers
 
 
@@ -66,12 +118,33 @@ def image_size_by_positions(model: ModelContext) -> int:
 
 
 @derivation
-def window_pattern(model: ModelContext) -> int:
-    """After how many layers one attends to all of an image, where others attend within windows."""
+def layers_to_feature(model: ModelContext) -> int:
+    """Layers up to the one whose outputs are taken, which is counted from the last, -1."""
+    return vision_layers(model) + 1 + model.integer("vision_feature_layer", default=-1)
+
+
+_RESIZING = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
+"""What PIL's numbers of ways to resize mean."""
+
+
+@derivation
+def resize_algorithm(model: ModelContext) -> str | None:
+    """How images are resized, where the preprocessor says so."""
+    number = model.find("preprocessor.resample")
+    if number is not None and number not in _RESIZING:
+        raise model.lacks(["resample"], number, f"one of {', '.join(map(str, _RESIZING))}")
+    return None if number is None else _RESIZING[number]
+
+
+@derivation
+def window_pattern(model: ModelContext) -> int | None:
+    """After how many layers one attends to all of an image, where others attend within windows; none without them."""
     layers = model.find("vision.fullatt_block_indexes")
-    period = layers[0] + 1 if isinstance(layers, list) and layers else 0
-    if not period or layers != list(range(period - 1, period * (len(layers) + 1) - 1, period)):
-        raise model.lacks(["vision_config.fullatt_block_indexes"], layers, "layers at equal distances")
+    if not layers:
+        return None
+    period: int = layers[0] + 1
+    if layers != list(range(period - 1, period * (len(layers) + 1) - 1, period)):
+        raise model.lacks(["vision.fullatt_block_indexes"], layers, "layers at equal distances")
     return period
 
 
@@ -116,3 +189,26 @@ def _token_id(model: ModelContext, text: str) -> int | None:
             if isinstance(entry, dict) and entry.get(spelled) == text:
                 return int(entry[numbered])
     return None
+
+
+_IN_CLIP = ("embeddings.", "encoder.layers.", "pre_layrnorm.", "post_layernorm.", "head.")
+
+
+@rename
+def flat_clip(name: str, config: Mapping[str, Any]) -> str:
+    """CLIP's and SigLIP's parts in ``vision_model``, which transformers 5 leaves out where it saves them."""
+    return f"vision_model.{name}" if name.startswith(_IN_CLIP) else name
+
+
+@rename
+def lighton_towers(name: str, config: Mapping[str, Any]) -> str:
+    """LightOnOCR's names of its parts as Pixtral's."""
+    return name.replace("vision_encoder.", "vision_tower.", 1).replace(
+        "vision_projection.", "multi_modal_projector.", 1
+    )
+
+
+@rename
+def clipped_linears(name: str, config: Mapping[str, Any]) -> str:
+    """The weight of a linear layer with bounds, a module within it, beside them."""
+    return name.replace(".linear.", ".")
