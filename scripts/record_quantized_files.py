@@ -24,7 +24,8 @@ from gguf import GGUFReader
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from scripts.record_architectures import CHILD  # noqa: E402  # the path comes first
+from record_architectures import CHILD  # noqa: E402  # the path comes first
+
 from tests.cli.quantized_models import CASES, quantized  # noqa: E402  # the path comes first
 
 
