@@ -74,8 +74,9 @@ def _merged(base: Table, own: Table) -> Table:
     def tower(kind: str) -> Tower | None:
         inherited: Tower | None = None if kind in own.exclude else getattr(base, kind)
         added: Tower | None = getattr(own, kind)
-        if inherited is None or added is None:
-            return added or inherited
+        if inherited is None:
+            return added
+        added = added or Tower()
         return Tower(
             modules=both(inherited.modules, added.modules),
             tensors=both(inherited.tensors, added.tensors),
