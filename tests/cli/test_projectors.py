@@ -178,7 +178,7 @@ def test_architectures_show_both_parts(qconv: Run) -> None:
     assert "\nprojector qwen3vl: " in shown
     assert shown.startswith("qwen3vl: ")
     about = json.loads(qconv("architectures", "qwen2vl", "--json").stdout)
-    assert [one["name"] for one in about["projectors"]] == ["qwen2vl", "qwen25vl"]
+    assert {"qwen2vl", "qwen25vl"} <= {one["name"] for one in about["projectors"]}
 
 
 def test_projectors_are_listed(qconv: Run) -> None:
