@@ -19,8 +19,10 @@ from qconv.errors import PlanError, and_more, nearest
 from qconv.tensors import FLOATS, Constant, LazyTensor
 
 _SHOWN = 6
-_RANKS = {"I32": 0, "I64": 3}
-"""llama.cpp's converter writes tables of integers, then repacked blocks, then floats, and long integers last."""
+_REPACKED, _TO_BLOCKS, _PLAIN = 1, 2, 3
+_RANKS = {"I32": 0, "I64": 4}
+"""llama.cpp's converter writes tables of integers, then repacked blocks, then what it makes blocks of, then floats, and
+long integers last."""
 _UNUSED = 3
 _OUTPUT = "output.weight"
 _WEIGHT = ".weight"
@@ -94,7 +96,7 @@ class Matcher:
                 sources = [[self.names[name] for name in names] for names in want.sources]
                 store = want.entry.store or self.table.store
                 tensor = build.lazy_tensor(self.model, want.entry, sources, self.tensors)
-                rank = (_RANKS.get(tensor.dtype, 2 if tensor.dtype in FLOATS else 1), places[want.output])
+                rank = (_rank(want.entry, tensor), places[want.output])
                 made.append((rank, MappedTensor(want.output, tensor, build.stored_type(store, tensor))))
                 self.claimed.update(name for names in want.sources for name in names)
             elif want.required and want.output == _OUTPUT and want.entry.optional:
@@ -295,6 +297,11 @@ class Matcher:
         if all(_NUMBER.sub("0", name) in known for name in unknown):
             return "config.json counts fewer layers or experts than there are: take it from the same model"
         return "the checkpoint is of another architecture, or of a newer kind of this one"
+
+
+def _rank(entry: Entry, tensor: LazyTensor) -> int:
+    plain = _TO_BLOCKS if entry.store == "Q8_0" else _PLAIN
+    return _RANKS.get(tensor.dtype, plain if tensor.dtype in FLOATS else _REPACKED)
 
 
 def _is_expert(entry: Entry) -> bool:

@@ -41,6 +41,24 @@ def hears(model: ModelContext) -> bool:
     return model.find("audio") is not None
 
 
+@condition
+def only_sees(model: ModelContext) -> bool:
+    """It has no tower of sounds."""
+    return not hears(model)
+
+
+@derivation
+def radio_layers(model: ModelContext) -> int:
+    """Layers of RADIO's ViT-Huge, which its config does not count."""
+    return 32
+
+
+@derivation
+def patches_a_side(model: ModelContext) -> int:
+    """Patches along a side of an image."""
+    return model.count("force_image_size", default=512) // model.count("vision.patch_size")
+
+
 @derivation
 def one_side(model: ModelContext, key: str) -> int:
     """A size in pixels, or the first of a height and a width."""
@@ -209,6 +227,15 @@ def gemma3_scale_factor(model: ModelContext) -> int | None:
     side = int(model.count("preprocessor.image_seq_length", default=256) ** 0.5)
     factor = model.count("vision.image_size") // model.count("vision.patch_size") // side
     return None if factor in (0, 4) else factor
+
+
+@derivation
+def pixels_of_tokens(model: ModelContext, key: str) -> int | None:
+    """Pixels of an image that becomes so many tokens."""
+    if model.find(key) is None:
+        return None
+    side = model.count("preprocessor.patch_size", default=14) * model.count("preprocessor.merge_size", default=2)
+    return model.integer(key) * side**2
 
 
 @derivation
