@@ -5,7 +5,8 @@
 
 LLAMA_CPP: a folder with ``convert_hf_to_gguf.py`` and all it imports, such as the one in the source distribution of the
 PyPI package ``xllamacpp`` (2026.10.11549, which is b11549).  PYTHON: one that can run it, with mistral_common 1.13.1.
-The models are those of ``tests/mistral/models.py``; of each file its name and SHA-256 are kept.  The converter reads a
+The models are those of ``tests/mistral/models.py``; of each file its name and SHA-256 are kept, those of projectors in
+``projectors.json``.  The converter reads a
 ``config.json`` of models with experts, though it has no use for it: it is given an empty one.
 """
 
@@ -17,12 +18,13 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.mistral.models import CASES  # noqa: E402  # the path comes first
+from tests.mistral.models import CASES, PROJECTORS, TYPES  # noqa: E402  # the path comes first
 
 
 def main() -> None:
@@ -30,22 +32,35 @@ def main() -> None:
     parser.add_argument("llama_cpp", type=Path)
     parser.add_argument("python")
     given = parser.parse_args()
-    recorded = {}
-    for name, make in CASES.items():
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent) / name
-            folder.mkdir()
-            make(folder)
-            (folder / "config.json").write_text("{}")
-            script = given.llama_cpp / "convert_hf_to_gguf.py"
-            command = [given.python, script, "--mistral-format", folder, "--outtype", "bf16"]
-            done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"{name}: {done.stderr[-2000:]}")
-            (file,) = folder.glob("*.gguf")
-            recorded[name] = [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
-    target = ROOT / "tests" / "mistral" / "recorded.json"
-    target.write_text(json.dumps(recorded, indent=1) + "\n")
+    recorded = {name: _made(given, name, make, "bf16") for name, make in CASES.items()}
+    _write("recorded", recorded)
+    _write(
+        "projectors",
+        {
+            name: {kind: _made(given, name, make, kind, "--mmproj") for kind in TYPES}
+            for name, make in PROJECTORS.items()
+        },
+    )
+
+
+def _made(given: argparse.Namespace, name: str, make: Callable[[Path], None], kind: str, *options: str) -> list[str]:
+    """Name and SHA-256 of the file the converter makes."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / name
+        folder.mkdir()
+        make(folder)
+        (folder / "config.json").write_text("{}")
+        script = given.llama_cpp / "convert_hf_to_gguf.py"
+        command = [given.python, script, "--mistral-format", folder, "--outtype", kind, *options]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{name}: {done.stderr[-2000:]}")
+        (file,) = folder.glob("*.gguf")
+        return [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
+
+
+def _write(name: str, recorded: object) -> None:
+    (ROOT / "tests" / "mistral" / f"{name}.json").write_text(json.dumps(recorded, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDENS = REPOSITORY / "tests" / "projectors" / "goldens"
 
 sys.path.insert(0, str(REPOSITORY))
-from tests.projectors.tiny import EXTRA_CONFIGS, OUT_TYPES, digest, write  # noqa: E402  # the path comes first
+from tests.projectors.tiny import EXTRA_CONFIGS, OUT_TYPES, digest, sample, write  # noqa: E402  # the path comes first
 
 CHILD = """
 import sys
@@ -68,10 +68,11 @@ def metadata(path: Path) -> dict[str, list[Any]]:
     return keys
 
 
-def expected(directory: Path) -> dict[str, Any]:
+def expected(directory: Path, computed: list[str]) -> dict[str, Any]:
     """Metadata and tensors of the files TYPE.gguf in ``directory``, as golden files have them.
 
-    A tensor is ``[name, shape, its type in each of OUT_TYPES, digest of its bytes by type]``.
+    A tensor is ``[name, shape, its type in each of OUT_TYPES, digest of its bytes by type]``; those with a part of
+    ``computed`` in their names have some of their values instead of digests.
     """
     from gguf import GGUFReader
 
@@ -85,10 +86,12 @@ def expected(directory: Path) -> dict[str, Any]:
     for same in zip(*(reader.tensors for reader in readers), strict=True):
         if len({(t.name, tuple(t.shape)) for t in same}) != 1:
             raise SystemExit(f"{directory}: shapes depend on the type")
-        by_type: dict[str, str] = {}
+        by_type: dict[str, Any] = {}
         for t in same:
             if by_type.setdefault(t.tensor_type.name, digest(t.data.tobytes())) != digest(t.data.tobytes()):
                 raise SystemExit(f"{directory}: bytes depend on more than the type")
+        if any(part in same[0].name for part in computed):
+            by_type = {"F32": sample(same[0].data)}
         shape = [int(n) for n in reversed(same[0].shape)]
         tensors.append([same[0].name, shape, " ".join(t.tensor_type.name for t in same), by_type])
     return {"file_types": file_types, "metadata": keys["f16"], "tensors": tensors}
@@ -110,7 +113,7 @@ def record(text: str, options: argparse.Namespace) -> bool:
             print(f"{name}: llama.cpp's converter fails: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
             return False
         sys.path.insert(1, str(options.converter / "gguf-py"))
-        golden["expected"] = expected(out)
+        golden["expected"] = expected(out, options.computed)
     lines = json.dumps(golden, indent=None, ensure_ascii=False, separators=(",", ":"))
     (GOLDENS / f"{name}.json").write_text(lines.replace('],"', '],\n"').replace("],[", "],\n[") + "\n", "utf-8")
     made_tensors = golden["expected"]["tensors"]
@@ -123,6 +126,13 @@ def main() -> int:
     parser.add_argument("--converter", type=Path, required=True, metavar="DIR")
     parser.add_argument("--path", metavar="DIR")
     parser.add_argument("--note", help="what the golden file says about itself, as where its names come from")
+    parser.add_argument(
+        "--computed",
+        action="append",
+        default=[],
+        metavar="PART",
+        help="of tensors with this in their names record values: torch computes these otherwise on other processors",
+    )
     parser.add_argument("--keep", metavar="DIR", help="where to put temporary files")
     parser.add_argument("sources", nargs="+", metavar="SOURCE")
     options = parser.parse_args()

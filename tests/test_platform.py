@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import ntpath
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 
 import qconv
 from qconv import cores, platform
+from qconv.cli.overwrite import take
 from qconv.conversion import Disk
 from qconv.errors import InputError, OutputError
 from qconv.metadata import file_name
 from qconv.pipeline import sizing
-from qconv.storage import LocalFolder, is_inside
+from qconv.storage import LocalFolder, is_address, is_inside
 from qconv.types import Value, ValueType
 from tests import windows
 from tests.cli.commands import environment, make_checkpoint
@@ -128,6 +133,110 @@ def test_long_paths(path: str, extended: str, monkeypatch: pytest.MonkeyPatch) -
     assert platform.extended(PurePosixPath(path)) == extended
     if "/" not in path:
         assert platform.extended(PureWindowsPath(path)) == extended
+
+
+def test_a_drive_is_no_scheme() -> None:
+    assert not any(map(is_address, ("C:\\models\\x", "C:/models/x", "C://models/x", "\\\\host\\share\\x")))
+    assert is_address("hf://acme/Noise")
+
+
+def test_long_paths_of_sources(noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is asked of the system is asked by the extended path; here that is the only one that exists."""
+    windows.play(monkeypatch)
+    extended = platform.extended
+    monkeypatch.setattr(platform, "extended", lambda path: extended(path).replace("nowhere", noise.parent.name))
+    folder = noise.parent.parent / "nowhere" / noise.name
+    with qconv.open(folder) as checkpoint:
+        assert checkpoint.config is not None
+        assert checkpoint.files[0].identity().size > 0
+        assert checkpoint.folder.names() == sorted(p.name for p in noise.iterdir())
+        assert checkpoint.folder.has("config.json")
+
+
+def test_names_that_differ_in_case_are_one_on_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Directory(PureWindowsPath):
+        def resolve(self) -> PureWindowsPath:
+            return self
+
+    plans = [SimpleNamespace(files=[SimpleNamespace(name=name)]) for name in ("X-Q8_0.gguf", "x-q8_0.GGUF")]
+    with pytest.raises(OutputError, match="is made from one by this very command"):
+        take("one", plans, Directory("C:\\gguf"), {})  # type: ignore[arg-type]  # as much of them as it looks at
+    (tmp_path / "X.gguf.part").touch()
+    assert Disk().beginning_with(tmp_path / "x.gguf") == []
+    monkeypatch.setattr(os.path, "normcase", ntpath.normcase)
+    assert Disk().beginning_with(tmp_path / "x.gguf") == [tmp_path / "X.gguf.part"]
+
+
+def test_an_old_file_that_another_program_has_open(
+    noise: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows replaces no file that is open without sharing; what is done waits until it can."""
+    windows.play(monkeypatch)
+    output = tmp_path / "x.gguf"
+    output.write_bytes(b"old")
+    replace = os.replace
+
+    def refuse(source: str, target: str) -> None:
+        error = PermissionError(errno.EACCES, "Access is denied")
+        error.winerror = 5  # type: ignore[attr-defined,unused-ignore]  # as on Windows
+        raise error
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OutputError, match=r"cannot be renamed to x\.gguf: .* \(close the program that has it open"):
+        qconv.convert(noise, "q8_0", output=output, force=True)
+    assert output.read_bytes() == b"old"
+    monkeypatch.setattr(os, "replace", replace)
+    qconv.convert(noise, "q8_0", output=output, force=True)
+    assert output.read_bytes() == whole
+
+
+def test_ctrl_c_reaches_every_wait(noise: Path, whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows no signal ends a wait of the main thread that has no end of its own."""
+    wait, join, start = threading.Condition.wait, threading.Thread.join, threading.Thread.start
+    waits, starting = 0, False
+
+    def check(timeout: float | None) -> None:
+        nonlocal waits
+        if threading.current_thread() is threading.main_thread() and not starting:
+            waits += 1
+            assert timeout is not None
+            assert timeout <= 1
+
+    def wait_a_while(self: threading.Condition, timeout: float | None = None) -> bool:
+        check(timeout)
+        return wait(self, timeout)
+
+    def join_a_while(self: threading.Thread, timeout: float | None = None) -> None:
+        check(timeout)
+        join(self, timeout)
+
+    def start_at_once(self: threading.Thread) -> None:
+        nonlocal starting
+        starting = True  # which waits a moment, until the thread runs
+        start(self)
+        starting = False
+
+    windows.play(monkeypatch)
+    monkeypatch.setattr(threading.Thread, "start", start_at_once)
+    monkeypatch.setattr(threading.Condition, "wait", wait_a_while)
+    monkeypatch.setattr(threading.Thread, "join", join_a_while)
+    (made,) = qconv.convert(noise, "q8_0", output=tmp_path)
+    assert made.read_bytes() == whole
+    assert waits
+
+
+def test_the_console_takes_all_characters(tmp_path: Path) -> None:
+    """Streams whose encoding is Windows' own, before and after."""
+    code = """
+import os
+from qconv import cli
+os.name = "nt"
+cli._prepare_streams()
+os.name = "posix"
+print("\u6a21\u578b \u2026")
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(PYTHONIOENCODING="cp1252"))
+    assert told.stdout.decode("utf-8").rstrip() == "\u6a21\u578b \u2026", told.stderr
 
 
 def test_names_that_lead_out_on_windows() -> None:

@@ -5,7 +5,7 @@ A config comes from anywhere: what a derivation trips over in it becomes an erro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,12 @@ def numbers(model: ModelContext, name: str) -> list[int]:
     if not isinstance(listed, list) or not all(isinstance(number, int) for number in listed):
         raise TableError(f"{model.table}: the derivation '{name}' gives {listed!r}, which is no list of layers")
     return listed
+
+
+def layers(model: ModelContext, name: str) -> Sequence[int | str]:
+    """The derivation ``name``, which counts layers or lists what they are called; else TableError."""
+    listed = derive(model, name)
+    return listed if isinstance(listed, list) else range(count(model, name))
 
 
 def make(model: ModelContext, name: str) -> Any:

@@ -14,8 +14,10 @@ from qconv.errors import PlanError, UnsupportedError
 
 _LAYER = re.compile(r"layers\.(\d+)\.")
 _COUNTS = ("num_nextn_predict_layers", "mtp_num_hidden_layers")
-_SHARED = ("embed_tokens", "word_embeddings", "embeddings", "norm", "norm_f", "lm_head")
+_SHARED = ("embed_tokens", "word_embeddings", "embeddings", "embed", "norm", "norm_f", "lm_head", "head")
 """What these layers have from the model, as architectures call it."""
+_BESIDE = "further."
+"""What tables call a part of these layers that GGUF has once, beside the layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ def select(names: Mapping[str, str], config: Mapping[str, Any], table: Table, mt
     own = n_layer(ModelContext(config, table=table.name))
     layers = {name: int(match[1]) for name in names if (match := _LAYER.match(name))}
     further = {name for name, layer in layers.items() if layer >= own}
+    further |= {name for name in names if name.startswith(_BESIDE)}
     if mtp == "only" and not further:
         raise PlanError("has no layers that predict further tokens", file=location, hint="leave --mtp out")
     left_out = further if mtp == "none" else names.keys() - further - {f"{name}.weight" for name in _SHARED}

@@ -84,15 +84,17 @@ def _first_parts(table: Table) -> set[str]:
 def reason_to_drop(name: str, source: str, model: ModelContext, drops: Iterable[Drop]) -> str | None:
     """Why a tensor no output uses may be left out, or None when no rule names it."""
     for drop in drops:
-        if _matches(name, source, drop) and evaluate.holds(model, drop.when):
+        if _matches(name, source, drop, model) and evaluate.holds(model, drop.when):
             return drop.reason
     return None
 
 
-def _matches(name: str, source: str, drop: Drop) -> bool:
+def _matches(name: str, source: str, drop: Drop, model: ModelContext) -> bool:
+    layers = () if drop.layers is None else evaluate.layers(model, drop.layers)
+    starts = [start.replace("{layer}", str(layer)) for start in drop.starts for layer in layers] or drop.starts
     return (
         any(fits(pattern, name) for pattern in drop.names)
-        or name.startswith(drop.starts)
+        or name.startswith(tuple(starts))
         or name.endswith(drop.ends)
         or any(part in source for part in drop.contains)
     )

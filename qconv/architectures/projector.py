@@ -109,8 +109,14 @@ def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[
             inner = str(part.get("model_type"))
             completed[kind] = configs.with_defaults(part, inner if inner in known.defaults else outer, known)
             there[kind] = tower
-        elif part is not None or not tower.optional:
+        elif part is not None:
             raise model.lacks(places, part, "an object")
+    absent = [kind for kind, tower in known.towers.items() if kind not in there and not tower.optional]
+    if absent or not there:
+        wanted = " or ".join(f"'{place}'" for kind in absent or known.towers for place in _places(known.towers[kind]))
+        raise UnsupportedError(
+            f"has no projector: there is no {wanted} in its config", file=folder.location, hint="leave --mmproj out"
+        )
     full |= {**completed, "preprocessor": _preprocessor(folder)}
     return full, msgspec.structs.replace(known, **{kind: there.get(kind) for kind in TOWERS})
 

@@ -15,7 +15,7 @@ from qconv.architectures.further_tokens import select
 from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
 from qconv.architectures.not_converted import not_converted, told_by_files
-from qconv.architectures.schema import Table
+from qconv.architectures.schema import Table, When
 from qconv.architectures.table import classes, table, table_of
 from qconv.architectures.tensors import MappedTensor, Matcher
 from qconv.errors import InputError, UnsupportedError, nearest
@@ -125,6 +125,8 @@ def matcher_of(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None, 
         raise InputError("has no config.json", file=checkpoint.folder.location)
     known = find_table(checkpoint.config, checkpoint.folder)
     config = configs.complete(checkpoint.config, known)
+    if isinstance(known.mtp, dict):
+        known, mtp = _table_of_layers(known, known.mtp, ModelContext(config, table=known.name), mtp)
     names = canonical_names(checkpoint.lazy, config, known)
     left_out: list[tuple[str, str]] = []
     first = 0
@@ -135,6 +137,16 @@ def matcher_of(checkpoint: Checkpoint, target: Mapping[str, Any] | None = None, 
         checkpoint, known, config, names, target={**(target or {}), **(configs.text_config(target or {}) or {})}
     )
     return Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, first, left_out)
+
+
+def _table_of_layers(known: Table, others: Mapping[str, When], model: ModelContext, mtp: str) -> tuple[Table, str]:
+    """Where layers for further tokens are of another architecture: its table for ``only`` these, and what is left of
+    ``mtp`` for it.  The model itself has none of them.
+    """
+    if mtp != "only":
+        return known, "keep"
+    other = table(next(name for name, when in others.items() if evaluate.holds(model, when)))
+    return other, "only" if other.mtp else "keep"
 
 
 def find_table(config: Mapping[str, Any], folder: Folder | None = None) -> Table:

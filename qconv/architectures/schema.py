@@ -59,13 +59,17 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from
 
 
 class Drop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Source tensors left out on purpose: ``names`` may hold {layer} and {expert}, the others are parts of names."""
+    """Source tensors left out on purpose: ``names`` may hold {layer} and {expert}, the others are parts of names.
+
+    ``layers``: the derivation that lists what {layer} in ``starts`` stands for.
+    """
 
     reason: str
     names: tuple[str, ...] = ()
     starts: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     contains: tuple[str, ...] = ()
+    layers: str | None = None
     when: When | None = None
 
 
@@ -104,9 +108,10 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     ``exclude``: what it does not inherit of the table it extends and of the keys all have.  ``redirect``: other
     tables, each with the condition on the config under which that one counts instead.  ``store``: of entries that have
-    none of their own.  ``wrappers``: prefixes of source names beside those all have.  ``within``: how names of the
-    part's tensors begin, where others are another part's.  ``module_parts``: numbers that modules may have besides a
-    weight and a bias.
+    none of their own.  ``mtp``: whether ``--mtp`` is possible, or other tables that count for ``--mtp only``, each with
+    its condition.  ``wrappers``: prefixes of source names beside those all have.  ``within``: how names of the part's
+    tensors begin, where others are another part's.  ``module_parts``: numbers that modules may have besides a weight
+    and a bias.
     """
 
     name: str = ""
@@ -123,7 +128,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     layers: str = "n_layer"
     experts: str = "n_expert"
     renames: tuple[str, ...] = ()
-    mtp: bool = False
+    mtp: bool | dict[str, When] = False
     store: str | None = None
     defaults: dict[str, dict[str, Any]] = {}
     metadata: Keys = {}

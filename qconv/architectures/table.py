@@ -74,8 +74,9 @@ def _merged(base: Table, own: Table) -> Table:
     def tower(kind: str) -> Tower | None:
         inherited: Tower | None = None if kind in own.exclude else getattr(base, kind)
         added: Tower | None = getattr(own, kind)
-        if inherited is None or added is None:
-            return added or inherited
+        if inherited is None:
+            return added
+        added = added or Tower()
         return Tower(
             modules=both(inherited.modules, added.modules),
             tensors=both(inherited.tensors, added.tensors),
@@ -156,6 +157,7 @@ def table_of(cls: str, part: ModelPart = "text") -> str | None:
     return name
 
 
+@functools.cache
 def _table_naming(cls: str, part: ModelPart) -> str | None:
     """The table that names a class; parses none without that word."""
     word = f'"{cls}"'.encode("utf-8", "replace")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from qconv.architectures import build, evaluate
 from qconv.architectures.model import ModelContext, class_name
@@ -18,16 +19,22 @@ from qconv.errors import PlanError, and_more, nearest
 from qconv.tensors import FLOATS, Constant, LazyTensor
 
 _SHOWN = 6
-_RANKS = {"I32": 0, "I64": 3}
-"""llama.cpp's converter writes tables of integers, then repacked blocks, then floats, and long integers last."""
+_REPACKED, _TO_BLOCKS, _PLAIN = 1, 2, 3
+_RANKS = {"I32": 0, "I64": 4}
+"""llama.cpp's converter writes tables of integers, then repacked blocks, then what it makes blocks of, then floats, and
+long integers last."""
 _UNUSED = 3
 _OUTPUT = "output.weight"
 _WEIGHT = ".weight"
+_NO_LAYER = -1
 _OF_DENSE = re.compile(r"\d+_Dense[^.]*\.")
 """What sentence-transformers calls the folders of its modules."""
 _OF_ADAPTER = re.compile(r"\.(?:lora_(?:A|B|embedding_[AB]|magnitude_vector)|base_layer|modules_to_save)\.")
 """What PEFT calls the parts of a module it has wrapped."""
 _NUMBER = re.compile(r"\d+")
+
+Layer: TypeAlias = int | str
+"""A layer's number, or what it is called where layers are numbered within stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class Wanted:
     """An entry for one layer: its output's name and, for each source, the names it stands for; empty: not there."""
 
     output: str
-    layer: int
+    layer: Layer
     entry: Entry
     sources: tuple[tuple[str, ...], ...]
     required: bool
@@ -89,7 +96,7 @@ class Matcher:
                 sources = [[self.names[name] for name in names] for names in want.sources]
                 store = want.entry.store or self.table.store
                 tensor = build.lazy_tensor(self.model, want.entry, sources, self.tensors)
-                rank = (_RANKS.get(tensor.dtype, 2 if tensor.dtype in FLOATS else 1), places[want.output])
+                rank = (_rank(want.entry, tensor), places[want.output])
                 made.append((rank, MappedTensor(want.output, tensor, build.stored_type(store, tensor))))
                 self.claimed.update(name for names in want.sources for name in names)
             elif want.required and want.output == _OUTPUT and want.entry.optional:
@@ -137,7 +144,7 @@ class Matcher:
         """Where each output stands in llama.cpp's order: at its last source; experts at their layer's last."""
         position = {name: i for i, name in enumerate(self.tensors)}
         places: dict[str, int] = {}
-        last_expert: dict[int, int] = {}
+        last_expert: dict[Layer, int] = {}
         for want in wanted:
             if want.there:
                 places[want.output] = max(position[self.names[n]] for names in want.sources for n in names)
@@ -156,7 +163,7 @@ class Matcher:
                 if data is not None:
                     yield MappedTensor(name, Constant(entry.make, data), entry.store)
 
-    def _expand(self, part: Variant, layers: Iterable[int] | None = None) -> list[Wanted]:
+    def _expand(self, part: Variant, layers: Iterable[Layer] | None = None) -> list[Wanted]:
         """All entries of ``part`` for all layers, or for ``layers`` those that have layers."""
         expanded = []
         further = [f".{name}" for name in self.table.module_parts]
@@ -177,18 +184,18 @@ class Matcher:
     def _optional(self, entry: Entry) -> bool:
         return entry.optional if isinstance(entry.optional, bool) else evaluate.holds(self.model, entry.optional)
 
-    def _numbers(self, name: str, entry: Entry, part: Variant, layers: Iterable[int] | None) -> Iterable[int]:
+    def _numbers(self, name: str, entry: Entry, part: Variant, layers: Iterable[Layer] | None) -> Iterable[Layer]:
         """What {layer} stands for in an entry of ``part``."""
         if entry.layers is not None:
             return evaluate.numbers(self.model, entry.layers)
         return self._layers(name, layers, part.layers)
 
-    def _layers(self, name: str, layers: Iterable[int] | None, counted: str | None = None) -> Iterable[int]:
+    def _layers(self, name: str, layers: Iterable[Layer] | None, counted: str | None = None) -> Iterable[Layer]:
         """``layers``, or all that ``counted`` counts, the table's derivation without one; -1 where none is named."""
         if "{layer}" not in name:
-            return (-1,)
+            return (_NO_LAYER,)
         if layers is not None:
-            return [layer for layer in layers if layer >= self.first]
+            return [layer for layer in layers if isinstance(layer, str) or layer >= self.first]
         count = evaluate.count(self.model, counted or self.table.layers)
         if count > len(self.names):
             raise PlanError(
@@ -197,7 +204,7 @@ class Matcher:
             )
         return range(self.first, count)
 
-    def _wanted(self, name: str, entry: Entry, place: tuple[int, int], suffix: str, required: bool) -> Wanted:
+    def _wanted(self, name: str, entry: Entry, place: tuple[Layer, int], suffix: str, required: bool) -> Wanted:
         """``place``: the layer's number, and its index among those of the entry."""
         layer, index = place
 
@@ -230,11 +237,11 @@ class Matcher:
         for group, variants in self.table.alternatives.items():
             layered = any("{layer}" in name for v in variants.values() for name in (*v.modules, *v.tensors))
             own = next((v.layers for v in variants.values() if v.layers is not None), None)
-            count = None if own is None else range(evaluate.count(self.model, own))
-            for layer in self._layers("{layer}" if layered else "", count):
+            listed = None if own is None else evaluate.layers(self.model, own)
+            for layer in self._layers("{layer}" if layered else "", listed):
                 yield from self._best(group, variants, layer)
 
-    def _best(self, group: str, variants: Mapping[str, Variant], layer: int) -> list[Wanted]:
+    def _best(self, group: str, variants: Mapping[str, Variant], layer: Layer) -> list[Wanted]:
         """Of several that are complete the one with most tensors; an incomplete one is as good as it is full."""
         best: tuple[tuple[bool, int], list[Wanted]] = ((False, 0), [])
         for variant in variants.values():
@@ -244,7 +251,7 @@ class Matcher:
             if (complete, there) > best[0]:
                 best = ((complete, there), wanted)
         if not best[1]:
-            where = f"layer {layer} has" if layer >= 0 else "there is"
+            where = "there is" if layer == _NO_LAYER else f"layer {layer} has"
             first = next(iter(variants.values()))
             expected = next(want.expected for want in self._expand(first, (layer,)) if want.required)
             self.missing.append(f"{expected} or what else stands for it ({where} no {group})")
@@ -290,6 +297,11 @@ class Matcher:
         if all(_NUMBER.sub("0", name) in known for name in unknown):
             return "config.json counts fewer layers or experts than there are: take it from the same model"
         return "the checkpoint is of another architecture, or of a newer kind of this one"
+
+
+def _rank(entry: Entry, tensor: LazyTensor) -> int:
+    plain = _TO_BLOCKS if entry.store == "Q8_0" else _PLAIN
+    return _RANKS.get(tensor.dtype, plain if tensor.dtype in FLOATS else _REPACKED)
 
 
 def _is_expert(entry: Entry) -> bool:

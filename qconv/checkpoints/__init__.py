@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from qconv import platform
 from qconv.checkpoints import gguf, mlx, quantized, safetensors
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.dense_modules import add_dense, further_modules
@@ -84,8 +85,9 @@ def place(text: str, *, keep: bool = False) -> tuple[Folder, str | None]:
         return open_address(text, keep=keep)
     path = Path(text)
     try:
-        is_folder, is_there = path.is_dir(), path.exists()
-        if is_there and not is_folder and not path.is_file():
+        here = Path(platform.extended(path))
+        is_folder, is_there = here.is_dir(), here.exists()
+        if is_there and not is_folder and not here.is_file():
             raise InputError("is neither a file nor a directory", file=path)
     except OSError as e:
         raise InputError(f"cannot be read: {e.strerror}", file=path) from e

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import safetensors
 
-from qconv import gguf
+from qconv import gguf, platform
 from qconv.checkpoints.sniff import refuse_lookalike
 from qconv.errors import FormatError, UnsupportedError
 from qconv.storage import LocalFile, StoredFile
@@ -62,7 +62,7 @@ def read_header(file: StoredFile) -> Header:
 def _ask_library(path: Path) -> None:
     """The safetensors library judges the header too: it is the format's own reader, but of local files only."""
     try:
-        with safetensors.safe_open(path, "numpy"):
+        with safetensors.safe_open(platform.extended(path), "numpy"):
             pass
     except (safetensors.SafetensorError, OSError) as e:
         raise FormatError(f"is refused by the safetensors library: {e}", file=path) from e

@@ -93,7 +93,8 @@ class Disk:
     def beginning_with(self, path: Path) -> list[Path]:
         """Files beside ``path`` whose names begin with its name, ``path`` itself left out."""
         names = sorted(os.listdir(platform.extended(path.parent)))
-        return [path.with_name(n) for n in names if n.startswith(path.name) and n != path.name]
+        own = os.path.normcase(path.name)  # on Windows, names differ by more than case
+        return [path.with_name(n) for n in names if (other := os.path.normcase(n)).startswith(own) and other != own]
 
     def write_all(self, descriptor: int, data: bytes | Rows, offset: int) -> None:
         """Writes all of ``data``: one ``pwrite`` may take fewer bytes than it is given (Linux: at most 2 GiB)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Sequence
 
 from qconv.conversion.part_files import PartFiles
@@ -13,6 +15,9 @@ SECONDS = 1.0
 
 BYTES = 32 << 20
 """Bytes after which a sync begins at once: what a stopped conversion has to do again, and the wait at its end."""
+
+_LOOK = 0.2
+"""Seconds that the end is waited for at a time: on Windows a Ctrl-C ends no wait that has no end of its own."""
 
 
 class JournalWriter:
@@ -41,7 +46,7 @@ class JournalWriter:
             if self._bytes >= BYTES:
                 self._changed.notify()
 
-    def close(self, *, record: bool, patience: float | None = None) -> bool:
+    def close(self, *, record: bool, patience: float = math.inf) -> bool:
         """Ends the thread, waiting at most ``patience`` seconds; False when it has not ended by then.
 
         ``record``: first syncs and records what is pending, unless an earlier sync failed: after a failure the system
@@ -50,8 +55,10 @@ class JournalWriter:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread.ident is not None and not self._ended.wait(patience):
-            return False
+        deadline = time.monotonic() + patience
+        while self._thread.ident is not None and not self._ended.wait(min(_LOOK, patience)):
+            if time.monotonic() >= deadline:
+                return False
         if record and not self._failed:
             self._sync()
         return True

@@ -21,6 +21,11 @@ _HINTS = {
     errno.EISDIR: "that name is a directory; choose another",
 }
 
+_IN_USE = (5, 32)
+"""What Windows says where another program has a file open: ERROR_ACCESS_DENIED, as of what is forbidden, and
+ERROR_SHARING_VIOLATION."""
+_CLOSE = f"close the program that has it open, or choose another place for the output; {KEPT}"
+
 
 @contextmanager
 def os_errors(action: str, path: Path, tensor: str | None = None) -> Iterator[None]:
@@ -28,5 +33,6 @@ def os_errors(action: str, path: Path, tensor: str | None = None) -> Iterator[No
     try:
         yield
     except OSError as e:
-        hint = _HINTS.get(e.errno or 0, KEPT)
+        in_use = getattr(e, "winerror", None) in _IN_USE
+        hint = _CLOSE if in_use else _HINTS.get(e.errno or 0, KEPT)
         raise OutputError(f"cannot be {action}: {e.strerror or e}", file=path, tensor=tensor, hint=hint) from e

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from qconv import checkpoints, gguf, metadata, policy
 from qconv.errors import OutputError, PlanError, UsageError
 from qconv.options import ConvertOptions
+from qconv.plan.layout import check_dimensions, lay_out, refuse_same_names
 from qconv.plan.projector import naming_option, read_projector, told_once
 from qconv.plan.source_model import SourceModel, read_model
-from qconv.plan.types import OutputFile, Plan, Sized, TensorPlan
+from qconv.plan.types import Plan, Sized, TensorPlan
 from qconv.tensors import FLOATS, Dequantized, LazyTensor, is_blocks
-from qconv.types import Metadata, ModelPart, TensorInfo, Value, ValueType, shape_text, without_leading_ones
+from qconv.types import Metadata, ModelPart, TensorInfo, Value, ValueType, without_leading_ones
 
 if TYPE_CHECKING:
     from qconv.calibration import Imatrix, TensorHessian
@@ -85,7 +86,7 @@ class Planner:
         self.model = replace(model, metadata=gguf.packed(model.metadata))  # once for all types
         self._location = checkpoint.location
         self._sources = tuple(file.identity() for file in checkpoint.files)
-        _check_dimensions(checkpoint.location, self.model.infos(self.model.float_type))
+        check_dimensions(checkpoint.location, self.model.infos(self.model.float_type))
 
     def mixes(self) -> list[policy.Mix]:
         """Those the options name."""
@@ -174,7 +175,7 @@ class Planner:
             d.name: d.shape if by_converter or not d.shape else without_leading_ones(d.shape) for d in choice.decisions
         }
         infos = [TensorInfo(d.name, d.type, shapes[d.name]) for d in choice.decisions]
-        files, places = _lay_out(keys, infos, self._name(mix, keys, infos, sized), options.split_max_size)
+        files, places = lay_out(keys, infos, self._name(mix, keys, infos, sized), options.split_max_size)
         sources = {output.name: output.tensor for output in (self._kept.model if mix.keep else model).outputs}
         tensors = tuple(
             TensorPlan(
@@ -278,18 +279,6 @@ def dequantized(tensor: LazyTensor, block_type: str) -> LazyTensor:
     return Dequantized(tensor) if is_blocks(tensor.dtype) and tensor.dtype != block_type else tensor
 
 
-def _check_dimensions(location: str, infos: Sequence[TensorInfo]) -> None:
-    for info in infos:
-        if len(info.shape) > gguf.limits.DIMENSIONS:
-            most = gguf.limits.DIMENSIONS
-            raise PlanError(
-                f"has {len(info.shape)} dimensions, {shape_text(info.shape)}; a GGUF file holds at most {most}",
-                file=location,
-                tensor=info.name,
-                hint="leave the tensor out of the file, or fold two of its dimensions into one",
-            )
-
-
 def _rounded_to(tensor: LazyTensor, intermediate_type: str) -> str:
     """``intermediate_type``, but F32 for floats that the converter itself would make blocks of."""
     made_blocks = tensor.dtype in FLOATS and is_blocks(intermediate_type)
@@ -304,32 +293,3 @@ def _refuse_fallbacks(fallbacks: Sequence[policy.Decision]) -> None:
         tensor=first.name,
         hint="leave --strict out to accept it, or choose a type with blocks of 32, such as q8_0",
     )
-
-
-def _lay_out(
-    keys: Metadata, infos: Sequence[TensorInfo], name: str, split_max_size: int | None
-) -> tuple[tuple[OutputFile, ...], dict[str, tuple[int, gguf.Tensor]]]:
-    """The output's files, and for every tensor its file's number and its place there."""
-    if split_max_size is None:
-        layouts = [(name, gguf.header(keys, infos))]
-    else:
-        shards = gguf.divide(infos, split_max_size)
-        layouts = [
-            (
-                gguf.shard_path(Path(name), number, len(shards)).name,
-                gguf.header(gguf.shard_metadata(keys, number, len(shards), len(infos)), shard),
-            )
-            for number, shard in enumerate(shards)
-        ]
-    files = tuple(OutputFile(file, layout.header, layout.size) for file, layout in layouts)
-    places = {tensor: (at, t) for at, (_, layout) in enumerate(layouts) for tensor, t in layout.tensors.items()}
-    return files, places
-
-
-def refuse_same_names(plans: Sequence[Plan]) -> None:
-    """Raises UsageError where two outputs would have one name."""
-    seen: set[str] = set()
-    for file in (file for plan in plans for file in plan.files):
-        if file.name in seen:
-            raise UsageError("two outputs would have this name", file=file.name)
-        seen.add(file.name)

@@ -6,7 +6,7 @@ import re
 
 from qconv.storage.base import Folder
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # a single letter is a drive of Windows
 
 
 def is_address(text: str) -> bool:

@@ -36,15 +36,16 @@ class LocalFolder:
         return path.name
 
     def names(self, below: str = "") -> list[str]:
-        if below and not self._inside(below).is_dir():
+        folder = platform.extended(self._inside(below) if below else self.path)
+        if below and not os.path.isdir(folder):
             return []
         try:
-            return sorted(os.listdir(self.path / below))
+            return sorted(os.listdir(folder))
         except OSError as e:
             raise InputError(f"cannot be listed: {e.strerror}", file=self.path) from e
 
     def has(self, name: str) -> bool:
-        return is_inside(name) and os.path.isfile(self.path / name)  # False for names too long, too
+        return is_inside(name) and os.path.isfile(platform.extended(self.path / name))  # False for names too long, too
 
     def locate(self, name: str) -> str:
         return str(self.path / name)

@@ -15,6 +15,7 @@ from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_row
 from qconv.tensors.combine import join as join_along
 from qconv.tensors.dequantized import Dequantized
 from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
+from qconv.tensors.exponential import exp
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.integers import as_int32
 from qconv.tensors.rows import member
@@ -47,6 +48,7 @@ __all__ = [
     "columns",
     "combinations",
     "convert",
+    "exp",
     "from_float32",
     "is_blocks",
     "join_along",

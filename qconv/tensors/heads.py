@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qconv.tensors.base import LazyTensor, Unary, buffer, refuse
 from qconv.tensors.combine import join
 from qconv.tensors.registry import operation
-from qconv.tensors.rows import gather, permute_rope, whole
+from qconv.tensors.rows import first_rows, gather, permute_rope, skip_rows, whole
 from qconv.tensors.shapes import as_columns, reshape
 from qconv.types import Rows
 
@@ -95,3 +95,17 @@ def negate_second_half(tensor: LazyTensor, size: int) -> LazyTensor:
     if tensor.dtype not in _BITS or len(tensor.shape) != 2:
         raise refuse("negate_second_half", tensor, f"it is not a matrix of floats but {tensor.dtype}")
     return SecondHalfNegated(tensor, size)
+
+
+@operation
+def unmix_rope_2d(tensor: LazyTensor, heads: int) -> LazyTensor:
+    """Queries, keys and values in one: of each head's queries and keys, four by four, those of both axes apart.
+
+    Rows (x, x', y, y') of two rotating pairs become all (x, x') of a head before all (y, y').
+    """
+    size = whole("unmix_rope_2d", tensor, tensor.shape[0], 3)
+    fours = whole("unmix_rope_2d", tensor, size, 4 * heads)
+    turned = first_rows(tensor, 2 * size)
+    grid = (2 * heads, fours, 2, 2)
+    parts = [gather(turned, "unmix_rope_2d", grid, order=(0, 2, 1, 3), shape=turned.shape), skip_rows(tensor, 2 * size)]
+    return join("unmix_rope_2d", parts, axis=0)

@@ -78,9 +78,22 @@ def flatten(tensor: LazyTensor) -> LazyTensor:
 
 
 @operation
+def rows_of_grid(tensor: LazyTensor) -> LazyTensor:
+    """The vectors of a grid, (height, width, columns), one after another."""
+    height, width, size = tensor.shape
+    return Reshape(tensor, (height * width, size))
+
+
+@operation
 def as_columns(tensor: LazyTensor) -> LazyTensor:
     """With a further last dimension of one."""
     return Reshape(tensor, (*tensor.shape, 1))
+
+
+@operation
+def as_channels(tensor: LazyTensor) -> LazyTensor:
+    """A list of channels as (1, channels, 1, 1)."""
+    return Reshape(tensor, (1, math.prod(tensor.shape), 1, 1))
 
 
 @operation
@@ -89,6 +102,13 @@ def as_convolution(tensor: LazyTensor) -> LazyTensor:
     if len(tensor.shape) not in (2, 3) or (len(tensor.shape) == 3 and tensor.shape[1] != 1):
         raise refuse("as_convolution", tensor, "it holds no one filter for each channel")
     return Reshape(tensor, (1, tensor.shape[0], 1, tensor.shape[-1]))
+
+
+@operation
+def as_depthwise(tensor: LazyTensor) -> LazyTensor:
+    """Filters of each channel, (channels, 1, width), as (1, 1, channels, width)."""
+    channels, _, width = tensor.shape
+    return reshape(tensor, (1, 1, channels, width))
 
 
 @operation

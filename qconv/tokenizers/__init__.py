@@ -50,7 +50,7 @@ from qconv.tokenizers.files import TokenizerFiles
 from qconv.tokenizers.huggingface import HfTokenizer
 from qconv.tokenizers.pre_tokenizer import check_pre
 from qconv.tokenizers.tables import Attempt, Fixed, Options, tables
-from qconv.tokenizers.templates import TEMPLATE_FILE, template_text
+from qconv.tokenizers.templates import TEMPLATE_FILE, bundled_template, template_text
 from qconv.types import Metadata, Value
 
 __all__ = ["KINDS", "check_pre", "metadata"]
@@ -130,7 +130,8 @@ def metadata(
         for name, encoding in files.marks.items():
             note(f"{name} begins with a byte-order mark ({encoding}): it is read, but transformers may refuse it")
         sized = context.options.after_vocab_size.get(str(config.get("vocab_size")), {})
-        return keys | _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
+        keys |= _fixed(context, sized) | _fixed(context, context.options.after) | _last(context)
+        return keys if _TEMPLATE in keys else keys | bundled_template(files, context.options.template_if_none)
     raise missed or TokenizerError("no kind of tokenizer to try", file=folder.location)
 
 

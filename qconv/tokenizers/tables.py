@@ -44,6 +44,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``after_tokens``: keys of ``tokenizer.ggml.`` for ids of added tokens by their text, set after everything else.
     ``template_file``: ``chat_template.jinja`` counts before ``tokenizer_config.json``'s template.
     ``chat_template``: the template, whatever the files say.
+    ``template_if_none``: which of ``formats/templates/`` it is where the files have none, by what is in the name of the
+    checkpoint; the first that is there counts.
     ``size_key``: the key that says how many tokens there are, where the tokenizer is what says so.
     """
 
@@ -57,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after_tokens: dict[str, str] = {}
     template_file: bool = False
     chat_template: str | None = None
+    template_if_none: dict[str, str] = {}
     size_key: str | None = None
 
     def with_(self, more: Options) -> Options:
@@ -72,6 +75,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             after_tokens=self.after_tokens | more.after_tokens,
             template_file=self.template_file or more.template_file,
             chat_template=more.chat_template or self.chat_template,
+            template_if_none=more.template_if_none or self.template_if_none,
             size_key=more.size_key or self.size_key,
         )
 

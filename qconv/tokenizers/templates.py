@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from typing import Any
 
 from qconv.errors import FormatError
+from qconv.formats import ROOT
 from qconv.tokenizers.files import TokenizerFiles
 from qconv.types import Metadata, Value, ValueType
 
@@ -74,3 +76,14 @@ def template_text(files: TokenizerFiles, name: str) -> str:
         return files.text(name, LARGEST_TEMPLATE).decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as e:
         raise FormatError("is not UTF-8", file=files.locate(name)) from e
+
+
+def bundled_template(files: TokenizerFiles, choices: Mapping[str, str]) -> Metadata:
+    """The template of ``formats/templates/`` that stands in for that of a model which renders its chats in code.
+
+    ``choices``: its name by a part of the checkpoint's; the first that fits counts, and there may be none.
+    """
+    name = next((name for part, name in choices.items() if part in files.folder.name), None)
+    if name is None:
+        return {}
+    return {"tokenizer.chat_template": Value.string((ROOT / "templates" / f"{name}.jinja").read_text("utf-8"))}

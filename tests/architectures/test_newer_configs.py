@@ -16,13 +16,13 @@ from tests.architectures.tiny import write
 GOLDENS = Path(__file__).parent / "goldens"
 
 
-def resolved(name: str, directory: Path, without: str = "", **changes: Any) -> Resolved:
+def resolved(name: str, directory: Path, without: str = "", mtp: str = "keep", **changes: Any) -> Resolved:
     """The golden's checkpoint with another config."""
     recorded = json.loads((GOLDENS / f"{name}.json").read_text("utf-8"))
     config = {key: value for key, value in recorded["config"].items() if key != without}
     write(directory, config | changes, recorded["tensors"])
     with checkpoints.open(directory) as checkpoint:
-        return architectures.resolve(checkpoint)
+        return architectures.resolve(checkpoint, mtp=mtp)
 
 
 def values(metadata: Metadata) -> dict[str, Any]:
@@ -52,3 +52,12 @@ def test_other_words_for_kinds_of_layers(name: str, key: str, kinds: list[str], 
     assert after.architecture == before.architecture
     assert values(after.metadata) == values(before.metadata)
     assert [output.name for output in after.tensors] == [output.name for output in before.tensors]
+
+
+def test_a_drafter_inside_deepseek_v4_is_what_its_further_layers_are(tmp_path: Path) -> None:
+    """llama.cpp's converter has it with --dspark, which takes the class for DeepseekV4DSparkModel's."""
+    drafter = resolved("dspark-deepseek4", tmp_path / "drafter")
+    inside = resolved("dspark-deepseek4", tmp_path / "inside", mtp="only", architectures=["DeepseekV4ForCausalLM"])
+    assert (inside.architecture, inside.metadata) == ("dflash", drafter.metadata)
+    assert [output.name for output in inside.tensors] == [output.name for output in drafter.tensors]
+    assert inside.tokenizer == ("target",)

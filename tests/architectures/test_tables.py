@@ -9,7 +9,7 @@ import pytest
 
 from qconv import formats
 from qconv.architectures import registry
-from qconv.architectures.schema import Entry, Key, Table, Variant
+from qconv.architectures.schema import Entry, Key, Table, Variant, When
 from qconv.architectures.table import FOLDERS, classes, common, key_types, names, table, table_of
 from qconv.tokenizers import KINDS
 from qconv.tokenizers.tables import tables as tokenizer_tables
@@ -62,9 +62,14 @@ def test_is_short(one: Table) -> None:
     assert len(lines) <= LONGEST
 
 
+def stand_ins(one: Table) -> dict[str, When]:
+    """Tables that count instead of it, each with its condition."""
+    return one.redirect | (one.mtp if isinstance(one.mtp, dict) else {})
+
+
 def test_says_what_it_is(one: Table) -> None:
     assert one.about
-    assert one.classes or any(one.name in table(name, one.part).redirect for name in names(one.part))
+    assert one.classes or any(one.name in stand_ins(table(name, one.part)) for name in names(one.part))
     assert one.tokenizer if one.part == "text" else one.towers and one.within
 
 
@@ -118,7 +123,7 @@ def test_conditions_and_derivations_are_known(one: Table) -> None:
         *(entry.optional for _, entry in entries(one)),
         *(given.when for given in one.metadata.values() if isinstance(given, Key)),
         *(drop.when for drop in one.drop),
-        *one.redirect.values(),
+        *stand_ins(one).values(),
     ]:
         if isinstance(when, str):
             registry.lookup("condition", when)
@@ -174,7 +179,7 @@ def used(kind: str) -> set[str]:
         if kind == "condition":
             derivations |= {g.when for g in one.metadata.values() if isinstance(g, Key) and isinstance(g.when, str)}
             derivations |= {d.when for d in one.drop if isinstance(d.when, str)}
-            derivations |= {when for when in one.redirect.values() if isinstance(when, str)}
+            derivations |= {when for when in stand_ins(one).values() if isinstance(when, str)}
     return derivations
 
 
@@ -196,6 +201,7 @@ def test_every_derivation_is_used() -> None:
         if isinstance(given, Key):
             named |= {given.derive or "", *map(str, given.of)}
     for one in TABLES:
+        named |= {drop.layers or "" for drop in one.drop}
         named |= {one.layers, one.experts, *(tower.layers or "" for tower in one.towers.values())}
         named |= {variant.layers or "" for group in one.alternatives.values() for variant in group.values()}
         for default in (value for part in one.defaults.values() for value in part.values()):

@@ -245,6 +245,53 @@ def large(folder: Path) -> None:
     save(folder, shapes, params)
 
 
+def pixtral(folder: Path, image_break: int = 12) -> None:
+    """Images go through an encoder, four patches of which are merged.
+
+    ``image_break``: the token that ends a row of them; negative where the tokenizer is to tell.
+    """
+    tokens = tekken(folder, "v7", NAMES)
+    width, hidden = 32, 48
+    vision = {
+        "hidden_size": width,
+        "num_channels": 3,
+        "image_size": 56,
+        "patch_size": 14,
+        "rope_theta": 10000.0,
+        "intermediate_size": hidden,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2,
+        "adapter_bias": False,
+        "mm_projector_id": "patch_merge",
+        "spatial_merge_size": 2,
+        "add_pre_mm_projector_layer_norm": True,
+        "image_token_id": 10,
+        "image_break_token_id": image_break,
+        "image_end_token_id": 13,
+    }
+    shapes = dense_shapes(tokens)
+    shapes |= {
+        "vision_encoder.patch_conv.weight": (width, 3, 14, 14),
+        "vision_encoder.ln_pre.weight": (width,),
+        "pre_mm_projector_norm.weight": (width,),
+        "patch_merger.merging_layer.weight": (width, 4 * width),
+        "vision_language_adapter.w_in.weight": (WIDTH, width),
+        "vision_language_adapter.w_out.weight": (WIDTH, WIDTH),
+    }
+    for layer in range(LAYERS):
+        at = f"vision_encoder.transformer.layers.{layer}"
+        shapes |= {f"{at}.attention.{name}.weight": (width, width) for name in ("wq", "wk", "wv", "wo")}
+        shapes |= {f"{at}.feed_forward.{name}.weight": (hidden, width) for name in ("w1", "w3")}
+        shapes |= {f"{at}.feed_forward.w2.weight": (width, hidden)}
+        shapes |= {f"{at}.{name}.weight": (width,) for name in ("attention_norm", "ffn_norm")}
+    save(folder, shapes, {**PARAMS, "vocab_size": tokens, "vision_encoder": vision})
+
+
+def medium(folder: Path) -> None:
+    """The same, but the tokenizer tells the token."""
+    pixtral(folder, -1)
+
+
 CASES: dict[str, Callable[[Path], None]] = {
     "Mistral-Nemo-Instruct-2407": nemo,
     "Mistral-Small-24B-Instruct-2501": small,
@@ -256,3 +303,9 @@ CASES: dict[str, Callable[[Path], None]] = {
     "Mistral-Large-3": large,
 }
 """Name of the folder → what makes its files."""
+
+PROJECTORS: dict[str, Callable[[Path], None]] = {"Pixtral-12B-2409": pixtral, "Mistral-Medium-3.5": medium}
+"""Those whose projector is recorded too."""
+
+TYPES = ("f16", "bf16", "f32", "q8_0")
+"""What each projector is recorded in."""

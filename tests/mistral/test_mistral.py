@@ -20,6 +20,7 @@ from qconv.errors import QconvError
 from tests.checkpoints import packing
 from tests.mistral import models
 
+PROJECTORS = json.loads((Path(__file__).parent / "projectors.json").read_text())
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text())
 
 
@@ -30,6 +31,21 @@ def test_files_are_llama_cpps(tmp_path: Path, case: str) -> None:
     models.CASES[case](folder)
     (made,) = qconv.convert(folder, "bf16")
     assert [made.name, hashlib.sha256(made.read_bytes()).hexdigest()] == RECORDED[case]
+
+
+@pytest.mark.parametrize("case", PROJECTORS)
+def test_projectors_are_llama_cpps(tmp_path: Path, case: str) -> None:
+    folder = tmp_path / case
+    folder.mkdir()
+    models.PROJECTORS[case](folder)
+    made = qconv.convert(folder, mmproj=models.TYPES)
+    assert [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in made] == [*PROJECTORS[case].values()]
+
+
+def test_a_text_model_has_no_projector(tmp_path: Path) -> None:
+    models.nemo(tmp_path)
+    with pytest.raises(QconvError, match="has no projector: there is no 'vision_encoder' in its config"):
+        qconv.convert(tmp_path, mmproj="f16")
 
 
 def test_a_config_beside_is_not_read(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_processor_config_counts_over_a_preprocessors(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        ({"vision_config": None}, "has no 'vision_config'"),
+        ({"vision_config": None}, "has no projector: there is no 'vision_config' in its config"),
         ({"vision_config": [1]}, r"has \[1\] for 'vision_config'"),
         ({"vision_config": {"depth": 1 << 40}}, "for 'vision_config.depth'"),
         ({"vision_config": {"depth": 4, "deepstack_visual_indexes": [7]}}, "layers from 0 to 3"),

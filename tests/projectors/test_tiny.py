@@ -34,7 +34,7 @@ def test_tensors_taken_unchanged_are_recorded(golden: Path) -> None:
     for _, shape, types, digests in recorded["expected"]["tensors"]:
         assert len(types.split()) == len(OUT_TYPES)
         assert set(types.split()) == set(digests)
-        if digests.get("F32") in of_digest:
+        if not isinstance(digests.get("F32"), list) and digests.get("F32") in of_digest:
             unchanged += 1
             rows = of_digest[digests["F32"]].reshape(shape)
             made = {kind: digest(quantize(rows, GGMLQuantizationType[kind]).tobytes()) for kind in digests}

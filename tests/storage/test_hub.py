@@ -5,6 +5,7 @@ What has to come out is what the same checkpoint in a folder gives.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -94,8 +95,13 @@ def test_another_commit_starts_afresh(
 
 
 def test_the_authorization_stays_with_the_hub(
-    hub: HubServer, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer,
+    noise: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     hub.add(NAME, noise, gated=True)
     qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path, manifest=True)
@@ -105,6 +111,8 @@ def test_the_authorization_stays_with_the_hub(
     for file in tmp_path.rglob("*"):
         assert TOKEN.encode() not in file.read_bytes()
         assert SIGNATURE.encode() not in file.read_bytes()
+    assert caplog.text  # of the libraries too
+    assert TOKEN not in caplog.text
 
 
 def test_the_manifest_takes_hashes_from_the_hub(hub: HubServer, noise: Path, tmp_path: Path) -> None:
@@ -199,14 +207,18 @@ def test_a_broken_line_says_so(hub: HubServer, noise: Path) -> None:
 def test_reading_and_encoding_overlap(
     hub: HubServer, noise: Path, tmp_path: Path, small_windows: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where either takes a second, both together take little more, not two."""
+    """Where either takes a second, most bytes come while rows are encoded."""
     from qconv.pipeline import encoding, sizing
 
     seconds = 1.0
     size, encode = needed(noise), encoding.encode
+    came = 0
 
     def slowly(rows: Any, *others: Any) -> encoding.Overflow:
+        nonlocal came
+        before = hub.sent["store"]
         time.sleep(seconds * rows.nbytes / size)
+        came += hub.sent["store"] - before
         return encode(rows, *others)
 
     hub.add(NAME, noise)
@@ -217,9 +229,8 @@ def test_reading_and_encoding_overlap(
         options = ConvertOptions(types=("q8_0",), output=str(tmp_path))
         plans = plan.make(checkpoint, options)
         hub.rate = size / seconds
-        began = time.monotonic()
         conversion.run(plans, checkpoint.files, [tmp_path], RunOptions(threads=1))
-        assert seconds < time.monotonic() - began < 1.8 * seconds
+    assert came > 0.5 * size
 
 
 def test_headers_of_many_shards_are_read_together(hub: HubServer, tmp_path: Path) -> None:

@@ -112,6 +112,37 @@ def test_another_etag_stops_it(site: Site, noise: Path, tmp_path: Path) -> None:
             checkpoint.read(name, 0, checkpoint.stored[name].location.info.rows)
 
 
+def test_another_etag_starts_afresh(site: Site, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an earlier run did of a file that was another one then is not gone on with."""
+    from qconv.conversion import writer
+    from qconv.pipeline import sizing
+
+    monkeypatch.setattr(sizing, "ROW_BLOCK", 1 << 14)
+    address, output = put(site, noise), tmp_path / "x.gguf"
+    path = "/models/Noise/model.safetensors"
+    data = site.files[path]
+    took = writer._Files.take
+    blocks = 0
+
+    def fail_half_way(*arguments: Any) -> None:
+        nonlocal blocks
+        blocks += 1
+        if blocks == 40:
+            raise InputError("cannot be read")
+        took(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer._Files, "take", fail_half_way)
+        with pytest.raises(InputError):
+            qconv.convert(address, "q8_0", output=output, threads=1)
+    site.etag = '"2"'
+    header = 8 + int.from_bytes(data[:8], "little")
+    site.files[path] = data[:header] + bytes(len(data) - header)
+    qconv.convert(address, "q8_0", output=output)
+    (fresh,) = qconv.convert(address, "q8_0", output=tmp_path / "fresh.gguf")
+    assert output.read_bytes() == fresh.read_bytes()
+
+
 def test_a_server_that_gives_no_parts(site: Site, noise: Path, tmp_path: Path) -> None:
     """Small files are read whole; of large ones it would send the beginning again and again."""
     address, site.ranges = put(site, noise), False

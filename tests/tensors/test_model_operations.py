@@ -104,6 +104,31 @@ def test_side_by_side_is_for_as_many_rows() -> None:
         apply("side_by_side")([ArrayTensor("a", numbers(4, 3)), ArrayTensor("b", numbers(3, 3))])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_empty_slot(kind: Any) -> None:
+    x = numbers(2 * 3, 4, kind=kind).reshape(2, 1, 3, 4)
+    expected = np.concatenate([np.zeros((1, 3, 4), kind), x[:, 0]])
+    check(apply("after_empty_slot")(ArrayTensor("x", x)), expected)
+    with pytest.raises(PlanError, match="no stack of adapters"):
+        apply("after_empty_slot")(ArrayTensor("x", x[:, 0]))
+
+
+def test_permute_rope_in_slots() -> None:
+    """Of each head of four rows the first and third, the second and fourth come to stand side by side."""
+    x = numbers(2 * 8, 3).reshape(2, 1, 8, 3)
+    expected = x[:, :, [0, 2, 1, 3, 4, 6, 5, 7]]
+    check(apply("permute_rope_in_slots", 4)(ArrayTensor("x", x)), expected)
+    with pytest.raises(PlanError, match="not heads of 3"):
+        apply("permute_rope_in_slots", 3)(ArrayTensor("x", x))
+
+
+def test_permute_rope_above() -> None:
+    x = numbers(10, 3)
+    check(apply("permute_rope_above", 4, 2)(ArrayTensor("x", x)), x[[0, 2, 1, 3, 4, 6, 5, 7, 8, 9]])
+    with pytest.raises(PlanError, match="no rows above 10"):
+        apply("permute_rope_above", 4, 10)(ArrayTensor("x", x))
+
+
 @pytest.mark.parametrize(("count", "bits"), TORCH_MEAN)
 def test_mean_has_torchs_bits(count: int, bits: str) -> None:
     assert float(mean(numbers(count))) == float.fromhex(bits)
@@ -222,6 +247,54 @@ def test_planes_part_the_channels_of_pixels(kind: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_unmix_rope_2d_leaves_values_alone(kind: Any) -> None:
+    x = numbers(48, 3, kind=kind)  # queries, keys and values of two heads of eight rows
+    order = [0, 1, 4, 5, 2, 3, 6, 7]
+    rows = [head * 8 + row for head in range(4) for row in order] + list(range(32, 48))
+    check(apply("unmix_rope_2d", 2)(ArrayTensor("x", x)), x[rows])
+    check(apply("unmix_rope_2d", 2)(ArrayTensor("x", x[:, 0])), x[rows, 0])
+    with pytest.raises(PlanError, match="16 is not a multiple of 12"):
+        apply("unmix_rope_2d", 3)(ArrayTensor("x", x))
+
+
+def test_as_channels() -> None:
+    x = numbers(5, 1)[:, 0]
+    check(apply("as_channels")(ArrayTensor("x", x)), x.reshape(1, 5, 1, 1))
+
+
+TORCH_RESAMPLED = [
+    "0x1.238e080000000p-1", "0x1.317f640000000p-1", "-0x1.61055a0000000p-2", "0x1.0577780000000p-3",
+    "-0x1.109a5a0000000p+0", "0x1.b6d1b00000000p-4", "-0x1.6e34900000000p-2", "0x1.61a61a0000000p-4",
+]  # fmt: skip
+"""The sixth of 4 x 4 vectors that torch 2.13 makes of 8 x 8 of default_rng(64)."""
+
+
+def test_resample_grid_is_torchs_to_the_bit() -> None:
+    x = np.random.default_rng(64).standard_normal((1, 64, 8)).astype(np.float32)
+    made = apply("resample_grid", 4)(ArrayTensor("x", x))
+    assert made.read(5, 6)[0].tolist() == [float.fromhex(value) for value in TORCH_RESAMPLED]
+    corners = made.read(0, 16)[[0, 3, 12, 15]]
+    assert np.array_equal(corners, x[0, [0, 7, 56, 63]])
+    check(made, made.read(0, 16)[None])
+    assert [(r.start, r.stop) for r in made.reads(4, 8)] == [(16, 32)]  # type: ignore[attr-defined]  # of what it is
+
+
+def test_resample_grid_leaves_a_grid_of_that_size_and_refuses_what_is_none() -> None:
+    tensor = ArrayTensor("x", numbers(1, 16, 3))
+    assert apply("resample_grid", 4)(tensor) is tensor
+    with pytest.raises(PlanError, match="16 vectors are no square grid"):
+        apply("resample_grid", 0)(tensor)
+    with pytest.raises(PlanError, match="12 vectors are no square grid"):
+        apply("resample_grid", 2)(ArrayTensor("x", numbers(1, 12, 3)))
+
+
+def test_kernels_keep_their_values() -> None:
+    x = numbers(4, 27)
+    check(apply("as_kernels", 3, 3)(ArrayTensor("x", x)), x.reshape(4, 3, 3, 3))
+    check(apply("as_depthwise")(ArrayTensor("x", x[:, None])), x.reshape(1, 1, 4, 27))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_swap_outer(kind: Any) -> None:
     x = numbers(6, 5, kind=kind).reshape(2, 3, 5)
     check(apply("swap_outer")(ArrayTensor("x", x)), x.swapaxes(0, 1))
@@ -248,3 +321,47 @@ def test_multiply_two_lists() -> None:
     assert (product.dtype, product.shape, product.read(0, 1).tolist()) == ("F32", (3,), [[4, 10, 1.5]])
     with pytest.raises(PlanError, match="does not go with 2 x 3"):
         apply("multiply")([ArrayTensor("a", one), ArrayTensor("b", numbers(2, 3))])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_of_a_convolution_over_time(kind: Any) -> None:
+    x = numbers(4, 3, 2, 2, 5, kind=kind)
+    for index in range(2):
+        check(apply("frame", index, 2)(ArrayTensor("x", x)), x[:, :, index])
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 3, 2, 5), (4, 3, 2, 5)])
+def test_frames_are_as_many_as_said(shape: tuple[int, ...]) -> None:
+    with pytest.raises(PlanError, match="it is no convolution over 2 frames"):
+        apply("frame", 0, 2)(ArrayTensor("x", numbers(*shape)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_queries_keys_and_values_in_one(kind: Any) -> None:
+    x = numbers(6, 3, kind=kind)
+    for index, rows in enumerate(([0, 1], [2, 3], [4, 5])):
+        check(apply("equal_part", index, 3)(ArrayTensor("x", x)), x[rows])
+        check(apply("equal_part", index, 3)(ArrayTensor("x", x[:, 0])), x[rows, 0])
+    with pytest.raises(PlanError, match="6 is not a multiple of 4"):
+        apply("equal_part", 0, 4)(ArrayTensor("x", x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_axes_of_rotating_heads_are_gathered(kind: Any) -> None:
+    """Heads of 14 rows: of three axes two halves of two rows each, and two rows that do not rotate."""
+    x = numbers(28, 3, kind=kind)
+    order = [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11, 12, 13]
+    both = [*order, *(14 + row for row in order)]
+    check(apply("gather_axes", 2, 3)(ArrayTensor("x", x)), x[both])
+    check(apply("gather_axes", 2, 3)(ArrayTensor("x", x[:, 0])), x[both, 0])
+    whole = [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]
+    check(apply("gather_axes", 1, 3)(ArrayTensor("x", x[:12])), x[whole])
+
+
+def test_two_frames_become_one_image() -> None:
+    x = numbers(2, 24)
+    check(apply("sum_frames", 2, 3)(ArrayTensor("x", x)), (x[:, :12] + x[:, 12:]).reshape(2, 3, 2, 2))
+    short = np.array([[2048.0, 1.0], [1.0, 3.0]], np.float16)  # 2049 is none, 2048 is even
+    check(apply("sum_frames", 2, 1)(ArrayTensor("x", short)), np.array([2048, 4], np.float32).reshape(2, 1, 1, 1))
+    with pytest.raises(PlanError, match="its rows are no squares of 3 channels in two frames"):
+        apply("sum_frames", 2, 3)(ArrayTensor("x", numbers(2, 20)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from qconv import tokenizers
+from qconv import architectures, tokenizers
 from qconv.errors import FormatError, TokenizerError
 from qconv.storage import LocalFolder
 from qconv.tokenizers import tiktoken
@@ -225,3 +226,41 @@ def test_kimi_linear_ends_by_name(tmp_path: Path) -> None:
     keys = tokenizers.metadata(kimi(tmp_path), {"vocab_size": 261}, kind="kimi_linear_tiktoken")
     assert keys["tokenizer.ggml.bos_token_id"] == Value.uint32(257)
     assert keys["tokenizer.ggml.eos_token_id"] == Value.uint32(259)
+
+
+@pytest.mark.parametrize(
+    ("cls", "folder", "digest"),
+    [  # of llama.cpp's models/templates/: Kimi-K3, deepseek-ai-DeepSeek-V4, deepseek-ai-DeepSeek-V4-Flash-0731
+        ("KimiK3ForConditionalGeneration", "any", "4578103bf225f58d"),
+        (
+            "DeepseekV4ForCausalLM",
+            "DeepSeek-V4-Pro",
+            "7bd4fbdf0c06cd73",
+        ),
+        (
+            "DeepseekV4ForCausalLM",
+            "DeepSeek-V4-Flash-0731",
+            "aec3d906bce80d43",
+        ),
+    ],
+)
+def test_templates_of_models_without_one(tmp_path: Path, cls: str, folder: str, digest: str) -> None:
+    options = architectures.find_table({"architectures": [cls]}).tokenizer_options
+    (tmp_path / folder).mkdir()
+    files = kimi(tmp_path / folder)
+    given = {"template_if_none": options["template_if_none"]}
+    keys = tokenizers.metadata(files, {"vocab_size": 261}, kind="kimi_linear_tiktoken", options=given)
+    template = keys["tokenizer.chat_template"].data
+    assert hashlib.sha256(template.encode()).hexdigest().startswith(digest)
+    (tmp_path / folder / "tokenizer_config.json").write_text('{"chat_template": "own", "eos_token": "<|im_end|>"}')
+    keys = tokenizers.metadata(LocalFolder(tmp_path / folder), {"vocab_size": 261}, kind="kimi_tiktoken", options=given)
+    assert keys["tokenizer.chat_template"].data == "own"
+
+
+def test_kimi_k3_ends_as_its_config_says(tmp_path: Path) -> None:
+    """A turn's end, where the tokenizer names a document's (llama.cpp: ``KimiK3Model.set_vocab``)."""
+    files = kimi(tmp_path)
+    config = {"architectures": ["KimiK3ForConditionalGeneration"], "eos_token_id": 258, "vocab_size": 261}
+    kinds, options, full = architectures.vocabulary_of(config, files)
+    keys = tokenizers.metadata(files, full, kind=kinds, options=options)
+    assert keys["tokenizer.ggml.eos_token_id"] == Value.uint32(258)

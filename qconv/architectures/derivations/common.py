@@ -100,6 +100,12 @@ def length(model: ModelContext, key: str) -> int:
 
 
 @derivation
+def rounded_product(model: ModelContext, *of: Argument) -> int:
+    """Factors multiplied, rounded to the nearest integer."""
+    return round(product(model, *of))
+
+
+@derivation
 def truncated_product(model: ModelContext, *of: Argument) -> int:
     """All factors multiplied, cut to an integer, as for a part of the head that rotates."""
     return int(math.prod(_numbers(model, of)))

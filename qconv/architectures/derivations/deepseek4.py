@@ -7,11 +7,27 @@ from collections.abc import Mapping
 from typing import Any
 
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation, rename
+from qconv.architectures.registry import condition, derivation, rename
 
 _STAGE = re.compile(r"mtp\.(\d{1,9})\.(.+)")
 _LAYER = re.compile(r"layers\.(\d{1,9})\.")
 _OF_NO_STAGE = re.compile(r"(main_proj|main_norm|norm|markov_head|confidence_head|hc_head_\w+)(\.|$)")
+_NEXTN = ("e_proj.", "h_proj.", "enorm.", "hnorm.")
+
+
+@rename
+def mtp_as_layers_deepseek4(name: str, config: Mapping[str, Any]) -> str:
+    """``mtp.N.x`` follows the model's own layers, but the hyper-connections of the output: they replace the model's."""
+    match = _STAGE.fullmatch(name)
+    if match is None:
+        return f"target.{name}" if name.startswith("hc_head") else name
+    number, rest = match.groups()
+    if rest.startswith("hc_head"):
+        return f"further.{rest}"
+    layer = f"layers.{int(config.get('num_hidden_layers') or 0) + int(number)}"
+    if rest == "norm.weight":
+        return f"{layer}.nextn.shared_head_norm.weight"
+    return f"{layer}.nextn.{rest}" if rest.startswith(_NEXTN) else f"{layer}.{rest}"
 
 
 @rename
@@ -39,3 +55,9 @@ def in_each_stage(model: ModelContext, key: str) -> list[float]:
 def uncompressed_dspark(model: ModelContext) -> list[int]:
     """For every stage that its attention is to single tokens."""
     return [0] * stages_dspark(model)
+
+
+@condition
+def is_dspark(model: ModelContext) -> bool:
+    """What a checkpoint has beside the model drafts blocks of tokens."""
+    return model.find("dspark_block_size") is not None

@@ -41,6 +41,24 @@ def hears(model: ModelContext) -> bool:
     return model.find("audio") is not None
 
 
+@condition
+def only_sees(model: ModelContext) -> bool:
+    """It has no tower of sounds."""
+    return not hears(model)
+
+
+@derivation
+def radio_layers(model: ModelContext) -> int:
+    """Layers of RADIO's ViT-Huge, which its config does not count."""
+    return 32
+
+
+@derivation
+def patches_a_side(model: ModelContext) -> int:
+    """Patches along a side of an image."""
+    return model.count("force_image_size", default=512) // model.count("vision.patch_size")
+
+
 @derivation
 def one_side(model: ModelContext, key: str) -> int:
     """A size in pixels, or the first of a height and a width."""
@@ -137,6 +155,61 @@ def resize_algorithm(model: ModelContext) -> str | None:
 
 
 @derivation
+def vision_layers_but_last(model: ModelContext) -> int:
+    """Layers of the images' tower, where the outputs taken are those of the last but one."""
+    return vision_layers(model) - 1
+
+
+@derivation
+def last_vision_layer(model: ModelContext) -> list[int]:
+    """The last layer of the images' tower alone."""
+    return [vision_layers(model) - 1]
+
+
+@derivation
+def image_size_by_position_rows(model: ModelContext) -> int:
+    """The side of an image, in pixels, that has as many patches as there are rows of positions."""
+    positions = model.tensors.get("vision_model.embeddings.position_embedding.weight")
+    rows = 0 if positions is None else positions.shape[0]
+    if math.isqrt(rows) ** 2 != rows:
+        raise PlanError(f"has {rows} positions, which are no square", file=model.location)
+    return math.isqrt(rows) * model.count("preprocessor.patch_size")
+
+
+@derivation
+def pixels_of_patches(model: ModelContext, key: str) -> int:
+    """A number of patches in pixels."""
+    return model.integer(f"preprocessor.{key}", key) * model.count("preprocessor.patch_size") ** 2
+
+
+@derivation
+def part_of_ratio(model: ModelContext, key: str, index: int) -> int:
+    """The first (0) or second (1) number of a ratio like "4/8"."""
+    parts = str(model.find(key)).split("/")
+    if len(parts) != 2 or not all(part.strip().isdecimal() for part in parts):
+        raise model.lacks([key], model.find(key), "a ratio like 4/8")
+    return int(parts[index])
+
+
+@derivation
+def widths_and_heights(model: ModelContext, key: str) -> list[int] | None:
+    """Sizes given as height and width, one after another as width and height."""
+    return [number for height, width in model.find(key) or [] for number in (width, height)]
+
+
+@derivation
+def moonvit_heads(model: ModelContext) -> int:
+    """Attention heads as llama.cpp's converter counts them where it turns queries and keys."""
+    return model.count("vision.num_attention_heads", default=16)
+
+
+@derivation
+def sam_layers(model: ModelContext) -> int:
+    """Layers of Segment Anything's encoder."""
+    return model.count("vision_config.width.sam_vit_b.layers")
+
+
+@derivation
 def window_pattern(model: ModelContext) -> int | None:
     """After how many layers one attends to all of an image, where others attend within windows; none without them."""
     layers = model.find("vision.fullatt_block_indexes")
@@ -154,6 +227,15 @@ def gemma3_scale_factor(model: ModelContext) -> int | None:
     side = int(model.count("preprocessor.image_seq_length", default=256) ** 0.5)
     factor = model.count("vision.image_size") // model.count("vision.patch_size") // side
     return None if factor in (0, 4) else factor
+
+
+@derivation
+def pixels_of_tokens(model: ModelContext, key: str) -> int | None:
+    """Pixels of an image that becomes so many tokens."""
+    if model.find(key) is None:
+        return None
+    side = model.count("preprocessor.patch_size", default=14) * model.count("preprocessor.merge_size", default=2)
+    return model.integer(key) * side**2
 
 
 @derivation

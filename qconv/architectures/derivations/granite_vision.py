@@ -1,0 +1,63 @@
+"""Granite 4 Vision's projectors: which layer's outputs each is for, and which layer of the text model it feeds.
+
+There are two kinds, numbered each by itself in the checkpoint; GGUF has one list of them, by the layer they feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from qconv.architectures.model import ModelContext
+from qconv.architectures.registry import derivation, rename
+
+
+class _Projector(NamedTuple):
+    """``vision_layer``: whose outputs it takes; ``number``: its own among those of its kind."""
+
+    vision_layer: int
+    text_layer: int
+    kind: str
+    number: int
+
+
+def _projectors(model: ModelContext) -> list[_Projector]:
+    """In the order of the text layers they feed; negative layers count from the last."""
+    vision = model.count("vision_config.num_hidden_layers")
+    text = model.count("text_config.num_hidden_layers")
+    found = []
+    for index, (source, target) in enumerate(sorted(model.find("deepstack_layer_map") or [])):
+        source, target = (source + vision if source < 0 else source), (target + text if target < 0 else target)
+        found.append(_Projector(source, target, "layerwise", index))
+    source = model.integer("spatial_vision_layer", default=-1)
+    for index, target in enumerate(model.find("spatial_target_layers") or []):
+        found.append(_Projector(source + vision if source < 0 else source, target, "spatial", index))
+    return sorted(found, key=lambda projector: projector.text_layer)
+
+
+@derivation
+def granite_projector_count(model: ModelContext) -> int:
+    """Projectors of both kinds."""
+    return len(_projectors(model))
+
+
+@derivation
+def granite_feature_layers(model: ModelContext) -> list[int]:
+    """The layer of the images' tower that each projector takes the outputs of."""
+    return [projector.vision_layer for projector in _projectors(model)]
+
+
+@derivation
+def granite_spatial_offsets(model: ModelContext) -> list[int]:
+    """Of each projector which of the patches sampled it is for; -1 for those that take all."""
+    return [projector.number if projector.kind == "spatial" else -1 for projector in _projectors(model)]
+
+
+@rename
+def granite_projectors(name: str, config: Mapping[str, Any]) -> str:
+    """``layerwise_projectors.N`` and ``spatial_projectors.N`` as ``projectors.N``, numbered in GGUF's order."""
+    for number, projector in enumerate(_projectors(ModelContext(config))):
+        prefix = f"{projector.kind}_projectors.{projector.number}."
+        if name.startswith(prefix):
+            return f"projectors.{number}.{name[len(prefix) :]}"
+    return name
