@@ -23,6 +23,7 @@ _CONSTRUCTORS = {
     "string": ValueType.STRING,
 }
 _EARLY_END = "general.type"
+_FILE_TYPE = "general.file_type"
 _LARGEST_FLOAT = 3.5e38
 _RANGES = {
     ValueType.UINT32: (0, 2**32 - 1),
@@ -39,12 +40,9 @@ def metadata(model: ModelContext, table: Table) -> Metadata:
     A projector's common keys are those of its towers, and one its table has too is as the table says.
     PlanError: the config lacks what the table requires, or holds a value the key's type cannot.
     """
+    early, late = _parted(table.metadata, _EARLY_END if table.part == "text" else _FILE_TYPE)
     if table.part == "projector":
-        return _values(model, _of_towers(table) | table.metadata, table.gguf_name)
-    order = list(table.metadata)
-    count = order.index(_EARLY_END) + 1 if _EARLY_END in table.metadata else 0
-    early = {name: table.metadata[name] for name in order[:count]}
-    late = {name: table.metadata[name] for name in order[count:]}
+        return _values(model, early | _of_towers(table) | late, table.gguf_name)
     shared = {name: key for name, key in common().metadata.items() if name not in table.exclude}
     entries: Metadata = {}
     for keys in (early, shared if table.common else {}, late):
@@ -52,6 +50,13 @@ def metadata(model: ModelContext, table: Table) -> Metadata:
     if next(iter(entries), None) == _EARLY_END:  # nothing came before it
         del entries[_EARLY_END]
     return entries
+
+
+def _parted(keys: Keys, end: str) -> tuple[Keys, Keys]:
+    """A table's keys up to ``end``, if it has that, and the others."""
+    order = list(keys)
+    count = order.index(end) + 1 if end in keys else 0
+    return {name: keys[name] for name in order[:count]}, {name: keys[name] for name in order[count:]}
 
 
 def _of_towers(table: Table) -> Keys:

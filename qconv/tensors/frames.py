@@ -90,3 +90,9 @@ def sum_frames(tensor: LazyTensor, frames: int, channels: int) -> LazyTensor:
     if frames != 2 or len(tensor.shape) != 2 or values != 2 * channels * side * side:
         raise refuse("sum_frames", tensor, f"its rows are no squares of {channels} channels in two frames")
     return reshape(HalvesAdded(tensor), (tensor.shape[0], channels, side, side))
+
+
+@operation
+def as_kernel(tensor: LazyTensor, channels: int, side: int) -> LazyTensor:
+    """Patches as vectors, (out, ``channels`` · ``side`` · ``side``), as a kernel: (out, channels, side, side)."""
+    return reshape(tensor, (tensor.shape[0], channels, side, side))
