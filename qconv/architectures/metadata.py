@@ -11,7 +11,7 @@ from qconv.architectures.model import ModelContext
 from qconv.architectures.schema import Key, Keys, Table
 from qconv.architectures.table import common, key_types
 from qconv.errors import PlanError, TableError
-from qconv.types import Metadata, Value, ValueType
+from qconv.types import Metadata, ModelPart, Value, ValueType
 
 _ROOTED = ("general.", "xielu.", "tokenizer.", "diffusion.", "vision.pos_emb_")
 """Keys that are not under the architecture's name."""
@@ -22,8 +22,8 @@ _CONSTRUCTORS = {
     "bool": ValueType.BOOL,
     "string": ValueType.STRING,
 }
-_EARLY_END = "general.type"
-_FILE_TYPE = "general.file_type"
+_EARLY_END: dict[ModelPart, str] = {"text": "general.type", "projector": "general.file_type"}
+"""The last key of a table that comes before the common ones."""
 _LARGEST_FLOAT = 3.5e38
 _RANGES = {
     ValueType.UINT32: (0, 2**32 - 1),
@@ -36,27 +36,30 @@ _ARRAYS = ("array", "uint64 array")
 def metadata(model: ModelContext, table: Table) -> Metadata:
     """Keys in the order llama.cpp's converter writes them; a key set twice keeps its first place.
 
-    The table's keys follow the common ones, but those up to a ``general.type`` in the table, which come before them.
+    The table's keys follow the common ones, but those up to ``_EARLY_END`` in the table, which come before them.
     A projector's common keys are those of its towers, and one its table has too is as the table says.
     PlanError: the config lacks what the table requires, or holds a value the key's type cannot.
     """
-    early, late = _parted(table.metadata, _EARLY_END if table.part == "text" else _FILE_TYPE)
+    early, late = _parted(table)
     if table.part == "projector":
         return _values(model, early | _of_towers(table) | late, table.gguf_name)
     shared = {name: key for name, key in common().metadata.items() if name not in table.exclude}
     entries: Metadata = {}
     for keys in (early, shared if table.common else {}, late):
         entries |= _values(model, keys, table.gguf_name)
-    if next(iter(entries), None) == _EARLY_END:  # nothing came before it
-        del entries[_EARLY_END]
+    if next(iter(entries), None) == _EARLY_END["text"]:  # nothing came before it
+        del entries[_EARLY_END["text"]]
     return entries
 
 
-def _parted(keys: Keys, end: str) -> tuple[Keys, Keys]:
-    """A table's keys up to ``end``, if it has that, and the others."""
-    order = list(keys)
-    count = order.index(end) + 1 if end in keys else 0
-    return {name: keys[name] for name in order[:count]}, {name: keys[name] for name in order[count:]}
+def _parted(table: Table) -> tuple[Keys, Keys]:
+    """The table's keys that come before the common ones, and the others."""
+    order = list(table.metadata)
+    end = _EARLY_END[table.part]
+    count = order.index(end) + 1 if end in table.metadata else 0
+    return {name: table.metadata[name] for name in order[:count]}, {
+        name: table.metadata[name] for name in order[count:]
+    }
 
 
 def _of_towers(table: Table) -> Keys:

@@ -22,7 +22,9 @@ _HINTS = {
 }
 
 _IN_USE = (5, 32)
-"""What Windows says where another program has a file open: ERROR_ACCESS_DENIED, ERROR_SHARING_VIOLATION."""
+"""What Windows says where another program has a file open: ERROR_ACCESS_DENIED, as of what is forbidden, and
+ERROR_SHARING_VIOLATION."""
+_CLOSE = f"close the program that has it open, or choose another place for the output; {KEPT}"
 
 
 @contextmanager
@@ -32,5 +34,5 @@ def os_errors(action: str, path: Path, tensor: str | None = None) -> Iterator[No
         yield
     except OSError as e:
         in_use = getattr(e, "winerror", None) in _IN_USE
-        hint = f"close the program that has it open; {KEPT}" if in_use else _HINTS.get(e.errno or 0, KEPT)
+        hint = _CLOSE if in_use else _HINTS.get(e.errno or 0, KEPT)
         raise OutputError(f"cannot be {action}: {e.strerror or e}", file=path, tensor=tensor, hint=hint) from e

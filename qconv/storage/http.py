@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote
 
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.storage.base import FileIdentity
+from qconv.storage.headers import content_range, etags_of, origin, plain_etag, redirected
 from qconv.storage.retries import AGAIN, Again, Attempts, retry_after
 
 if TYPE_CHECKING:
@@ -43,10 +44,10 @@ class Web:
     ``refused``: the error for an answer of 401 or 403 to a request for the file at a location.
     """
 
-    def __init__(self, headers: Mapping[str, str], origin: str, refused: Callable[[str, Response], InputError]) -> None:
+    def __init__(self, headers: Mapping[str, str], home: str, refused: Callable[[str, Response], InputError]) -> None:
         self._headers = {k: v for k, v in headers.items() if k.lower() not in _SECRET}
         self._secret = {k: v for k, v in headers.items() if k.lower() in _SECRET}
-        self._origin = _origin(origin)
+        self._origin = origin(home)
         self.refused = refused
 
     def send(self, url: str, headers: Mapping[str, str]) -> Response:
@@ -54,7 +55,7 @@ class Web:
         import httpx2
 
         sent = {**self._headers, "Accept-Encoding": "identity", **headers}
-        if _origin(url) == self._origin:
+        if origin(url) == self._origin:
             sent |= self._secret
         client = session()
         timeout = httpx2.Timeout(_READ, connect=_CONNECT)
@@ -265,42 +266,3 @@ def chunks(response: Response) -> Iterator[bytes]:
         yield from response.iter_raw()
     except (httpx2.TransportError, httpx2.StreamError) as e:
         raise Again(f"the line broke ({type(e).__name__})") from None
-
-
-def redirected(url: str, location: str, file: str) -> str:
-    """The address a redirect leads to; raises InputError where it would leave the secure line, or HTTP."""
-    try:
-        target = urljoin(url, location)
-        scheme = urlsplit(target).scheme
-        _origin(target)
-    except ValueError:
-        raise InputError("leads to an address that is none", file=file) from None
-    if scheme not in ("http", "https") or (urlsplit(url).scheme == "https" and scheme != "https"):
-        raise InputError("leads to an address that is not secure", file=file)
-    return target
-
-
-def content_range(headers: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """First byte and whole size by ``Content-Range: bytes 0-9/100``, None where it does not say."""
-    unit, _, rest = headers.get("content-range", "").partition(" ")
-    place, _, total = rest.partition("/")
-    first = place.partition("-")[0]
-    known = unit == "bytes"
-    return (int(first) if known and first.isdecimal() else None, int(total) if known and total.isdecimal() else None)
-
-
-def etags_of(response: Response) -> dict[str, str]:
-    """The ETag of an answer by the host that gave it; nothing where it gave none."""
-    etag = response.headers.get("etag")
-    return {} if etag is None else {_origin(str(response.url)): plain_etag(etag)}
-
-
-def plain_etag(etag: str) -> str:
-    """Without quotes and the mark of weak ones."""
-    return etag.removeprefix("W/").strip('"')
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    return f"{parts.scheme}://{parts.hostname}:{port}"

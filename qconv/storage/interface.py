@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from qconv.errors import FormatError, InputError
-from qconv.storage.http import REDIRECTS, Web, chunks, redirected
+from qconv.storage.headers import redirected
+from qconv.storage.http import REDIRECTS, Web, chunks
 from qconv.storage.retries import AGAIN, Again, Attempts, retry_after
 
 if TYPE_CHECKING:

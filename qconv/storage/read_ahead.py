@@ -12,16 +12,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Protocol, TypeGuard
 
 from qconv.storage.base import ByteRange, StoredFile
+from qconv.storage.read_windows import WINDOWS, Window, windows
 
 IN_FLIGHT = 4
 """Windows on their way at a time; of small ones more, up to one window's bytes."""
 _MOST_REQUESTS = 16
-_WINDOWS = 6
-"""Windows that memory is divided into: those on their way, and those that are being read."""
 _SMALLEST, _LARGEST = 1 << 20, 64 << 20
 """Bytes of a window."""
 _AHEAD = 4
@@ -32,6 +30,7 @@ _PATIENCE = 0.05
 """Seconds that a read waits for others to use up windows, before one that is not used up goes, to be fetched twice."""
 _LOOK = 0.2
 """Seconds between two looks at whether to stop."""
+
 
 Arrived = Callable[[int], None]
 """Told how many bytes of a range are there, from its beginning; may raise to stop."""
@@ -64,58 +63,19 @@ class _Closed(Exception):
     """Ends a fetch that nobody waits for any more."""
 
 
-@dataclass(slots=True, eq=False)
-class _Window:
-    """Bytes ``[start, stop)`` of a file.
-
-    ``data``: None until it is on its way.  ``done``: bytes that are there.  ``users``: reads that hold on to it.
-    ``told``: bytes of it that are going to be read, some perhaps more than once; ``read``: that have been.
-    """
-
-    file: RangedFile
-    start: int
-    stop: int
-    data: mmap.mmap | None = None
-    done: int = 0
-    error: BaseException | None = None
-    users: int = 0
-    told: int = 0
-    read: int = 0
-    used: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def on_its_way(self) -> bool:
-        return self.data is not None and self.done < self.size and self.error is None
-
-    @property
-    def used_up(self) -> bool:
-        return self.read >= self.told and self.used == [(self.start, self.stop)]
-
-    def use(self, start: int, stop: int) -> None:
-        """Notes that ``[start, stop)`` was read."""
-        self.read += stop - start
-        joined = [(a, b) for a, b in self.used if b < start or a > stop]
-        touching = [(start, stop), *((a, b) for a, b in self.used if b >= start and a <= stop)]
-        self.used = sorted([*joined, (min(a for a, _ in touching), max(b for _, b in touching))])
-
-
 class ReadAhead:
     """Fetches what is told, for all files that share it, within ``memory`` bytes."""
 
     def __init__(self, files: Iterable[RangedFile], memory: int, check: Callable[[], None]) -> None:
         self._files = tuple(files)
-        self._window = min(max(memory // _WINDOWS, _SMALLEST), _LARGEST)
-        self.memory = self._window * _WINDOWS if self._files else 0
+        self._window = min(max(memory // WINDOWS, _SMALLEST), _LARGEST)
+        self.memory = self._window * WINDOWS if self._files else 0
         """Bytes at most that windows take; 0 when all files are on this machine."""
         self._check = check
         self._changed = threading.Condition()
-        self._told: Iterator[_Window] = iter(())
-        self._upcoming: deque[_Window] = deque()
-        self._live: list[_Window] = []
+        self._told: Iterator[Window] = iter(())
+        self._upcoming: deque[Window] = deque()
+        self._live: list[Window] = []
         self._spare: mmap.mmap | None = None  # of a window that has just gone, for one that comes in its place
         self._closed = False
 
@@ -129,7 +89,7 @@ class ReadAhead:
         if not self._files:
             return
         mine = set(map(id, self._files))
-        self._told = _windows((r for r in ranges if id(r.file) in mine), self._window)
+        self._told = windows((r for r in ranges if id(r.file) in mine), self._window)
         for file in self._files:
             file.ahead = self
         with self._changed:
@@ -172,7 +132,7 @@ class ReadAhead:
                     self._start_next()
             view, offset = view[size:], offset + size
 
-    def _hold(self, file: RangedFile, offset: int) -> _Window | None:
+    def _hold(self, file: RangedFile, offset: int) -> Window | None:
         """The window with byte ``offset`` of ``file``, kept until it is let go of; None when none is told of."""
         window = next((w for w in (*self._live, *self._upcoming) if _covers(w, file, offset)), None)
         ahead = sum(w.size for w in self._upcoming)
@@ -189,7 +149,7 @@ class ReadAhead:
         starts = (w.start - offset for w in (*self._live, *self._upcoming) if w.file is file and w.start > offset)
         return min([size, *starts])
 
-    def _await(self, window: _Window, size: int) -> None:
+    def _await(self, window: Window, size: int) -> None:
         """Waits until the first ``size`` bytes of a window are there, or cannot be had."""
         waited = False
         while window.done < size and window.error is None and not self._closed:
@@ -234,7 +194,7 @@ class ReadAhead:
             self._spare = window.data
         return taken + size <= self.memory
 
-    def _start(self, window: _Window) -> None:
+    def _start(self, window: Window) -> None:
         spare, self._spare = self._spare, None
         if spare is None or len(spare) != window.size:  # pages that are there need not be made anew, which takes long
             spare = mmap.mmap(-1, window.size)  # goes back to the system as soon as nobody holds it
@@ -242,7 +202,7 @@ class ReadAhead:
         self._live.append(window)
         threading.Thread(target=self._fetch, args=(window, window.data), daemon=True, name="qconv-fetch").start()
 
-    def _fetch(self, window: _Window, data: mmap.mmap) -> None:
+    def _fetch(self, window: Window, data: mmap.mmap) -> None:
         def arrived(done: int) -> None:
             if self._closed:
                 raise _Closed
@@ -252,6 +212,7 @@ class ReadAhead:
                     self._changed.notify_all()
 
         try:
+            assert _is_ranged(window.file)  # of others nothing is told
             window.file.fetch(memoryview(data), window.start, arrived)
         except BaseException as e:
             window.error = e
@@ -263,66 +224,5 @@ def _is_ranged(file: StoredFile) -> TypeGuard[RangedFile]:
     return hasattr(file, "fetch")
 
 
-def _covers(window: _Window, file: RangedFile, offset: int) -> bool:
+def _covers(window: Window, file: RangedFile, offset: int) -> bool:
     return window.file is file and window.start <= offset < window.stop
-
-
-@dataclass(slots=True)
-class _Run:
-    """Bytes wanted of one file without a gap; ``start`` to ``stop`` is not yet in a window.
-
-    ``told``: what is wanted of that, by its place.  ``windows``: the last that were cut off, which may be told again.
-    """
-
-    file: RangedFile
-    begin: int
-    start: int
-    stop: int
-    told: list[tuple[int, int]] = field(default_factory=list)
-    windows: deque[_Window] = field(default_factory=lambda: deque(maxlen=_WINDOWS))
-
-    def tell(self, start: int, stop: int) -> None:
-        """Adds ``[start, stop)``, which begins in the run or where it ends."""
-        for window in self.windows:
-            window.told += max(0, min(stop, window.stop) - max(start, window.start))
-        if stop > self.start:
-            self.told.append((max(start, self.start), stop))
-        self.stop = max(self.stop, stop)
-
-    def cut(self, size: int, least: int) -> Iterator[_Window]:
-        """Windows from the run's beginning, while at least ``least`` bytes of it are left."""
-        while self.stop - self.start >= least:
-            stop = min(self.stop, self.start + size)
-            window = _Window(self.file, self.start, stop)
-            window.told = sum(max(0, min(b, stop) - a) for a, b in self.told)
-            self.told = [(max(a, stop), b) for a, b in self.told if b > stop]
-            self.start = stop
-            self.windows.append(window)
-            yield window
-
-
-def _windows(ranges: Iterable[ByteRange], size: int) -> Iterator[_Window]:
-    """Windows of at most ``size`` bytes with all of ``ranges``, about in their order.
-
-    Ranges that follow each other in a file are joined, also where those of several tensors alternate, such as weights
-    and their scales: about a window's bytes are collected before they are handed out.  What is told again soon is not
-    fetched again.
-    """
-    runs: list[_Run] = []
-    for r in ranges:
-        if not r.size:
-            continue
-        run = next((each for each in runs if each.file is r.file and each.begin <= r.offset <= each.stop), None)
-        if run is None:
-            run = _Run(r.file, r.offset, r.offset, r.offset)  # type: ignore[arg-type]  # only ranged files are told
-            runs.append(run)
-        run.tell(r.offset, r.offset + r.size)
-        if sum(each.stop - each.start for each in runs) >= size:
-            for each in runs:
-                if each is not run:
-                    yield from each.cut(size, 1)
-            # what follows may go on from here, and then belongs into the same window
-            yield from run.cut(size, size if run.stop - run.start >= size else 1)
-            runs = [run]
-    for each in runs:
-        yield from each.cut(size, 1)

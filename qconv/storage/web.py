@@ -12,7 +12,8 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.storage.base import LARGEST_SMALL_FILE, Folder, shown
-from qconv.storage.http import REDIRECTS, HttpFile, Web, content_range, etags_of, redirected, session
+from qconv.storage.headers import content_range, etags_of, redirected
+from qconv.storage.http import REDIRECTS, HttpFile, Web, session
 from qconv.storage.hub import open_hub
 from qconv.storage.local import is_inside
 from qconv.storage.retries import Again, Attempts

@@ -93,6 +93,6 @@ def sum_frames(tensor: LazyTensor, frames: int, channels: int) -> LazyTensor:
 
 
 @operation
-def as_kernel(tensor: LazyTensor, channels: int, side: int) -> LazyTensor:
-    """Patches as vectors, (out, ``channels`` · ``side`` · ``side``), as a kernel: (out, channels, side, side)."""
+def as_kernels(tensor: LazyTensor, channels: int, side: int) -> LazyTensor:
+    """Kernels as vectors, (out, ``channels`` · ``side`` · ``side``), as (out, channels, side, side)."""
     return reshape(tensor, (tensor.shape[0], channels, side, side))

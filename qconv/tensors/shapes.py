@@ -105,6 +105,13 @@ def as_convolution(tensor: LazyTensor) -> LazyTensor:
 
 
 @operation
+def as_depthwise(tensor: LazyTensor) -> LazyTensor:
+    """Filters of each channel, (channels, 1, width), as (1, 1, channels, width)."""
+    channels, _, width = tensor.shape
+    return reshape(tensor, (1, 1, channels, width))
+
+
+@operation
 def groups(tensor: LazyTensor, count: int) -> LazyTensor:
     """As ``count`` rows."""
     values = math.prod(tensor.shape)

@@ -5,6 +5,7 @@ What has to come out is what the same checkpoint in a folder gives.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from pathlib import Path
@@ -94,8 +95,13 @@ def test_another_commit_starts_afresh(
 
 
 def test_the_authorization_stays_with_the_hub(
-    hub: HubServer, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: HubServer,
+    noise: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     hub.add(NAME, noise, gated=True)
     qconv.convert(f"hf://{NAME}", "q8_0", output=tmp_path, manifest=True)
@@ -105,6 +111,8 @@ def test_the_authorization_stays_with_the_hub(
     for file in tmp_path.rglob("*"):
         assert TOKEN.encode() not in file.read_bytes()
         assert SIGNATURE.encode() not in file.read_bytes()
+    assert caplog.text  # of the libraries too
+    assert TOKEN not in caplog.text
 
 
 def test_the_manifest_takes_hashes_from_the_hub(hub: HubServer, noise: Path, tmp_path: Path) -> None:

@@ -104,6 +104,31 @@ def test_side_by_side_is_for_as_many_rows() -> None:
         apply("side_by_side")([ArrayTensor("a", numbers(4, 3)), ArrayTensor("b", numbers(3, 3))])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_after_empty_slot(kind: Any) -> None:
+    x = numbers(2 * 3, 4, kind=kind).reshape(2, 1, 3, 4)
+    expected = np.concatenate([np.zeros((1, 3, 4), kind), x[:, 0]])
+    check(apply("after_empty_slot")(ArrayTensor("x", x)), expected)
+    with pytest.raises(PlanError, match="no stack of adapters"):
+        apply("after_empty_slot")(ArrayTensor("x", x[:, 0]))
+
+
+def test_permute_rope_in_slots() -> None:
+    """Of each head of four rows the first and third, the second and fourth come to stand side by side."""
+    x = numbers(2 * 8, 3).reshape(2, 1, 8, 3)
+    expected = x[:, :, [0, 2, 1, 3, 4, 6, 5, 7]]
+    check(apply("permute_rope_in_slots", 4)(ArrayTensor("x", x)), expected)
+    with pytest.raises(PlanError, match="not heads of 3"):
+        apply("permute_rope_in_slots", 3)(ArrayTensor("x", x))
+
+
+def test_permute_rope_above() -> None:
+    x = numbers(10, 3)
+    check(apply("permute_rope_above", 4, 2)(ArrayTensor("x", x)), x[[0, 2, 1, 3, 4, 6, 5, 7, 8, 9]])
+    with pytest.raises(PlanError, match="no rows above 10"):
+        apply("permute_rope_above", 4, 10)(ArrayTensor("x", x))
+
+
 @pytest.mark.parametrize(("count", "bits"), TORCH_MEAN)
 def test_mean_has_torchs_bits(count: int, bits: str) -> None:
     assert float(mean(numbers(count))) == float.fromhex(bits)
@@ -235,6 +260,38 @@ def test_unmix_rope_2d_leaves_values_alone(kind: Any) -> None:
 def test_as_channels() -> None:
     x = numbers(5, 1)[:, 0]
     check(apply("as_channels")(ArrayTensor("x", x)), x.reshape(1, 5, 1, 1))
+
+
+TORCH_RESAMPLED = [
+    "0x1.238e080000000p-1", "0x1.317f640000000p-1", "-0x1.61055a0000000p-2", "0x1.0577780000000p-3",
+    "-0x1.109a5a0000000p+0", "0x1.b6d1b00000000p-4", "-0x1.6e34900000000p-2", "0x1.61a61a0000000p-4",
+]  # fmt: skip
+"""The sixth of 4 x 4 vectors that torch 2.13 makes of 8 x 8 of default_rng(64)."""
+
+
+def test_resample_grid_is_torchs_to_the_bit() -> None:
+    x = np.random.default_rng(64).standard_normal((1, 64, 8)).astype(np.float32)
+    made = apply("resample_grid", 4)(ArrayTensor("x", x))
+    assert made.read(5, 6)[0].tolist() == [float.fromhex(value) for value in TORCH_RESAMPLED]
+    corners = made.read(0, 16)[[0, 3, 12, 15]]
+    assert np.array_equal(corners, x[0, [0, 7, 56, 63]])
+    check(made, made.read(0, 16)[None])
+    assert [(r.start, r.stop) for r in made.reads(4, 8)] == [(16, 32)]  # type: ignore[attr-defined]  # of what it is
+
+
+def test_resample_grid_leaves_a_grid_of_that_size_and_refuses_what_is_none() -> None:
+    tensor = ArrayTensor("x", numbers(1, 16, 3))
+    assert apply("resample_grid", 4)(tensor) is tensor
+    with pytest.raises(PlanError, match="16 vectors are no square grid"):
+        apply("resample_grid", 0)(tensor)
+    with pytest.raises(PlanError, match="12 vectors are no square grid"):
+        apply("resample_grid", 2)(ArrayTensor("x", numbers(1, 12, 3)))
+
+
+def test_kernels_keep_their_values() -> None:
+    x = numbers(4, 27)
+    check(apply("as_kernels", 3, 3)(ArrayTensor("x", x)), x.reshape(4, 3, 3, 3))
+    check(apply("as_depthwise")(ArrayTensor("x", x[:, None])), x.reshape(1, 1, 4, 27))
 
 
 @pytest.mark.parametrize("kind", KINDS)

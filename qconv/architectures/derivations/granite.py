@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qconv.architectures.derivations.common import n_layer
+from qconv.architectures.derivations.common import head_dim, n_head_kv, n_layer
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import derivation
 
@@ -34,3 +34,20 @@ def rotating_layers_granite(model: ModelContext) -> list[bool] | None:
         flags = model.find("layer_rope_theta")
         flags = flags if isinstance(flags, list) and not all(flags) else None
     return [bool(flag) for flag in flags] if flags else None
+
+
+@derivation
+def n_layer_switch(model: ModelContext) -> int:
+    """The config counts the switch between adapters, which has no weights, as a layer."""
+    return n_layer(model) - 1
+
+
+@derivation
+def head_dim_switch(model: ModelContext) -> int:
+    return model.count("projection_head_dim", default=0) or head_dim(model)
+
+
+@derivation
+def value_rows(model: ModelContext) -> int:
+    """Rows of values, below those of queries and keys."""
+    return n_head_kv(model) * head_dim_switch(model)

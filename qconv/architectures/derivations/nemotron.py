@@ -91,15 +91,3 @@ def feed_forward_by_layer(model: ModelContext) -> list[int]:
     wanted = ("E", "moe") if experts else ("-", "mlp")
     own = [size if kind in wanted else 0 for kind in layer_kinds(model) or [""] * n_layer(model)]
     return own + [size] * (mtp_layers_nemotron(model) or 0)
-
-
-@derivation
-def layers_of_radio(model: ModelContext) -> int:
-    """Layers of the one size of RADIO there is with a text model, ViT-H; configs do not say it."""
-    return 32
-
-
-@derivation
-def patches_of_radio(model: ModelContext) -> int:
-    """Patches along a side of an image."""
-    return model.count("force_image_size", default=512) // model.count("vision.patch_size")

@@ -41,6 +41,24 @@ def hears(model: ModelContext) -> bool:
     return model.find("audio") is not None
 
 
+@condition
+def only_sees(model: ModelContext) -> bool:
+    """It has no tower of sounds."""
+    return not hears(model)
+
+
+@derivation
+def radio_layers(model: ModelContext) -> int:
+    """Layers of RADIO's ViT-Huge, which its config does not count."""
+    return 32
+
+
+@derivation
+def patches_a_side(model: ModelContext) -> int:
+    """Patches along a side of an image."""
+    return model.count("force_image_size", default=512) // model.count("vision.patch_size")
+
+
 @derivation
 def one_side(model: ModelContext, key: str) -> int:
     """A size in pixels, or the first of a height and a width."""
