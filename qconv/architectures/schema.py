@@ -110,8 +110,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     tables, each with the condition on the config under which that one counts instead.  ``store``: of entries that have
     none of their own.  ``mtp``: whether ``--mtp`` is possible, or other tables that count for ``--mtp only``, each with
     its condition.  ``wrappers``: prefixes of source names beside those all have.  ``within``: how names of the part's
-    tensors begin, where others are another part's.  ``module_parts``: numbers that modules may have besides a weight
-    and a bias.
+    tensors begin, where others are another part's.  ``folders``: those within the model's with tensors of the part,
+    which are called FOLDER/NAME.  ``module_parts``: numbers that modules may have besides a weight and a bias.
     """
 
     name: str = ""
@@ -138,6 +138,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     wrappers: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
     module_parts: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     vision: Tower | None = None
     audio: Tower | None = None
     drop: tuple[Drop, ...] = ()

@@ -52,3 +52,9 @@ def rescale_latent_dots3(model: ModelContext) -> float:
 @derivation
 def rescale_latent_swa_dots3(model: ModelContext) -> float:
     return _rescale(model, "swa_kv_lora_rank")
+
+
+@derivation
+def dots3_image_experts(model: ModelContext) -> list[int]:
+    """Experts of each layer of the images' tower that are routed to; 0 where there is one feed-forward part."""
+    return [max(0, count) for count in model.find("vision.pyramid_num_routed")]
