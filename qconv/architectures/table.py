@@ -157,6 +157,7 @@ def table_of(cls: str, part: ModelPart = "text") -> str | None:
     return name
 
 
+@functools.cache
 def _table_naming(cls: str, part: ModelPart) -> str | None:
     """The table that names a class; parses none without that word."""
     word = f'"{cls}"'.encode("utf-8", "replace")

@@ -58,9 +58,10 @@ def add_dense(checkpoint: Checkpoint) -> None:
         if not folder.has(f"{path}/{WEIGHTS}") and folder.has(f"{path}/{_PICKLE}"):
             raise refuse_pickle(folder.locate(f"{path}/{_PICKLE}"))
         for name, tensor in tensors_in(checkpoint, path, "."):
-            if name != f"{path}.linear.weight":
+            own = name.removeprefix(f"{path}.")
+            if own != "linear.weight":
                 message = "is in a Dense module; llama.cpp knows only its 'linear.weight'"
-                raise UnsupportedError(message, file=tensor.file.location, tensor=name)
+                raise UnsupportedError(message, file=tensor.file.location, tensor=own)
             dense[name] = tensor
     checkpoint.stored = {**dense, **checkpoint.stored}
     checkpoint.lazy = {**dense, **checkpoint.lazy}

@@ -119,7 +119,7 @@ def _is_there(source: str, made: Plan, directory: Path, job: ConvertJob) -> bool
     if not job.quiet:
         screen.note(f"{made.files[0].name} is there already")
     if job.errors.as_json:
-        about = {"file": files[0], "files": files, "source": source, "type": made.mix}
+        about = {"file": files[0], "files": files, "source": source, "part": made.part, "type": made.mix}
         screen.result(json.dumps({**about, "skipped": True, "bytes": made.size}))
     else:
         for file in files:
@@ -143,6 +143,7 @@ def _object(source: str, made: Plan, result: Result, seconds: float) -> dict[str
         "file": str(result.files[0]),
         "files": [str(file) for file in result.files],
         "source": source,
+        "part": made.part,
         "type": made.mix,
         "complete": result.complete,
         "skipped": False,

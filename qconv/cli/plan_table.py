@@ -128,6 +128,7 @@ def summary_lines(plan: Plan) -> list[str]:
 def plan_object(plan: Plan) -> dict[str, Any]:
     """The JSON object of ``--dry-run --json``."""
     return {
+        "part": plan.part,
         "type": plan.mix,
         "files": [{"name": f.name, "bytes": f.size} for f in plan.files],
         "bytes": plan.size,

@@ -130,18 +130,20 @@ def _running(files: Sequence[_File], options: CardOptions) -> Iterator[str]:
     models = [file for file in files if not is_projector(file.metadata)] or files
     usual = next((file for file in models if file.summary.file_type == "Q4_K_M"), models[len(models) // 2])
     mix, repository = usual.summary.file_type or "", options.repository
+    projector = next((file.name for file in files if is_projector(file.metadata) and file not in models), None)
+    program, beside = ("llama-cli", "") if projector is None else ("llama-mtmd-cli", f" --mmproj {projector}")
     yield "## Run it"
     yield ""
     yield "llama.cpp:"
     yield ""
-    yield f"    llama-cli -hf {repository}:{mix}" if repository else f"    llama-cli -m {usual.name}"
+    yield f"    {program} -hf {repository}:{mix}" if repository else f"    {program} -m {usual.name}{beside}"
     yield ""
     yield "Ollama:"
     yield ""
     if repository:
         yield f"    ollama run hf.co/{repository}:{mix}"
     else:
-        yield f"    qconv modelfile {usual.name}"
+        yield f"    qconv modelfile {usual.name}{beside}"
         yield "    ollama create my-model -f Modelfile && ollama run my-model"
     yield ""
     yield "LM Studio:"
