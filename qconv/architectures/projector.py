@@ -30,6 +30,10 @@ _SIGNS = ("vision_config", "audio_config", "vision_encoder", "thinker_config", "
 """Keys of the configs of models that see or hear."""
 
 
+_WHOLE = "."
+"""Where a tower's part is the whole config."""
+
+
 def resolve_projector(checkpoint: Checkpoint) -> Resolved:
     """The GGUF tensors and metadata of the projector of a checkpoint with a ``config.json``.
 
@@ -109,7 +113,7 @@ def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[
     there = {}
     for kind, tower in known.towers.items():
         places = _places(tower)
-        part = _own_config(folder, places) or model.find(*places)
+        part = full if _WHOLE in places else _own_config(folder, places) or model.find(*places)
         if isinstance(part, Mapping):
             inner = str(part.get("model_type"))
             completed[kind] = configs.with_defaults(part, inner if inner in known.defaults else outer, known)

@@ -91,8 +91,8 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tower(Variant, frozen=True, forbid_unknown_fields=True):
     """The encoder of images or of sounds in a projector's table.
 
-    ``config``: where the model's config keeps its part, the first one there counts.  ``optional``: not all models of
-    the classes have it.
+    ``config``: where the model's config keeps its part, the first one there counts; "." is the whole.  ``optional``:
+    not all models of the classes have it.
     """
 
     config: str | tuple[str, ...] = ()
