@@ -97,3 +97,10 @@ def test_a_file_that_is_no_object(tmp_path: Path) -> None:
     (tmp_path / "model" / "processor_config.json").write_text("[]", "utf-8")
     with pytest.raises(InputError, match=r"processor_config.json"):
         convert(tmp_path / "model", mmproj="f16")
+
+
+def test_a_config_that_renames_of_tensors_trip_over(tmp_path: Path) -> None:
+    model = golden("granite4-vision")
+    model["config"]["deepstack_layer_map"] = 7
+    with pytest.raises(PlanError, match=r"config.json does not fit granite4-vision"):
+        names(tmp_path / "model", model)
