@@ -66,7 +66,7 @@ def against_plain(args: argparse.Namespace, checkpoint: Path) -> None:
     print("| source | wall s | CPU s | peak GB | of bf16's time |")
     print("| --- | ---: | ---: | ---: | ---: |")
     plain: Measured | None = None
-    for method in ("bf16", *args.source):
+    for method in ("bf16", *(METHODS if "all" in args.source else args.source)):
         source = checkpoint
         if method != "bf16":
             source = make_quantized(args.work / f"{checkpoint.name}-{method}", checkpoint, method)
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, help="directory with tokenizer files for the checkpoint it makes")
     parser.add_argument("--work", type=Path, default=ROOT / "build/bench", help="where files go (default build/bench)")
     parser.add_argument(
-        "--source", nargs="+", choices=METHODS, help="measure sources quantized so instead, next to 16 bits"
+        "--source", nargs="+", choices=(*METHODS, "all"), help="measure sources quantized so instead, next to 16 bits"
     )
     parser.add_argument("--growth", action="store_true", help="also measure how time and memory grow")
     parser.add_argument("--plot", type=Path, default=ROOT / "build/bench/growth.png", help="where the plot goes")

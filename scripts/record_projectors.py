@@ -99,12 +99,16 @@ def expected(directory: Path, computed: list[str]) -> dict[str, Any]:
 
 def record(text: str, options: argparse.Namespace) -> bool:
     name, golden = source(text)
-    if options.note:
-        golden = {"note": options.note} | golden
+    said = [options.note] if options.note else []
+    if options.as_class:
+        said.append(f"llama.cpp does not know this class, and was told {options.as_class}")
+    if said:
+        golden = {"note": "; ".join(said)} | golden
     with tempfile.TemporaryDirectory(dir=options.keep) as made:
         model, out = Path(made) / name, Path(made) / "out"
         out.mkdir()
-        write(model, golden)
+        shown = {**golden["config"], **({"architectures": [options.as_class]} if options.as_class else {})}
+        write(model, {**golden, "config": shown})
         environment = dict(os.environ, PYTHONPATH=options.path or "", HF_HUB_OFFLINE="1", PYTHONHASHSEED="2")
         flags = "--mistral-format" if "params.json" in golden else ""
         command = [sys.executable, "-c", CHILD, str(options.converter), str(model), str(out), flags, *OUT_TYPES]
@@ -126,6 +130,7 @@ def main() -> int:
     parser.add_argument("--converter", type=Path, required=True, metavar="DIR")
     parser.add_argument("--path", metavar="DIR")
     parser.add_argument("--note", help="what the golden file says about itself, as where its names come from")
+    parser.add_argument("--as", dest="as_class", metavar="CLASS", help="what to tell llama.cpp the model's class is")
     parser.add_argument(
         "--computed",
         action="append",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass, replace
 
@@ -234,5 +235,10 @@ def _bits(choice: Choice) -> float:
 
 def _bytes(d: Decision, block_type: str | None = None) -> int:
     """Bytes a tensor takes in the file, with padding."""
-    shape = without_leading_ones(d.shape) if d.shape else d.shape
-    return gguf.padded(gguf.tensor_bytes(TensorInfo(d.name, block_type or d.type, shape)), 32)
+    return _padded_bytes(d.shape, block_type or d.type)
+
+
+@functools.lru_cache(maxsize=4096)
+def _padded_bytes(shape: tuple[int, ...], block_type: str) -> int:
+    shape = without_leading_ones(shape) if shape else shape
+    return gguf.padded(gguf.tensor_bytes(TensorInfo("", block_type, shape)), 32)

@@ -156,8 +156,8 @@ class _Errors:
 
 
 def _squares(values: Floats) -> NDArray[np.float64]:
-    """Σ values[r, c]² by column."""
-    squares: NDArray[np.float64] = np.einsum("ij,ij->j", values, values, dtype=np.float64, casting="same_kind")
+    """Σ values[r, c]² by column, summed up in float32: a sample's rows are few."""
+    squares: NDArray[np.float64] = np.einsum("ij,ij->j", values, values).astype(np.float64)
     return squares
 
 

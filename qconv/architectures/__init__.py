@@ -3,7 +3,7 @@
 from qconv.architectures.low_rank import Pair, resolve_low_rank
 from qconv.architectures.names import canonical
 from qconv.architectures.not_converted import not_converted
-from qconv.architectures.projector import of_projector, resolve_projector
+from qconv.architectures.projector import folders_of_projector, of_projector, resolve_projector
 from qconv.architectures.resolve import Resolved, find_table, resolve, resolve_gguf, resolve_plain, vocabulary_of
 from qconv.architectures.schema import Drop, Entry, Key, Keys, Table
 from qconv.architectures.table import PARTS, classes, multimodal, names
@@ -23,6 +23,7 @@ __all__ = [
     "canonical",
     "classes",
     "find_table",
+    "folders_of_projector",
     "load_table",
     "multimodal",
     "names",

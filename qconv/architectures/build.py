@@ -10,8 +10,8 @@ from qconv.architectures.schema import Entry
 from qconv.errors import PlanError, TableError
 from qconv.tensors import FLOATS, FLOATS8, LazyTensor, Scaled, as_int32, is_blocks, refuse
 
-_IN_TURN = "one_after_another"
-"""The combination that takes experts, or what {expert} stands for, one by one and not as a stack: each has its rows."""
+_ONE_BY_ONE = ("one_after_another", "stack_padded")
+"""Combinations that take experts, or what {expert} stands for, one by one and not as a stack: each has its rows."""
 
 
 def lazy_tensor(
@@ -21,7 +21,7 @@ def lazy_tensor(
     state: list[LazyTensor] = []
     parts = [tensors[name] for names in sources for name in names]
     _refuse_empty(model, parts)
-    apart = entry.do[:1] == (_IN_TURN,)
+    apart = bool(entry.do) and entry.do[0] in _ONE_BY_ONE
     for names in sources:
         experts = [tensors[name] for name in names]
         stack = len(names) > 1 or stacked(entry)

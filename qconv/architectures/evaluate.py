@@ -43,9 +43,11 @@ def derive(model: ModelContext, name: str, of: tuple[Argument, ...] = ()) -> Any
     return ask(registry.lookup("derivation", name), model, *of)
 
 
-def count(model: ModelContext, name: str) -> int:
-    """The derivation ``name``, which must count something of this model, as its layers; else TableError."""
+def count(model: ModelContext, name: str, layer: int | str | None = None) -> int:
+    """The derivation ``name``, which must count something of this model, or of each layer; else TableError."""
     number = derive(model, name)
+    if isinstance(number, list) and isinstance(layer, int) and 0 <= layer < len(number):
+        number = number[layer]
     if not isinstance(number, int):
         raise TableError(f"{model.table}: the derivation '{name}' gives {number!r}, which is not a count")
     return number

@@ -30,6 +30,10 @@ _SIGNS = ("vision_config", "audio_config", "vision_encoder", "thinker_config", "
 """Keys of the configs of models that see or hear."""
 
 
+_WHOLE = "."
+"""Where a tower's part is the whole config."""
+
+
 def resolve_projector(checkpoint: Checkpoint) -> Resolved:
     """The GGUF tensors and metadata of the projector of a checkpoint with a ``config.json``.
 
@@ -40,12 +44,17 @@ def resolve_projector(checkpoint: Checkpoint) -> Resolved:
     known = _find(checkpoint.config, checkpoint.folder)
     config, known = _complete(checkpoint.config, known, checkpoint.folder)
     names = canonical_names(checkpoint.lazy, config, known)
-    origins = {f"{kind}.": ("config.json", f"{_places(tower)[0]}.") for kind, tower in known.towers.items()}
+    origins = {f"{kind}.": _origin(_places(tower)[0]) for kind, tower in known.towers.items()}
     origins |= {"text.": ("config.json", ""), "preprocessor.": (_PREPROCESSORS[0][0], "")}
     model = context(checkpoint, known, config, names, origins=origins)
     own = set(names.values())
     others = [(source, _OTHER_PART) for source in checkpoint.lazy if source not in own]
     return resolved(Matcher(model, known, names, checkpoint.lazy, checkpoint.absent, left_out=others))
+
+
+def folders_of_projector(config: Mapping[str, Any], folder: Folder) -> tuple[str, ...]:
+    """The folders in a model's whose tensors its projector needs, named FOLDER/NAME.  UnsupportedError: as above."""
+    return _find(config, folder).folders
 
 
 def of_projector(config: Mapping[str, Any], sources: Iterable[str]) -> frozenset[str]:
@@ -104,7 +113,7 @@ def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[
     there = {}
     for kind, tower in known.towers.items():
         places = _places(tower)
-        part = model.find(*places)
+        part = full if _WHOLE in places else _own_config(folder, places) or model.find(*places)
         if isinstance(part, Mapping):
             inner = str(part.get("model_type"))
             completed[kind] = configs.with_defaults(part, inner if inner in known.defaults else outer, known)
@@ -119,6 +128,17 @@ def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[
         )
     full |= {**completed, "preprocessor": _preprocessor(folder)}
     return full, msgspec.structs.replace(known, **{kind: there.get(kind) for kind in TOWERS})
+
+
+def _origin(place: str) -> tuple[str, str]:
+    """The file that has a tower's part of the config, and what its keys begin with there."""
+    return (place, "") if place.endswith(".json") else ("config.json", f"{place}.")
+
+
+def _own_config(folder: Folder, places: Iterable[str]) -> dict[str, Any] | None:
+    """A tower's part of the config where it is a file in a folder of its own."""
+    file = next((place for place in places if place.endswith(".json") and folder.has(place)), None)
+    return None if file is None else read_object(folder, file)
 
 
 def _places(tower: Tower) -> tuple[str, ...]:

@@ -91,8 +91,8 @@ class Variant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Tower(Variant, frozen=True, forbid_unknown_fields=True):
     """The encoder of images or of sounds in a projector's table.
 
-    ``config``: where the model's config keeps its part, the first one there counts.  ``optional``: not all models of
-    the classes have it.
+    ``config``: where the model's config keeps its part, the first one there counts; "." is the whole.  ``optional``:
+    not all models of the classes have it.
     """
 
     config: str | tuple[str, ...] = ()
@@ -110,8 +110,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     tables, each with the condition on the config under which that one counts instead.  ``store``: of entries that have
     none of their own.  ``mtp``: whether ``--mtp`` is possible, or other tables that count for ``--mtp only``, each with
     its condition.  ``wrappers``: prefixes of source names beside those all have.  ``within``: how names of the part's
-    tensors begin, where others are another part's.  ``module_parts``: numbers that modules may have besides a weight
-    and a bias.
+    tensors begin, where others are another part's.  ``folders``: those within the model's with tensors of the part,
+    which are called FOLDER/NAME.  ``module_parts``: numbers that modules may have besides a weight and a bias.
     """
 
     name: str = ""
@@ -138,6 +138,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     wrappers: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
     module_parts: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     vision: Tower | None = None
     audio: Tower | None = None
     drop: tuple[Drop, ...] = ()

@@ -213,17 +213,19 @@ class Matcher:
 
         spellings = [_tuple(entry.from_ or ()), *(_tuple(other) for other in entry.or_)]
         for spelling in spellings:
-            wanted = tuple(self._names(spelled(source), entry) for source in spelling)
+            wanted = tuple(self._names(spelled(source), entry, layer) for source in spelling)
             if all(wanted):
                 return Wanted(spelled(name), layer, entry, wanted, required, "")
-        absent = next((spelled(source) for source in spellings[0] if not self._names(spelled(source), entry)), "")
+        absent = next(
+            (spelled(source) for source in spellings[0] if not self._names(spelled(source), entry, layer)), ""
+        )
         return Wanted(spelled(name), layer, entry, (), required, absent)
 
-    def _names(self, source: str, entry: Entry) -> tuple[str, ...]:
-        """The names a source stands for: itself, or one per expert; empty when one is missing."""
+    def _names(self, source: str, entry: Entry, layer: Layer) -> tuple[str, ...]:
+        """The names a source stands for: itself, or one per expert of the layer; empty when one is missing."""
         if "{expert}" not in source:
             return (source,) if source in self.names else ()
-        count = evaluate.count(self.model, entry.count or self.table.experts)
+        count = evaluate.count(self.model, entry.count or self.table.experts, layer)
         names = []
         for expert in range(count):
             name = source.replace("{expert}", str(expert))

@@ -21,6 +21,10 @@ _LARGEST = 8
 _F32 = np.float32
 _HALF_STEP, _HALF_LEAST, _HALF_MOST = 2.0**-10, 2.0**-24, 65504.0
 """From one number of F16 to the next, for each power of two, and at least; and the greatest."""
+_SLACK = _F32(1 + 2.0**-20)
+"""What rounding the bounds of a scale may have taken from between them."""
+_ROUNDING = _F32(1.5 * 2**23)
+"""Added to a number and taken away again, it leaves a multiple of what it is multiplied with."""
 
 
 def find_grid(
@@ -58,46 +62,48 @@ def _find(x, step, least, quants, scales, on_grid):
 @njit(inline="always")
 def _scale(block, unit, step, least, k):
     """The scale where the weights are multiples of about ``unit``, and the multiples in ``k``; 0 for none."""
-    low, high, negative, positive = _F32(0), _F32(np.inf), False, False
-    products, squares = _F32(0), _F32(0)
-    inverse = 1 / unit
-    for j in range(BLOCK):
-        size = abs(block[j])
-        q = np.rint(size * inverse)
-        if abs(size * inverse - q) > 2 * step * q:  # this and the largest were rounded, by half a step each
+    inverse = _F32(1) / unit
+    for j in range(BLOCK):  # tells most multiples to be wrong by the first few weights
+        ratio = block[j] * inverse
+        q = np.rint(ratio)
+        if abs(ratio - q) > _F32(2) * step * abs(q):  # this and the largest were rounded, by half a step each
             return _F32(0)
-        k[j] = np.int16(q if block[j] > 0 else -q)
-        if q == 0:
-            continue
-        if q == _LARGEST:
-            negative, positive = negative or block[j] < 0, positive or block[j] > 0
+        k[j] = np.int16(q)
+    low, high, least_k, most_k = _F32(0), _F32(np.inf), _F32(0), _F32(0)
+    products, squares = _F32(0), _F32(0)
+    for j in range(BLOCK):
+        q, size = _F32(abs(k[j])), abs(block[j])
+        of_one = _F32(1) / max(q, _F32(1))
         power = _power(size)
-        half = max(power * step, least) / 2
-        below = half / 2 if size == power and half > least / 2 else half
-        low, high = max(low, (size - below) / q), min(high, (size + half) / q)
+        half = max(power * step, least) * _F32(0.5)
+        below = half * _F32(0.5) if size == power and half > least * _F32(0.5) else half
+        low = max(low, (size - below) * of_one if q > 0 else _F32(0))
+        high = min(high, (size + half) * of_one if q > 0 else _F32(np.inf))
+        least_k, most_k = min(least_k, _F32(k[j])), max(most_k, _F32(k[j]))
         products, squares = products + size * q, squares + q * q
-    if low > high or (negative and positive):
+    if low > high * _SLACK or (least_k == -_LARGEST and most_k == _LARGEST):
         return _F32(0)
     best = min(max(products / squares, low), high)
     between = max(_power(best) * _F32(_HALF_STEP), _F32(_HALF_LEAST))
     nearest = np.rint(best / between) * between
     for d in (nearest, nearest - between, nearest + between):
         if 0 < d <= _HALF_MOST and _gives_back(block, d, step, least, k):
-            if positive:
+            if most_k == _LARGEST:
                 for j in range(BLOCK):
                     k[j] = -k[j]
-            return -d if positive else d
+                return -d
+            return d
     return _F32(0)
 
 
 @njit(inline="always")
 def _gives_back(block, d, step, least, k):
+    wrong = 0
     for j in range(BLOCK):
         product = d * _F32(k[j])  # exact: 11 bits and 4
-        between = max(_power(product) * step, least)
-        if np.rint(product / between) * between != block[j]:
-            return False
-    return True
+        round_to = max(_power(product) * step, least) * _ROUNDING
+        wrong += product + round_to - round_to != block[j]
+    return wrong == 0
 
 
 @njit(inline="always")

@@ -18,6 +18,7 @@ from qconv.checkpoints import gguf, mlx, quantized, safetensors
 from qconv.checkpoints.checkpoint import Checkpoint
 from qconv.checkpoints.dense_modules import add_dense, further_modules
 from qconv.checkpoints.folder import ADAPTER_CONFIG, ADAPTERS, adapter_weights
+from qconv.checkpoints.nested import with_folders
 from qconv.checkpoints.quantized import names_quantization
 from qconv.checkpoints.sniff import explain, refuse_lookalike, refuse_pickle
 from qconv.errors import InputError, UsageError
@@ -34,6 +35,7 @@ __all__ = [
     "open_from",
     "place",
     "prefetch",
+    "with_folders",
 ]
 
 KINDS: tuple[Any, ...] = (gguf, safetensors)

@@ -5,10 +5,8 @@ Layers called Dense turn a pooled embedding into another.  llama.cpp has a place
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from qconv.checkpoints.checkpoint import Checkpoint
-from qconv.checkpoints.safetensors_header import read_header
+from qconv.checkpoints.nested import WEIGHTS, tensors_in
 from qconv.checkpoints.sniff import refuse_pickle
 from qconv.errors import FormatError, InputError, UnsupportedError
 from qconv.files import read_json, read_object
@@ -19,7 +17,7 @@ _MODULES = "modules.json"
 _BEYOND_NO_MODEL = ("Transformer", "Pooling", "Normalize")
 """Modules that a GGUF file is and says by itself, or that runtimes do anyway."""
 _DENSE = "Dense"
-_WEIGHTS, _PICKLE = "model.safetensors", "pytorch_model.bin"
+_PICKLE = "pytorch_model.bin"
 _IDENTITY = "torch.nn.modules.linear.Identity"
 
 
@@ -57,15 +55,13 @@ def add_dense(checkpoint: Checkpoint) -> None:
         if activation != _IDENTITY:
             message = f"has the activation '{activation}'; llama.cpp knows Dense modules without one"
             raise UnsupportedError(message, file=folder.locate(config))
-        if not folder.has(f"{path}/{_WEIGHTS}") and folder.has(f"{path}/{_PICKLE}"):
+        if not folder.has(f"{path}/{WEIGHTS}") and folder.has(f"{path}/{_PICKLE}"):
             raise refuse_pickle(folder.locate(f"{path}/{_PICKLE}"))
-        file = folder.open(f"{path}/{_WEIGHTS}")
-        checkpoint.files = (*checkpoint.files, file)
-        for location in read_header(file).tensors:
-            if location.info.name != "linear.weight":
+        for name, tensor in tensors_in(checkpoint, path, "."):
+            own = name.removeprefix(f"{path}.")
+            if own != "linear.weight":
                 message = "is in a Dense module; llama.cpp knows only its 'linear.weight'"
-                raise UnsupportedError(message, file=file.location, tensor=location.info.name)
-            name = f"{path}.{location.info.name}"
-            dense[name] = StoredTensor(replace(location, info=replace(location.info, name=name)), file)
+                raise UnsupportedError(message, file=tensor.file.location, tensor=own)
+            dense[name] = tensor
     checkpoint.stored = {**dense, **checkpoint.stored}
     checkpoint.lazy = {**dense, **checkpoint.lazy}

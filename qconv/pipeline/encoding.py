@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qconv import blocks
 from qconv.errors import WeightError
 from qconv.plan import NonFinite
-from qconv.tensors import FLOATS, are_finite, as_float32, convert, is_blocks, rounds
+from qconv.tensors import FLOATS, are_finite, array_type, as_float32, convert, is_blocks, rounds
 from qconv.types import Rows
 
 SLICE = 1 << 17
@@ -67,9 +67,9 @@ def encode(
     for row in range(0, len(rows), step):
         check()
         values = rows[row : row + step]
-        if rounds(dtype, intermediate_type):
-            values = convert(values, dtype, intermediate_type)
         try:
+            if rounds(dtype, intermediate_type):
+                values = blocks.encode(intermediate_type, values).view(array_type(intermediate_type))
             blocks.encode(block_type, values, out=out[row : row + step], context=context)
         except blocks.NonFinite as e:
             before = float(as_float32(np.ascontiguousarray(rows[row + e.row]), dtype)[e.column])

@@ -180,22 +180,14 @@ class Processor:
 
 
 def encoders(works: Iterable[TensorWork]) -> list[Kernel]:
-    """Every encoder that is needed."""
-    needed = {
-        Kernel(
-            e.block_type,
-            e.search,
-            e.importance is not None,
-            _rows_of(w.tensor.dtype, e.intermediate_type),
-            e.hessian is not None,
-        )
-        for w in works
-        for e in w.encodings
-        if e.block_type not in FLOATS and e.block_type != w.tensor.dtype
-    }
+    """Every encoder that is needed, for rows rounded before too."""
+    needed: set[Kernel] = set()
+    for dtype, e in ((work.tensor.dtype, e) for work in works for e in work.encodings):
+        if e.block_type in FLOATS or e.block_type == dtype:
+            continue
+        kind = dtype
+        if rounds(dtype, e.intermediate_type):
+            kind = e.intermediate_type
+            needed.add(Kernel(kind, blocks.SEARCHES[0], False, dtype))
+        needed.add(Kernel(e.block_type, e.search, e.importance is not None, kind, e.hessian is not None))
     return sorted(needed)
-
-
-def _rows_of(dtype: str, intermediate_type: str) -> str:
-    """The plain type in which rows reach the encoder."""
-    return intermediate_type if rounds(dtype, intermediate_type) else dtype

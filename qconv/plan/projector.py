@@ -20,6 +20,8 @@ def read_projector(checkpoint: checkpoints.Checkpoint) -> SourceModel:
     if checkpoint.kind == "adapter" or checkpoint.config is None:
         hint = "take the checkpoint it was made from"
         raise UsageError("--mmproj is for a model with a config.json", file=checkpoint.location, hint=hint)
+    if folders := architectures.folders_of_projector(checkpoint.config, checkpoint.folder):
+        checkpoint = checkpoints.with_folders(checkpoint, folders)
     resolved = architectures.resolve_projector(checkpoint)
     return of_checkpoint(checkpoint, resolved, {}, [*checkpoint.notes, *resolved.notes], "projector")
 

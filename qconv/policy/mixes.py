@@ -11,7 +11,7 @@ import msgspec
 from qconv import formats
 from qconv.errors import TableError, UsageError, known_words
 from qconv.policy.conditions import CONDITIONS
-from qconv.policy.roles import members
+from qconv.policy.roles import members, roles_of
 
 Words = str | tuple[str, ...]
 
@@ -27,7 +27,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def roles(self) -> frozenset[str]:
-        return frozenset[str]().union(*(members()[word] for word in words(self.role)))
+        return roles_of(words(self.role))
 
     @property
     def reason(self) -> str:

@@ -63,6 +63,12 @@ def members() -> dict[str, frozenset[str]]:
     return words | {group: frozenset(roles) for group, roles in table().groups.items()}
 
 
+@functools.cache
+def roles_of(words: tuple[str, ...]) -> frozenset[str]:
+    """All roles that the words of a rule stand for."""
+    return frozenset[str]().union(*(members()[word] for word in words))
+
+
 @functools.lru_cache(1 << 16)
 def role(name: str) -> str:
     """The role of a tensor by its name alone: one of ``formats/tensors.toml``'s, or "other"."""
@@ -75,6 +81,7 @@ def layer(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+@functools.lru_cache(1 << 16)
 def why_kept(name: str, shape: tuple[int, ...], architecture: str) -> str | None:
     """Why the tensor is never quantized, ``None`` when it may be.
 

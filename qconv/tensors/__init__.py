@@ -14,7 +14,7 @@ from qconv.tensors import registry
 from qconv.tensors.base import LazyTensor, bytes_of_rows, columns, memory_of_rows, n_rows, read_whole, refuse
 from qconv.tensors.combine import join as join_along
 from qconv.tensors.dequantized import Dequantized
-from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, is_blocks, row_bytes, size
+from qconv.tensors.dtypes import FLOATS, FLOATS8, PLAIN, array_type, is_blocks, row_bytes, size
 from qconv.tensors.exponential import exp
 from qconv.tensors.floats import are_finite, as_float32, convert, from_float32, rounds
 from qconv.tensors.integers import as_int32
@@ -41,6 +41,7 @@ __all__ = [
     "TensorLocation",
     "Widened",
     "are_finite",
+    "array_type",
     "as_float32",
     "as_int32",
     "bitnet_codes",

@@ -18,6 +18,8 @@ from qconv.errors import PlanError
 from qconv.tensors.dtypes import array_type, row_bytes
 from qconv.types import Rows, shape_text
 
+_PIECE = 1 << 17
+
 
 class LazyTensor(Protocol):
     """A tensor that is read when it is needed, by any number of threads at once.
@@ -216,6 +218,13 @@ def buffer(tensor: LazyTensor, count: int, out: NDArray[np.uint8] | None) -> Row
     raw = np.empty(count * width, np.uint8) if out is None else out.reshape(-1)[: count * width]
     rows: Rows = raw.view(kind).reshape(count, width // kind.itemsize)
     return rows
+
+
+def row_pieces(rows: int, width: int) -> Iterator[slice]:
+    """Slices of ``rows`` rows whose ``width`` numbers each stay in a core's own cache while they are worked on."""
+    step = max(1, _PIECE // max(1, width))
+    for start in range(0, rows, step):
+        yield slice(start, min(rows, start + step))
 
 
 def read_into(tensor: LazyTensor, start: int, stop: int, target: Rows) -> None:

@@ -1,15 +1,16 @@
-"""Rows of zeros below a matrix."""
+"""Rows of zeros below matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv.tensors.base import LazyTensor, RowRange, Unary, buffer, read_into
-from qconv.tensors.registry import operation
+from qconv.tensors.combine import stack
+from qconv.tensors.registry import combination, operation
 from qconv.types import Rows
 
 
@@ -46,3 +47,10 @@ class Padded(Unary):
 def pad_rows(tensor: LazyTensor, n_rows: int) -> LazyTensor:
     """With rows of zeros up to ``n_rows``, as for tokens that get their embedding from another model."""
     return Padded(tensor, n_rows) if n_rows > tensor.shape[0] else tensor
+
+
+@combination
+def stack_padded(parts: Sequence[LazyTensor]) -> LazyTensor:
+    """Matrices above one another, all with rows of zeros up to the longest one's."""
+    longest = max(part.shape[0] for part in parts)
+    return stack([pad_rows(part, longest) for part in parts])

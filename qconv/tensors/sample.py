@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,14 @@ class Sample(Unary):
     """Rows ``[start, stop)`` of ``inner`` for each of ``ranges``, one range after the other."""
 
     ranges: tuple[tuple[int, int], ...]
+    count: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "count", sum(stop - start for start, stop in self.ranges))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return sum(stop - start for start, stop in self.ranges), columns(self.inner)
+        return self.count, columns(self.inner)
 
     def memory(self, rows: int) -> int:
         longest = max((stop - start for start, stop in self.ranges), default=0)
@@ -43,4 +47,4 @@ class Sample(Unary):
             before += last - first
 
     def describe(self) -> str:
-        return f"sample of {self.shape[0]} rows({self.inner.describe()})"
+        return f"sample of {self.count} rows({self.inner.describe()})"

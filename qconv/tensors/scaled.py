@@ -63,8 +63,8 @@ class Scaled(Unary):
         factors = as_float32(self.scale.read(first, last), self.scale.dtype)
         factors = factors.reshape(-1, self.grid[-1] if self.grid else 1)[used - first]
         step = self.steps[-1] if self.steps else None
-        if step is None:
-            rows *= factors[:, :1]
+        if step is None or step == 1:
+            rows *= factors[:, : 1 if step is None else rows.shape[1]]
             return
         blocks = rows.shape[1] // step
         view = rows[:, : blocks * step].reshape(len(rows), blocks, step)  # splitting an axis never copies

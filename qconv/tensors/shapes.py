@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +13,13 @@ from numpy.typing import NDArray
 from qconv.tensors.base import (
     LazyTensor,
     ReadsColumns,
+    RowRange,
     Unary,
     buffer,
+    bytes_of_rows,
     columns,
     memory_of_rows,
+    n_rows,
     refuse,
 )
 from qconv.tensors.dtypes import is_blocks, row_bytes
@@ -24,6 +29,8 @@ from qconv.types import Rows, shape_text
 
 _CHUNK = 4 << 20
 """Bytes of source rows a transpose reads at a time."""
+_HELD = 128 << 20
+"""Bytes of a transposed matrix that is held, at most: those of models of 70 B weights in 4 bits are smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +131,12 @@ def groups(tensor: LazyTensor, count: int) -> LazyTensor:
 class Transpose(Unary):
     """The last two dimensions exchanged.
 
-    Any range of rows can be read.  Where the source reads columns by themselves, strips of them are kept for the ranges
-    around.  Otherwise each range reads the source matrices it lies in: all rows of a matrix at once read it once.
+    ``prepare`` reads a matrix of up to ``_HELD`` bytes once, and holds it.  Of larger ones and of stacks any range of
+    rows can be read: where the source reads columns by themselves, strips of them are kept for the ranges around.
+    Otherwise each range reads the source matrices it lies in: all rows of a matrix at once read it once.
     """
+
+    held: Rows | None = field(default=None, compare=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -136,7 +146,43 @@ class Transpose(Unary):
     def row_group(self) -> int:
         return 1 if self._by_strips else self.shape[-2]
 
+    @property
+    def resident_bytes(self) -> int:
+        return self.inner.resident_bytes + (self._bytes if self._is_held else 0)
+
+    @property
+    def _bytes(self) -> int:
+        return bytes_of_rows(self, n_rows(self))
+
+    @property
+    def _is_held(self) -> bool:
+        return self._by_strips and len(self.shape) == 2 and self._bytes <= _HELD
+
+    def prepare(self) -> Self:
+        inner = self.inner.prepare()
+        if not self._is_held or self.held is not None:
+            return self if inner is self.inner else replace(self, inner=inner)
+        rows = buffer(self, n_rows(self), None)
+        for first in range(0, inner.shape[0], self._step):
+            last = min(inner.shape[0], first + self._step)
+            rows[:, first:last] = inner.read(first, last).T
+        return replace(self, inner=inner, held=rows)
+
+    def reads(self, start: int, stop: int) -> Iterator[RowRange]:
+        """All of a matrix with its first row, where it is held or one strip."""
+        if not self._is_held and (
+            not self._by_strips or strip_bytes(self.inner) < self._bytes // max(1, math.prod(self.shape[:-2]))
+        ):
+            yield from Unary.reads(self, start, stop)
+            return
+        source_rows, source_columns = self.inner.shape[-2:]
+        first, last = -(-start // source_columns), -(-stop // source_columns)
+        if first < last:
+            yield RowRange(self.inner, first * source_rows, last * source_rows)
+
     def memory(self, rows: int) -> int:
+        if self._is_held:
+            return memory_of_rows(self.inner, self._step) + bytes_of_rows(self, rows)
         if self._by_strips:
             return self.inner.memory(self.inner.shape[-2]) + 2 * strip_bytes(self.inner)
         return memory_of_rows(self.inner, self._step)
@@ -153,6 +199,9 @@ class Transpose(Unary):
     def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         source_rows, source_columns = self.inner.shape[-2:]
         target = buffer(self, stop - start, out)
+        if self.held is not None:
+            target[...] = self.held[start:stop]
+            return target
         step = self._step
         row = start
         while row < stop:

@@ -60,9 +60,11 @@ def _template(context: Context, name: str | None, version: str) -> Metadata:
     if context.files.has(TEMPLATE_FILE):
         name = template_text(context.files, TEMPLATE_FILE)
     if name is None:
+        file = tables().tekken.files.get(version)
+        which = "one" if file is None else f"llama.cpp's models/templates/{file}, which its converter writes,"
         context.notes.append(
             f"there is no chat template: the runtime has none for {version} of Mistral's tokenizers, and there is no"
-            f" {TEMPLATE_FILE} beside the model; put one there"
+            f" {TEMPLATE_FILE} beside the model; put {which} there under that name"
         )
         return {}
     return {"tokenizer.chat_template": Value.string(name)}

@@ -98,11 +98,15 @@ class Preset(Options, frozen=True, forbid_unknown_fields=True, kw_only=True, ren
 
 
 class Tekken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``special``: tokens of files that list none.  ``templates`` by version; ``sentencepiece``: those of its files."""
+    """``special``: tokens of files that list none.  ``templates`` by version; ``sentencepiece``: those of its files.
+
+    ``files``: where the runtime has no template, llama.cpp's file of one.
+    """
 
     special: tuple[str, ...]
     templates: dict[str, str]
     sentencepiece: dict[str, str]
+    files: dict[str, str]
 
 
 class Tiktoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -31,12 +31,12 @@ from qconv.errors import QconvError
 from qconv.options import ConvertOptions
 from qconv.storage import LocalFile, LocalFolder
 from qconv.tensors import StoredTensor, TensorLocation
-from qconv.tensors.quantized import Lossless, lossless
+from qconv.tensors.quantized import Lossless, OnGrid, is_on_grid, lossless, may_be_on_grid
 from qconv.types import TensorInfo
 
 TESTS = Path(__file__).parents[2] / "tests"
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
-WIDTHS |= {"I8": 1, "U32": 4, "F8_E8M0": 1}
+WIDTHS |= {"I8": 1, "I16": 2, "U32": 4, "F8_E8M0": 1}
 """Bytes an element, of the storage types the recorded models use."""
 
 NAMES = (
@@ -206,6 +206,8 @@ def quantized_weights(data: bytes, folder: Path) -> None:
             if tensor.weights < _MOST_READ:
                 opened.read(name, 0, min(tensor.rows, 4))
                 opened.read(name, tensor.rows // 2, tensor.rows)
+                if may_be_on_grid(opened.lazy[name]) and is_on_grid(opened.lazy[name]):
+                    OnGrid(opened.lazy[name]).read(0, tensor.rows)
                 kept = lossless(opened.lazy[name])
                 if isinstance(kept, Lossless):
                     kept.tensor.read(0, min(tensor.rows, 4))

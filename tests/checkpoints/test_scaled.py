@@ -169,9 +169,10 @@ def test_modelopt_fp8(tmp_path: Path) -> None:
         np.testing.assert_array_equal(opened.read("a.weight", 0, 4), expected)
 
 
-def test_mxfp4_stays_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [{"quant_method": "mxfp4"}, None])
+def test_mxfp4_stays_as_it_is(tmp_path: Path, config: dict[str, Any] | None) -> None:
     arrays: Arrays = {"e_blocks": codes(2, 3, 16), "e_scales": codes(2, 3)}
-    folder(tmp_path, arrays, {"quant_method": "mxfp4"}, dict.fromkeys(arrays, "U8"))
+    folder(tmp_path, arrays, config, dict.fromkeys(arrays, "U8"))
     with checkpoints.open(tmp_path) as opened:
         assert {t.dtype for t in opened.tensors.values()} == {"U8"}
         np.testing.assert_array_equal(opened.read("e_scales", 0, 2), arrays["e_scales"])

@@ -66,6 +66,16 @@ def test_each_input_has_a_file(text: Path, tmp_path: Path) -> None:
         assert np.abs(h - x.T @ x).max() <= 2e-3 * np.abs(h).max()  # llama.cpp keeps attention's values in 16 bits
 
 
+def test_an_embedding_that_is_the_output_matrix_has_the_hessian_of_the_latter(text: Path, tmp_path: Path) -> None:
+    tied = {name: array for name, array in models.weights().items() if name != "output.weight"}
+    path = models.write(tmp_path / "tied.gguf", tied, models.metadata())
+    calibrate(path, options(text, tmp_path))
+    own = {"output.weight": tied["token_embd.weight"]}
+    calibrate(models.llama(tmp_path / "untied.gguf", changed=own), options(text, tmp_path))
+    h = whole(read_hessians(tmp_path / "tied-hessians").by_tensor["token_embd.weight"])
+    assert np.array_equal(h, whole(read_hessians(tmp_path / "untied-hessians").by_tensor["output.weight"]))
+
+
 def test_experts_are_drawn_to_what_all_of_their_layer_saw(text: Path, tmp_path: Path) -> None:
     path = models.llama(tmp_path / "experts.gguf", experts=True)
     calibrate(path, options(text, tmp_path))

@@ -161,6 +161,18 @@ def ministral(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text("{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}\n")
 
 
+def devstral(folder: Path) -> None:
+    """Tekken of version 13 without a template, which the runtime has none for."""
+    tokens = tekken(folder, "v13", NAMES)
+    save(folder, dense_shapes(tokens), {**PARAMS, "vocab_size": tokens})
+
+
+def newer(folder: Path) -> None:
+    """The same of version 11."""
+    tokens = tekken(folder, "v11", NAMES)
+    save(folder, dense_shapes(tokens), {**PARAMS, "vocab_size": tokens})
+
+
 def yarn(folder: Path) -> None:
     """YaRN that scales, without the other scaling."""
     tokens = tekken(folder, "v3")
@@ -301,8 +313,13 @@ CASES: dict[str, Callable[[Path], None]] = {
     "Mistral-7B-Instruct-v0.3": third,
     "Ministral-8B-FP8": fp8,
     "Mistral-Large-3": large,
+    "Devstral-Small-2507": devstral,
+    "Mistral-Small-3.2-24B": newer,
 }
 """Name of the folder → what makes its files."""
+
+WITHOUT_TEMPLATE = ("Devstral-Small-2507", "Mistral-Small-3.2-24B")
+"""Recorded with the converter's option to leave out the template that it has a file of."""
 
 PROJECTORS: dict[str, Callable[[Path], None]] = {"Pixtral-12B-2409": pixtral, "Mistral-Medium-3.5": medium}
 """Those whose projector is recorded too."""

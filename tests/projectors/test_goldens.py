@@ -17,6 +17,7 @@ import pytest
 from qconv import gguf
 from qconv.api import convert
 from qconv.architectures import classes
+from qconv.errors import InputError
 from tests.architectures.test_goldens import plain
 from tests.projectors.tiny import GOLDENS, OUT_TYPES, digest, sample, write
 
@@ -68,6 +69,14 @@ def test_equals_llama_cpp(golden: Path, tmp_path: Path) -> None:
         assert [row[:3] for row in tensors] == [row[:3] for row in wanted], out_type
         for (name, _, kind, data), (*_, by_type) in zip(tensors, wanted, strict=True):
             assert recorded_as(data, by_type[kind]) == by_type[kind], f"{name} in {out_type}"
+
+
+def test_a_folder_of_tensors_that_is_missing_is_named(tmp_path: Path) -> None:
+    golden = json.loads(GOLDENS[0].with_name("mimo-v2.json").read_text("utf-8"))
+    write(tmp_path / "model", golden)
+    (tmp_path / "model" / "audio_tokenizer" / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"audio_tokenizer.model\.safetensors"):
+        convert(tmp_path / "model", mmproj="f16", output=tmp_path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere C++ names are others")

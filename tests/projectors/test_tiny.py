@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ def widened(name: str, dtype: str, shape: list[int]) -> NDArray[np.float32]:
 def test_tensors_taken_unchanged_are_recorded(golden: Path) -> None:
     recorded = json.loads(golden.read_text("utf-8"))
     of_digest: dict[str, NDArray[np.float32]] = {}
-    for name, (dtype, shape) in recorded["tensors"].items():
+    nested = [folder["tensors"].items() for folder in recorded.get("folders", {}).values()]
+    for name, (dtype, shape) in chain(recorded["tensors"].items(), *nested):
         if dtype in ("F32", "F16", "BF16"):
             values = widened(name, dtype, shape)
             of_digest[digest(values.tobytes())] = values

@@ -1,9 +1,10 @@
 """Tiny multimodal checkpoints made from a golden file alone.
 
 A golden file holds a ``config.json`` and the other configs beside it, the names, types and shapes of a checkpoint's
-tensors, and what ``convert_hf_to_gguf.py --mmproj`` made of them in each of ``OUT_TYPES``: all metadata but
-``general.file_type``, which differs, and ``[name, shape, types, digest by type]`` of each tensor.  Of what torch
-computes, to bits that depend on the processor, it has a sample of the values in place of a digest.
+tensors, ``folders`` within the model's with a config and tensors of their own, and what ``convert_hf_to_gguf.py
+--mmproj`` made of them in each of ``OUT_TYPES``: all metadata but ``general.file_type``, which differs, and ``[name,
+shape, types, digest by type]`` of each tensor.  Of what torch computes, to bits that depend on the processor, it has a
+sample of the values in place of a digest.
 """
 
 from __future__ import annotations
@@ -44,3 +45,5 @@ def write(directory: Path, golden: Mapping[str, Any]) -> None:
     for name in EXTRA_CONFIGS:
         if name in golden:
             (directory / name).write_text(json.dumps(golden[name]), "utf-8")
+    for name, nested in golden.get("folders", {}).items():
+        tiny.write(directory / name, nested["config"], nested["tensors"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from qconv.errors import FormatError, PlanError
-from qconv.tensors import as_int32
+from qconv.tensors import as_int32, combinations
 from qconv.tensors.mean import mean
 from tests.tensors.arrays import ArrayTensor
 from tests.tensors.test_operations import KINDS, apply, check, numbers
@@ -292,6 +292,13 @@ def test_kernels_keep_their_values() -> None:
     x = numbers(4, 27)
     check(apply("as_kernels", 3, 3)(ArrayTensor("x", x)), x.reshape(4, 3, 3, 3))
     check(apply("as_depthwise")(ArrayTensor("x", x[:, None])), x.reshape(1, 1, 4, 27))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stack_padded_makes_all_as_long_as_the_longest(kind: Any) -> None:
+    short, long = numbers(2, 3, kind=kind), numbers(4, 3, kind=kind)
+    stacked = combinations()["stack_padded"]([ArrayTensor("a", short), ArrayTensor("b", long)])
+    check(stacked, np.stack([np.concatenate([short, np.zeros_like(short)]), long]))
 
 
 @pytest.mark.parametrize("kind", KINDS)

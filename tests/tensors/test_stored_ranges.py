@@ -86,3 +86,15 @@ def test_told_is_read(name: str, step: int) -> None:
             assert r.file is file
             told.update(range(r.offset // ROW, -(-(r.offset + r.size) // ROW)))
     assert told == file.bytes_read
+
+
+def test_a_prepared_transpose_reads_its_source_once() -> None:
+    """And holds it, as it says, so that no strip is fetched again."""
+    file = Recorder()
+    tensor = operations()["transpose"](stored(file, "one", 0, 96, 64))
+    prepared = tensor.prepare()
+    assert file.bytes_read == set(range(96))
+    assert (tensor.resident_bytes, prepared.resident_bytes) == (96 * ROW, 96 * ROW)
+    file.bytes_read.clear()
+    assert prepared.read(3, 5).shape == (2, 96)
+    assert not file.bytes_read

@@ -8,6 +8,7 @@ from typing import Any
 
 from qconv.architectures.model import ModelContext
 from qconv.architectures.registry import condition, derivation, rename
+from qconv.errors import PlanError
 
 _STAGE = re.compile(r"mtp\.(\d{1,9})\.(.+)")
 _LAYER = re.compile(r"layers\.(\d{1,9})\.")
@@ -61,3 +62,11 @@ def uncompressed_dspark(model: ModelContext) -> list[int]:
 def is_dspark(model: ModelContext) -> bool:
     """What a checkpoint has beside the model drafts blocks of tokens."""
     return model.find("dspark_block_size") is not None
+
+
+@derivation
+def layers_deepseek4_vision(model: ModelContext) -> int:
+    """Layers of the encoder of images; PlanError: there are none."""
+    if not model.find("vision_n_layers"):
+        raise PlanError("has no projector: config.json says vision_n_layers of none", file=model.location)
+    return model.count("vision_n_layers")

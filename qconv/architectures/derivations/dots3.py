@@ -52,3 +52,12 @@ def rescale_latent_dots3(model: ModelContext) -> float:
 @derivation
 def rescale_latent_swa_dots3(model: ModelContext) -> float:
     return _rescale(model, "swa_kv_lora_rank")
+
+
+@derivation
+def dots3_image_experts(model: ModelContext) -> list[int]:
+    """Experts of each layer of the images' tower that are routed to; 0 where there is one feed-forward part."""
+    counts, layers = model.find("vision.pyramid_num_routed"), model.count("vision.num_hidden_layers")
+    if not isinstance(counts, list) or len(counts) != layers or not all(isinstance(count, int) for count in counts):
+        raise model.lacks(["vision_config.pyramid_num_routed"], counts, f"{layers} numbers of experts")
+    return [max(0, count) for count in counts]

@@ -26,13 +26,24 @@ def _projectors(model: ModelContext) -> list[_Projector]:
     vision = model.count("vision_config.num_hidden_layers")
     text = model.count("text_config.num_hidden_layers")
     found = []
-    for index, (source, target) in enumerate(sorted(model.find("deepstack_layer_map") or [])):
+    for number, (source, target) in enumerate(sorted(_tuples(model, "deepstack_layer_map", 2))):
         source, target = (source + vision if source < 0 else source), (target + text if target < 0 else target)
-        found.append(_Projector(source, target, "layerwise", index))
+        found.append(_Projector(source, target, "layerwise", number))
     source = model.integer("spatial_vision_layer", default=-1)
-    for index, target in enumerate(model.find("spatial_target_layers") or []):
-        found.append(_Projector(source + vision if source < 0 else source, target, "spatial", index))
+    for number, (target,) in enumerate(_tuples(model, "spatial_target_layers", 1)):
+        found.append(_Projector(source + vision if source < 0 else source, target, "spatial", number))
     return sorted(found, key=lambda projector: projector.text_layer)
+
+
+def _tuples(model: ModelContext, key: str, size: int) -> list[list[int]]:
+    """A list of the config's whose entries are ``size`` integers each, or integers where that is one."""
+    listed = model.find(key) or []
+    rows: list[list[Any]] = [[None]]
+    if isinstance(listed, list):
+        rows = [row if isinstance(row, list) else [row] for row in listed]
+    if any(len(row) != size or not all(isinstance(n, int) for n in row) for row in rows):
+        raise model.lacks([key], listed, f"a list of {'pairs of ' if size == 2 else ''}layers")
+    return rows
 
 
 @derivation

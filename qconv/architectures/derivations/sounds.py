@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qconv.architectures.model import ModelContext
-from qconv.architectures.registry import derivation, maker
+from qconv.architectures.registry import derivation, maker, rename
 from qconv.tensors import exp
 
 
@@ -40,3 +42,9 @@ def sinusoids(model: ModelContext) -> NDArray[np.float32]:
     angles = np.arange(_MOMENTS, dtype=np.float32)[:, None] * frequencies
     wide = angles.astype(np.float64)
     return np.concatenate([np.sin(wide), np.cos(wide)], axis=1).astype(np.float32)
+
+
+@rename
+def d1_sounds(name: str, config: Mapping[str, Any]) -> str:
+    """D1 Omni's encoder of sounds as a conformer's."""
+    return name.replace("audio.encoder.", "conformer.", 1)

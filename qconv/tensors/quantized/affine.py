@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.errors import FormatError
-from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows, n_rows
+from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows, n_rows, row_pieces
 from qconv.tensors.dtypes import FLOATS, FLOATS8
 from qconv.tensors.floats import as_float32
 from qconv.types import Rows, shape_text
@@ -93,18 +93,24 @@ class Affine(Unary):
         scale = _numbers(self.scale, start, stop)
         offset = _constant(0) if self.offset is None else _numbers(self.offset, start, stop)
         with np.errstate(over="ignore", invalid="ignore"):  # encoding names infinities and NaN
-            if self.groups is not None:
-                _apply(codes, rows, *(_spread(part, self.groups) for part in (zero, scale, offset)))
-                return rows
-            whole = rows.shape[1] // self.group
-            edge = whole * self.group
-            if whole:
-                grouped = (len(rows), whole, self.group)
-                of_groups = (part[:, :whole, None] for part in (zero, scale, offset))
-                _apply(codes[:, :edge].reshape(grouped), rows[:, :edge].reshape(grouped), *of_groups)
-            if edge < rows.shape[1]:
-                _apply(codes[:, edge:], rows[:, edge:], *(part[:, -1:] for part in (zero, scale, offset)))
+            for piece in row_pieces(*rows.shape):
+                parts = (part if len(part) == 1 else part[piece] for part in (zero, scale, offset))
+                self._apply(codes[piece], rows[piece], *parts)
         return rows
+
+    def _apply(self, codes: Rows, rows: NDArray[np.float32], *parts: NDArray[np.float32]) -> None:
+        """Fills ``rows`` with the codes' weights; ``parts``: zero points, scales and offsets of the rows' groups."""
+        if self.groups is not None:
+            _apply(codes, rows, *(_spread(part, self.groups) for part in parts))
+            return
+        whole = rows.shape[1] // self.group
+        edge = whole * self.group
+        if whole:
+            grouped = (len(rows), whole, self.group)
+            of_groups = (part[:, :whole, None] for part in parts)
+            _apply(codes[:, :edge].reshape(grouped), rows[:, :edge].reshape(grouped), *of_groups)
+        if edge < rows.shape[1]:
+            _apply(codes[:, edge:], rows[:, edge:], *(part[:, -1:] for part in parts))
 
     def describe(self) -> str:
         return self.inner.describe()

@@ -119,11 +119,28 @@ class VerticalCodes(Unary):
             last = min(self.count, first + stop - row)
             a, b, aligned = _bytes_around(first, last, self.bits, self.packing)
             rows = self.inner.read(matrix * n_words + a // size, matrix * n_words + min(n_words, b // size))
-            turned = np.ascontiguousarray(rows.T).view(np.uint8)
-            numbers = unpack(turned, self.bits, self.packing, self.plus)[:, first - aligned : last - aligned]
-            target[row - start : row - start + last - first] = numbers.T
+            part = target[row - start : row - start + last - first]
+            if size * 8 % self.bits == 0:
+                self._whole(rows, first - aligned, part)
+            else:
+                turned = np.ascontiguousarray(rows.T).view(np.uint8)
+                numbers = unpack(turned, self.bits, self.packing, self.plus)[:, first - aligned : last - aligned]
+                part[...] = numbers.T
             row += last - first
         return target
+
+    def _whole(self, rows: Rows, skipped: int, target: NDArray[np.uint8]) -> None:
+        """Numbers that do not cross words: each word row's first ones, its second ones, ..."""
+        per_word = 8 * rows.itemsize // self.bits
+        unsigned = rows.view(np.dtype(f"u{rows.itemsize}"))
+        for i in range(per_word):
+            numbers = (unsigned >> unsigned.dtype.type(i * self.bits)).astype(np.uint8)
+            if self.plus:
+                numbers += np.uint8(self.plus)
+            at = i - skipped % per_word
+            skip = skipped // per_word + (at < 0)
+            of_target = target[at % per_word :: per_word]
+            np.bitwise_and(numbers[skip : skip + len(of_target)], (1 << self.bits) - 1, out=of_target)
 
     def describe(self) -> str:
         return self.inner.describe()
