@@ -23,8 +23,19 @@ def ask(function: Callable[..., Any], model: ModelContext, *of: Any) -> Any:
     try:
         return function(model, *of)
     except _TRIPS as e:
-        why = f"config.json does not fit {model.table}: {function.__name__}: {e}"
-        raise PlanError(why, file=model.location) from e
+        raise _misfit(model, function, e) from e
+
+
+def renamed(model: ModelContext, name: str, function: Callable[..., str]) -> str:
+    """A source's name by a table's rename ``function``; PlanError as ``ask``."""
+    try:
+        return function(name, model.config)
+    except _TRIPS as e:
+        raise _misfit(model, function, e) from e
+
+
+def _misfit(model: ModelContext, function: Callable[..., Any], error: Exception) -> PlanError:
+    return PlanError(f"config.json does not fit {model.table}: {function.__name__}: {error}", file=model.location)
 
 
 def derive(model: ModelContext, name: str, of: tuple[Argument, ...] = ()) -> Any:

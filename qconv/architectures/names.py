@@ -39,6 +39,7 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
 
     PlanError: two sources have the same name once their wrappers are off.
     """
+    model = ModelContext(config, table=table.name)
     renames = [registry.lookup("rename", name) for name in table.renames]
     names: dict[str, str] = {}
     known = _first_parts(table)
@@ -48,7 +49,7 @@ def canonical_names(sources: Iterable[str], config: Mapping[str, Any], table: Ta
         unwrapped = {source: unwrap(name[len(shared) + 1 :]) for source, name in unwrapped.items()}
     for source, name in unwrapped.items():
         for rename in renames:
-            name = str(rename(name, config))
+            name = evaluate.renamed(model, name, rename)
         if table.within and not name.startswith(table.within):
             continue
         if name in names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from gguf import GGUFReader
 
 from qconv.api import convert
+from qconv.architectures import evaluate
+from qconv.architectures.model import ModelContext
 from qconv.errors import InputError, PlanError, QconvError
 from tests.projectors.tiny import GOLDENS, write
 
@@ -97,3 +100,11 @@ def test_a_file_that_is_no_object(tmp_path: Path) -> None:
     (tmp_path / "model" / "processor_config.json").write_text("[]", "utf-8")
     with pytest.raises(InputError, match=r"processor_config.json"):
         convert(tmp_path / "model", mmproj="f16")
+
+
+def test_a_config_that_a_rename_trips_over() -> None:
+    def places(name: str, config: Mapping[str, Any]) -> str:
+        return name + str(config["projectors"][0])
+
+    with pytest.raises(PlanError, match=r"config.json does not fit granite4-vision: places: 'projectors'"):
+        evaluate.renamed(ModelContext({}, table="granite4-vision"), "query", places)
