@@ -35,10 +35,11 @@ def test_files_are_llama_cpps(tmp_path: Path, case: str) -> None:
 
 @pytest.mark.parametrize("case", PROJECTORS)
 def test_projectors_are_llama_cpps(tmp_path: Path, case: str) -> None:
+    """One run of qconv makes what five of llama.cpp's converter do: the text model, and its projector in four types."""
     folder = tmp_path / case
     folder.mkdir()
     models.PROJECTORS[case](folder)
-    made = qconv.convert(folder, mmproj=models.TYPES)
+    made = qconv.convert(folder, "bf16", mmproj=models.TYPES)
     assert [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in made] == [*PROJECTORS[case].values()]
 
 
