@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from qconv import blocks
+from qconv.conversion import journal_writer
 from qconv.conversion.part_files import PartFiles
 from qconv.errors import Interrupted
 from qconv.options import RunOptions
@@ -122,7 +123,8 @@ def test_threads_that_hang_are_waited_for_less_than_a_second(tmp_path: Path, mon
 
     when_told(monkeypatch, told.set)
     monkeypatch.setattr(threading, "Event", Clocked)
-    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    for module in (workers, journal_writer):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(sizing, "ROW_BLOCK", COLUMNS * 16)
     try:
         with pytest.raises(Interrupted, match="stopped"):
