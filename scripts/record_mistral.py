@@ -6,8 +6,8 @@
 LLAMA_CPP: a folder with ``convert_hf_to_gguf.py`` and all it imports, such as the one in the source distribution of the
 PyPI package ``xllamacpp`` (2026.10.11549, which is b11549).  PYTHON: one that can run it, with mistral_common 1.13.1.
 The models are those of ``tests/mistral/models.py``; of each file its name and SHA-256 are kept, those of models with a
-projector, whose text model is made in a run of its own, in ``projectors.json``.  The converter reads a ``config.json`` of
-models with experts, though it has no use for it: it is given an empty one.
+projector, whose text model is made in a run of its own, in ``projectors.json``.  The converter reads a ``config.json``
+of models with experts, though it has no use for it: it is given an empty one.
 """
 
 from __future__ import annotations

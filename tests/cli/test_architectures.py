@@ -27,13 +27,13 @@ def test_all_for_programs(qconv: Run) -> None:
 
 
 def test_one_of_them_tells_its_reason(qconv: Run, tmp_path: Path) -> None:
-    shown = qconv("architectures", "GraniteSwitchForCausalLM")
+    shown = qconv("architectures", "LevModel")
     assert shown.returncode == 0
-    assert "GraniteSwitchForCausalLM is not converted: adapters inside the model" in shown.stdout
+    assert "LevModel is not converted: a decision model saved as an adapter" in shown.stdout
     folder = make_checkpoint(tmp_path / "model")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["GraniteSwitchForCausalLM"]}))
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["LevModel"]}))
     refused = qconv("convert", folder, "--type", "q8_0")
     assert refused.returncode == 1
-    assert "architecture GraniteSwitchForCausalLM is not converted: adapters inside the model" in refused.stderr
+    assert "architecture LevModel is not converted: a decision model saved as an adapter" in refused.stderr
     assert not list(folder.glob("*.gguf*"))

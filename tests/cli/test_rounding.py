@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import gguf
@@ -63,14 +64,24 @@ def test_convert_and_verify(checkpoint: Path, calibrated: Path, qconv: Run, tmp_
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_a_dry_run_tells_which_tensors(checkpoint: Path, calibrated: Path, qconv: Run) -> None:
-    options = ["--rounding", "gptq", "--hessians", calibrated / "noise-hessians", "--dry-run", "--json"]
-    shown = qconv("convert", checkpoint, "--type", "q4_k_m", *options)
-    (plan,) = json.loads(shown.stdout) if shown.stdout.startswith("[") else [json.loads(shown.stdout)]
-    why = {t["name"]: t["why"] for t in plan["tensors"]}
+def test_a_dry_run_tells_which_tensors(checkpoint: Path, calibrated: Path, qconv: Run, tmp_path: Path) -> None:
+    hessians = Path(shutil.copytree(calibrated / "noise-hessians", tmp_path / "hessians"))
+    options = ["--type", "q4_k_m", "--rounding", "gptq", "--hessians", hessians, "--dry-run", "--json"]
+    why, warnings = _told(qconv("convert", checkpoint, *options).stdout)
+    assert why["blk.1.attn_v.weight"].endswith("; GPTQ")
+    assert why["token_embd.weight"].endswith("; GPTQ")  # which is the output matrix too
+    assert not any("no Hessian" in warning for warning in warnings)
+    (hessians / "token_embd.gguf").unlink()
+    why, warnings = _told(qconv("convert", checkpoint, *options).stdout)
     assert why["blk.1.attn_v.weight"].endswith("; GPTQ")
     assert not why["token_embd.weight"].endswith("GPTQ")
-    assert any("token_embd.weight" in w and "no Hessian" in w for w in plan["warnings"])
+    assert any("token_embd.weight" in warning and "no Hessian" in warning for warning in warnings)
+
+
+def _told(shown: str) -> tuple[dict[str, str], list[str]]:
+    """Why each tensor has its type, and the warnings, of a plan as JSON."""
+    plan = json.loads(shown)
+    return {tensor["name"]: tensor["why"] for tensor in plan["tensors"]}, plan["warnings"]
 
 
 def test_another_model_is_refused(calibrated: Path, qconv: Run, q8_0: Path, tmp_path: Path) -> None:
