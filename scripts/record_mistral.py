@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.mistral.models import CASES, PROJECTORS, TYPES, WITHOUT_TEMPLATE  # noqa: E402  # the path comes first
+from tests.mistral.models import CASES, PROJECTORS, TYPES  # noqa: E402  # the path comes first
 
 
 def main() -> None:
@@ -32,12 +32,7 @@ def main() -> None:
     parser.add_argument("llama_cpp", type=Path)
     parser.add_argument("python")
     given = parser.parse_args()
-    left_out = "--disable-mistral-community-chat-template"
-    recorded = {
-        name: _made(given, name, make, "bf16", *([left_out] if name in WITHOUT_TEMPLATE else []))
-        for name, make in CASES.items()
-    }
-    _write("recorded", recorded)
+    _write("recorded", {name: _made(given, name, make, "bf16") for name, make in CASES.items()})
     _write(
         "projectors",
         {

@@ -12,7 +12,7 @@ from qconv.tokenizers import tekken
 from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.sentencepiece_model import SentencePieceModel
 from qconv.tokenizers.tables import tables
-from qconv.tokenizers.templates import TEMPLATE_FILE, template_text
+from qconv.tokenizers.templates import TEMPLATE_FILE, bundled_text, template_text
 from qconv.tokenizers.vocabulary import too_large
 from qconv.types import Metadata, Value, ValueType
 
@@ -56,15 +56,15 @@ _SPECIAL = (("bos", b"<s>"), ("eos", b"</s>"), ("unknown", b"<unk>"), ("padding"
 
 
 def _template(context: Context, name: str | None, version: str) -> Metadata:
-    """The template beside the model, or the name of the runtime's for this version."""
+    """The template beside the model, or the name of the runtime's for this version, or the text that stands in for it."""
     if context.files.has(TEMPLATE_FILE):
         name = template_text(context.files, TEMPLATE_FILE)
+    elif (bundled := tables().tekken.bundled.get(version)) is not None:
+        name = bundled_text(bundled)
     if name is None:
-        file = tables().tekken.files.get(version)
-        which = "one" if file is None else f"llama.cpp's models/templates/{file}, which its converter writes,"
         context.notes.append(
-            f"there is no chat template: the runtime has none for {version} of Mistral's tokenizers, and there is no"
-            f" {TEMPLATE_FILE} beside the model; put {which} there under that name"
+            f"there is no chat template: none is known for {version} of Mistral's tokenizers, and there is no"
+            f" {TEMPLATE_FILE} beside the model; put one there"
         )
         return {}
     return {"tokenizer.chat_template": Value.string(name)}

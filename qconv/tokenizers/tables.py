@@ -100,13 +100,13 @@ class Preset(Options, frozen=True, forbid_unknown_fields=True, kw_only=True, ren
 class Tekken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``special``: tokens of files that list none.  ``templates`` by version; ``sentencepiece``: those of its files.
 
-    ``files``: where the runtime has no template, llama.cpp's file of one.
+    ``bundled``: where the runtime has no template, that of ``formats/templates/`` by version.
     """
 
     special: tuple[str, ...]
     templates: dict[str, str]
     sentencepiece: dict[str, str]
-    files: dict[str, str]
+    bundled: dict[str, str]
 
 
 class Tiktoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

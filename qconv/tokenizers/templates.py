@@ -86,4 +86,9 @@ def bundled_template(files: TokenizerFiles, choices: Mapping[str, str]) -> Metad
     name = next((name for part, name in choices.items() if part in files.folder.name), None)
     if name is None:
         return {}
-    return {"tokenizer.chat_template": Value.string((ROOT / "templates" / f"{name}.jinja").read_text("utf-8"))}
+    return {"tokenizer.chat_template": Value.string(bundled_text(name))}
+
+
+def bundled_text(name: str) -> str:
+    """The text of a template of ``formats/templates/``."""
+    return (ROOT / "templates" / f"{name}.jinja").read_text("utf-8")

@@ -318,9 +318,6 @@ CASES: dict[str, Callable[[Path], None]] = {
 }
 """Name of the folder → what makes its files."""
 
-WITHOUT_TEMPLATE = ("Devstral-Small-2507", "Mistral-Small-3.2-24B")
-"""Recorded with the converter's option to leave out the template that it has a file of."""
-
 PROJECTORS: dict[str, Callable[[Path], None]] = {"Pixtral-12B-2409": pixtral, "Mistral-Medium-3.5": medium}
 """Those whose projector is recorded too."""
 
