@@ -56,7 +56,7 @@ _SPECIAL = (("bos", b"<s>"), ("eos", b"</s>"), ("unknown", b"<unk>"), ("padding"
 
 
 def _template(context: Context, name: str | None, version: str) -> Metadata:
-    """The template beside the model, or the name of the runtime's for this version, or the text that stands in for it."""
+    """The template beside the model, else the name of the runtime's for this version, else the text in its place."""
     if context.files.has(TEMPLATE_FILE):
         name = template_text(context.files, TEMPLATE_FILE)
     elif (bundled := tables().tekken.bundled.get(version)) is not None:
