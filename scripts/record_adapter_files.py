@@ -10,13 +10,13 @@ LLAMA_CPP: a folder with that script and all it imports, such as the one in the 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from recording import llama_cpp_and_python, save
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -25,10 +25,7 @@ from tests.adapters.files import CASES, TYPES  # noqa: E402  # the path comes fi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("llama_cpp", type=Path)
-    parser.add_argument("python")
-    given = parser.parse_args()
+    given = llama_cpp_and_python(__doc__)
     recorded = {}
     for name, make in CASES.items():
         for kind in TYPES:
@@ -39,8 +36,7 @@ def main() -> None:
                 subprocess.run(list(map(str, command)), check=True, stderr=subprocess.DEVNULL)
                 (file,) = adapter.glob("*.gguf")
                 recorded[f"{name} {kind}"] = [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
-    target = ROOT / "tests" / "adapters" / "files.json"
-    target.write_text(json.dumps(recorded, indent=1) + "\n")
+    save(recorded, ROOT / "tests" / "adapters" / "files.json")
 
 
 if __name__ == "__main__":

@@ -18,12 +18,12 @@ import argparse
 import hashlib
 import json
 import math
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from recording import converts
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDENS = REPOSITORY / "tests" / "architectures" / "goldens"
@@ -131,19 +131,14 @@ def record(text: str, options: argparse.Namespace) -> bool:
         shown = config | {"architectures": [options.as_class]} if options.as_class else config
         hidden = {k for k in tensors if any(part in k for part in options.hide)}
         write(directory, shown, {k: v for k, v in tensors.items() if k not in hidden})
-        environment = dict(os.environ, PYTHONPATH=options.path or "", HF_HUB_OFFLINE="1", PYTHONHASHSEED="2")
-        command = [sys.executable, "-c", CHILD, str(options.converter), str(directory), out_type(tensors), str(out)]
-        command += [f"--{flag}" for flag in options.flag]
+        arguments = [str(directory), out_type(tensors), str(out), *(f"--{flag}" for flag in options.flag)]
         aim = json.loads(options.target.read_text("utf-8")) if options.target else None
         if aim:
             (Path(made) / "target").mkdir()
             (Path(made) / "target" / "config.json").write_text(json.dumps(aim), "utf-8")
-            command.append(f"--target-model-dir={Path(made) / 'target'}")
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode or not out.exists():
-            print(f"{name}: llama.cpp's converter fails: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+            arguments.append(f"--target-model-dir={Path(made) / 'target'}")
+        if not converts(name, CHILD, arguments, out, options):
             return False
-        sys.path.insert(1, str(options.converter / "gguf-py"))
         said = [options.note] if options.note else []
         if options.as_class:
             said.append(f"llama.cpp does not know this class, and was told {options.as_class}")

@@ -14,27 +14,26 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from recording import llama_cpp_and_python, save
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.mistral.models import CASES, PROJECTORS, TYPES  # noqa: E402  # the path comes first
 
+_KEPT = ROOT / "tests" / "mistral"
+
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("llama_cpp", type=Path)
-    parser.add_argument("python")
-    given = parser.parse_args()
-    _write("recorded", {name: _made(given, name, make, "bf16") for name, make in CASES.items()})
-    _write(
-        "projectors",
+    given = llama_cpp_and_python(__doc__)
+    save({name: _made(given, name, make, "bf16") for name, make in CASES.items()}, _KEPT / "recorded.json")
+    save(
         {
             name: {
                 "text": _made(given, name, make, "bf16"),
@@ -42,6 +41,7 @@ def main() -> None:
             }
             for name, make in PROJECTORS.items()
         },
+        _KEPT / "projectors.json",
     )
 
 
@@ -59,10 +59,6 @@ def _made(given: argparse.Namespace, name: str, make: Callable[[Path], None], ki
             sys.exit(f"{name}: {done.stderr[-2000:]}")
         (file,) = folder.glob("*.gguf")
         return [file.name, hashlib.sha256(file.read_bytes()).hexdigest()]
-
-
-def _write(name: str, recorded: object) -> None:
-    (ROOT / "tests" / "mistral" / f"{name}.json").write_text(json.dumps(recorded, indent=1) + "\n")
 
 
 if __name__ == "__main__":

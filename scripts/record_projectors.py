@@ -15,14 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from record_architectures import headers
+from recording import converts
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 GOLDENS = REPOSITORY / "tests" / "projectors" / "goldens"
@@ -109,14 +108,9 @@ def record(text: str, options: argparse.Namespace) -> bool:
         out.mkdir()
         shown = {**golden["config"], **({"architectures": [options.as_class]} if options.as_class else {})}
         write(model, {**golden, "config": shown})
-        environment = dict(os.environ, PYTHONPATH=options.path or "", HF_HUB_OFFLINE="1", PYTHONHASHSEED="2")
         flags = "--mistral-format" if "params.json" in golden else ""
-        command = [sys.executable, "-c", CHILD, str(options.converter), str(model), str(out), flags, *OUT_TYPES]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            print(f"{name}: llama.cpp's converter fails: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+        if not converts(name, CHILD, [str(model), str(out), flags, *OUT_TYPES], out, options):
             return False
-        sys.path.insert(1, str(options.converter / "gguf-py"))
         golden["expected"] = expected(out, options.computed)
     lines = json.dumps(golden, indent=None, ensure_ascii=False, separators=(",", ":"))
     (GOLDENS / f"{name}.json").write_text(lines.replace('],"', '],\n"').replace("],[", "],\n[") + "\n", "utf-8")

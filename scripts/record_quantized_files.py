@@ -11,15 +11,14 @@ refuses is left out, and said.  Tokenizers are left out.  Tensors are not lazy, 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from gguf import GGUFReader
+from recording import llama_cpp_and_python, save
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -30,10 +29,7 @@ from tests.cli.quantized_models import CASES, quantized  # noqa: E402  # the pat
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("llama_cpp", type=Path)
-    parser.add_argument("python")
-    given = parser.parse_args()
+    given = llama_cpp_and_python(__doc__)
     recorded: dict[str, dict[str, list[str]]] = {}
     for name in CASES:
         with tempfile.TemporaryDirectory() as parent:
@@ -48,8 +44,7 @@ def main() -> None:
                 each.name: [each.tensor_type.name, hashlib.sha256(each.data.tobytes()).hexdigest()]
                 for each in GGUFReader(out).tensors
             }
-    target = ROOT / "tests" / "cli" / "quantized.json"
-    target.write_text(json.dumps(recorded, indent=1) + "\n")
+    save(recorded, ROOT / "tests" / "cli" / "quantized.json")
 
 
 if __name__ == "__main__":
