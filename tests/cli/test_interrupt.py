@@ -28,8 +28,9 @@ read, because, leave = StoredTensor.read, Cancellation.because, os._exit
 def waiting(self, *arguments, **options):
     global reads
     reads = next(numbers)
-    if reads > 10:
+    if reads == 11:
         half_way.touch()
+    if reads > 10:
         while not told:
             time.sleep(0.01)
     return read(self, *arguments, **options)

@@ -79,6 +79,11 @@ def test_mistrals_own_format(qconv: Run, tmp_path: Path) -> None:
     assert reader.fields["general.architecture"].contents() == "mistral3"
     assert {tensor.tensor_type.name for tensor in reader.tensors} == {"F32", "Q8_0"}
     (folder / "chat_template.jinja").unlink()
+    known = qconv("convert", folder, "--type", "q8_0", "--dry-run")
+    assert (known.returncode, known.stderr) == (0, "")
+    vocabulary = json.loads((folder / "tekken.json").read_text())
+    vocabulary["config"]["version"] = "v99"
+    (folder / "tekken.json").write_text(json.dumps(vocabulary))
     told = qconv("convert", folder, "--type", "q8_0", "--dry-run")
     assert "there is no chat template" in " ".join(told.stderr.split())
     (folder / "params.json").unlink()
