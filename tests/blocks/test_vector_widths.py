@@ -1,6 +1,7 @@
 """The same bytes at every vector width: the vectors' tests again, compiled for lesser processors than this one.
 
-Nearly all the time is numba's, which compiles every kernel anew; this processor's own width is left to ``test_vectors.py``.
+Nearly all the time is numba's, which compiles every kernel anew, so this processor's own width is left to
+``test_vectors.py``.
 """
 
 from __future__ import annotations
