@@ -114,13 +114,15 @@ def test_names_from_a_file_reach_no_terminal_as_they_are(
 
 
 def test_a_silence_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(module, "SECONDS_OF_SILENCE", 0.01)
+    monkeypatch.setattr(module, "SECONDS_OF_SILENCE", 0.0)
     lines = Lines("x.gguf")
     lines.begin(10, 1, 0)
-    time.sleep(0.2)
+    lines._silence.join(60)
     assert "compiles its encoder" in capsys.readouterr().err
+    monkeypatch.setattr(module, "SECONDS_OF_SILENCE", 3600.0)
     busy = Lines("y.gguf")
     busy.begin(10, 1, 0)
     busy.advance("t", 1)
-    time.sleep(0.2)
+    busy._silence.join(60)  # ends at once when it is cancelled
+    assert not busy._silence.is_alive()
     assert capsys.readouterr().err == ""
