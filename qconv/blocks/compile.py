@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import pickle
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -99,7 +98,7 @@ class _Code(caching.CompileResultCacheImpl):  # type: ignore[misc]  # numba has 
 
 
 class _Files(caching.IndexDataCacheFile):  # type: ignore[misc]  # numba has no types
-    """Numba's files, with a digest before compiled code: what a power cut or a bad disk left of them is compiled anew,
+    """Numba's files, with a digest after compiled code: what a power cut or a bad disk left of them is compiled anew,
     and damaged machine code never runs."""
 
     def _load_index(self) -> dict[Any, str]:
@@ -110,15 +109,14 @@ class _Files(caching.IndexDataCacheFile):  # type: ignore[misc]  # numba has no 
 
     def _load_data(self, name: str) -> Any:
         content = Path(self._data_path(name)).read_bytes()
-        digest, data = content[:32], content[32:]
-        if hashlib.sha256(data).digest() != digest:
+        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
             raise OSError(f"{name} is damaged")  # which numba takes for a file that is not there
-        return pickle.loads(data)
+        return super()._load_data(name)  # whose reader stops before the digest
 
     def _save_data(self, name: str, data: Any) -> None:
         pickled = self._dump(data)
         with self._open_for_write(self._data_path(name)) as file:
-            file.write(hashlib.sha256(pickled).digest() + pickled)
+            file.write(pickled + hashlib.sha256(pickled).digest())
 
 
 class _Cache(caching.FunctionCache):  # type: ignore[misc]  # numba has no types

@@ -229,7 +229,7 @@ class _Job:
         return np.concatenate(parts), decisions, reference
 
     def _decisions(self, session: Session) -> list[Decision]:
-        """The tensors to measure.  Raises UnsupportedError where a quantized type stands in the way, or is all there is."""
+        """The tensors to measure.  Raises UnsupportedError where a quantized type is in the way, or is all there is."""
         decisions = self._base.planner.choice(find_mix("Q4_K_M")).decisions
         measured = measurable(decisions, session)
         quantized = [d for d in decisions if d.free and d.intermediate_type not in FLOATS]
