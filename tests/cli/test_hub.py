@@ -127,6 +127,21 @@ def test_a_wait_is_not_told_under_quiet(hub: HubServer, env: dict[str, str], qco
     assert (made.returncode, made.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("options", "bar"),
+    [((), True), (("--quiet",), False), (("--progress", "none"), False), (("--progress", "json"), False)],
+)
+def test_the_bar_of_a_download(
+    options: tuple[str, ...], bar: bool, env: dict[str, str], qconv: Run, tmp_path: Path
+) -> None:
+    """huggingface_hub's; ``TQDM_POSITION`` has it shown where there is no terminal."""
+    asked = ["convert", f"hf://{NAME}", "-t", "q8_0", "-o", tmp_path / "x.gguf", "--keep-download", *options]
+    made = qconv(*asked, env=env | {"TQDM_POSITION": "-1"})
+    assert made.returncode == 0, made.stderr
+    assert ("model.safetensors: 100%" in made.stderr) == bar
+    assert SIGNATURE not in made.stderr
+
+
 @contextmanager
 def half_way(hub: HubServer, env: dict[str, str], output: Path) -> Iterator[subprocess.Popen[str]]:
     """A conversion whose line goes dead when half of the weights have come, some of them encoded and recorded."""
