@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import typer.core
@@ -14,7 +15,8 @@ class Command(typer.core.TyperCommand):
     """A command whose ``--help`` groups options by ``rich_help_panel`` and prints its epilog as it stands.
 
     It has the options ``--json`` and ``--debug``, and puts them into the context's ``ErrorOutput``; where it has them,
-    ``--progress`` and ``--quiet`` say how waits for the network are told.
+    ``--progress`` and ``--quiet`` say how waits for the network are told, and whether huggingface_hub's own bars of
+    downloads are shown.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -27,7 +29,10 @@ class Command(typer.core.TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         from qconv.cli.progress import telling_waits
 
-        with telling_waits(ctx.params.get("progress", "auto"), ctx.params.get("quiet", False)):
+        style, quiet = ctx.params.get("progress", "auto"), ctx.params.get("quiet", False)
+        if quiet or style != "auto":
+            os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # it looks when it is imported, which is later
+        with telling_waits(style, quiet):
             return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -109,12 +109,22 @@ class HubFolder(RepositoryFolder):
         import httpx2
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.utils.tqdm import tqdm
 
-        location, shown = f"{self._root}/{path}", page(self._endpoint, self._repository)
+        class Bar(tqdm):
+            """Has the file's name, where huggingface_hub's own may have a piece of the signed address."""
+
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                options["desc"] = path
+                super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]  # it has no annotations
+
+        revision, endpoint = self._commit, self._endpoint
+        location, shown = f"{self._root}/{path}", page(endpoint, self._repository)
         attempts = Attempts(location)
         while True:
             try:
-                return Path(hf_hub_download(self._repository, path, revision=self._commit, endpoint=self._endpoint))
+                file = hf_hub_download(self._repository, path, revision=revision, endpoint=endpoint, tqdm_class=Bar)
+                return Path(file)
             except httpx2.TransportError as e:
                 attempts.after(Again(f"the Hub cannot be reached ({type(e).__name__})"))
             except HfHubHTTPError as e:

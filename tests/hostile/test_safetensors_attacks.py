@@ -1,6 +1,4 @@
 import os
-import time
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,7 @@ from qconv import checkpoints
 from qconv.errors import FormatError
 from tests.checkpoints import packing as p
 from tests.hostile.safetensors_attacks import ATTACKS
+from tests.hostile.work import MOST_CALLS, measured
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -16,18 +15,12 @@ def test_attacks_are_refused_at_once(tmp_path: Path, attack: str) -> None:
     data, complaint = ATTACKS[attack]
     path = tmp_path / "model.safetensors"
     path.write_bytes(data)
-    tracemalloc.start()
-    start = time.process_time()
-    try:
-        with pytest.raises(FormatError) as caught:
-            checkpoints.open(path)
-        seconds, (_, most) = time.process_time() - start, tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    with measured() as work, pytest.raises(FormatError) as caught:
+        checkpoints.open(path)
     assert complaint in str(caught.value)
     assert str(path) in str(caught.value)
-    assert seconds < 2
-    assert most < 20_000_000
+    assert work.calls < MOST_CALLS
+    assert work.memory < 20_000_000
 
 
 def test_nothing_of_a_refused_file_stays_open(tmp_path: Path) -> None:

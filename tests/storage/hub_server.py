@@ -76,20 +76,17 @@ class Request:
 class HubServer:
     """What it serves, what came, and what is to go wrong.
 
-    ``fault``: of a request, the name of what happens instead of an answer, or None.  ``rate``: bytes a second of all
-    that the store sends.  ``sent``: bytes of files, by host.  ``dead_after``: bytes
-    after which the store sends nothing more; ``hanging``: answers that wait for ``release`` then.
+    ``fault``: of a request, the name of what happens instead of an answer, or None.  ``sent``: bytes of files, by host.
+    ``dead_after``: bytes after which the store sends nothing more; ``hanging``: answers that wait for ``release`` then.
     """
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=lambda: {"hub": 0, "store": 0})
     fault: Callable[[Request], str | None] = lambda _: None
-    rate: float | None = None
     url: str = ""
     store: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
-    free_at: float = 0.0
     dead_after: int | None = None
     hanging: int = 0
     release: threading.Event = field(default_factory=threading.Event)
@@ -99,14 +96,6 @@ class HubServer:
         files = {str(p.relative_to(directory)): p.read_bytes() for p in directory.rglob("*") if p.is_file()}
         self.repositories[name] = Repository(files, **kind)
         return self.repositories[name]
-
-    def wait(self, size: int) -> None:
-        """Sleeps as long as sending so many bytes takes."""
-        if self.rate is not None:
-            with self.lock:
-                self.free_at = max(self.free_at, time.monotonic()) + size / self.rate
-                until = self.free_at
-            time.sleep(max(0.0, until - time.monotonic()))
 
 
 class QuietServer(ThreadingHTTPServer):
@@ -259,14 +248,13 @@ def handler(hub: HubServer, host: str) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
             for start in range(0, len(body), 1 << 16):
                 piece = body[start : start + (1 << 16)]
-                hub.wait(len(piece) if host == "store" else 0)
                 if status in (200, 206):
                     with hub.lock:
                         hub.sent[host] += len(piece)
                 self.wfile.write(piece)
                 if host == "store" and hub.dead_after is not None and hub.sent[host] >= hub.dead_after:
                     hub.hanging += 1
-                    hub.release.wait(60)
+                    hub.release.wait()
                     self.close_connection = True
                     return
             if self.fault == "stall":

@@ -78,20 +78,23 @@ def upsampling(model: ModelContext, key: str = "downsample_ratio") -> int:
 
 
 @derivation
-def layers_looked_at(model: ModelContext) -> int:
-    """Layers up to the one whose output goes to the projector: all, or fewer."""
+def feature_layers(model: ModelContext) -> list[int]:
+    """Numbers of the layers whose outputs go to the projector, the embedding being 0; llama.cpp joins them in order."""
     count = vision_layers(model)
-    layer = model.integer("vision_feature_layer", default=-2)
-    looked_at = layer if layer >= 0 else count + 1 + layer
-    if not 0 < looked_at <= count:
-        raise model.lacks(["vision_feature_layer"], layer, f"a layer of {count}")
-    return looked_at
+    said = model.find("vision_feature_layer")
+    layers = said if isinstance(said, list) else [model.integer("vision_feature_layer", default=-2)]
+    if not all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers):
+        raise model.lacks(["vision_feature_layer"], said, "numbers of layers")
+    numbers = [layer if layer >= 0 else count + 1 + layer for layer in layers]
+    if not numbers or numbers != sorted(set(numbers)) or not 0 < numbers[-1] <= count or numbers[0] < 0:
+        raise model.lacks(["vision_feature_layer"], said, f"layers up to {count}, the first ones first")
+    return numbers
 
 
 @derivation
-def layer_looked_at(model: ModelContext) -> list[int]:
-    """The number of that layer, the embedding being 0, as a list of one."""
-    return [layers_looked_at(model)]
+def layers_looked_at(model: ModelContext) -> int:
+    """Layers up to the last one whose output goes to the projector: all, or fewer."""
+    return feature_layers(model)[-1]
 
 
 @derivation

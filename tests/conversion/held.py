@@ -1,12 +1,13 @@
-"""A slow conversion in a process of its own, for tests that interrupt it.
+"""A conversion in a process of its own that is held up half-way, for tests that interrupt it.
 
-``python slow.py DIRECTORY SECONDS [PART]``: every read takes SECONDS.  Prints ``ready`` when the work begins.
+``python -m tests.conversion.held DIRECTORY READS [PART]``: reads after so many wait until standard input ends.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
-import time
 from pathlib import Path
 
 from qconv.conversion import journal_writer
@@ -26,10 +27,15 @@ def made(shards: int = 2) -> Plan:
     return plan("x.gguf", [Sketch(n, Copy(n, w.shape, "BF16"), "BF16") for n, w in WEIGHTS.items()], shards=shards)
 
 
-def main(directory: str, seconds: str, part: str | None = None) -> int:
+def main(directory: str, reads: str, part: str | None = None) -> int:
     sizing.ROW_BLOCK, journal_writer.BYTES, journal_writer.SECONDS = ROW_BLOCK, BYTES, SECONDS
-    print("ready", flush=True)
-    memory = Memory(WEIGHTS, before=lambda: time.sleep(float(seconds)))
+    numbers = itertools.count()
+
+    def wait() -> None:
+        if next(numbers) >= int(reads):
+            os.read(0, 1)
+
+    memory = Memory(WEIGHTS, before=wait)
     try:
         run([made()], memory, [Path(directory)], RunOptions(threads=2, part=Part.parse(part) if part else None))
     except QconvError as e:
