@@ -73,7 +73,8 @@ def complete(config: Mapping[str, Any], table: Table) -> dict[str, Any]:
         named = _named_class(config, text)
         known = named is None or table_of(named) is not None
         outer = config if known else {k: v for k, v in config.items() if k in _OF_THE_WHOLE}
-        full = {**outer, **with_defaults(text, kind, table)}
+        sizes = common().text_sizes.get(str(kind), {})
+        full = {**outer, **with_defaults({**sizes, **text}, kind, table)}
         if "tie_word_embeddings" in config:  # the outer class is what ties
             full["tie_word_embeddings"] = config["tie_word_embeddings"]
     full["rope_parameters"] = _rope_parameters(full)

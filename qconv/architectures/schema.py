@@ -158,6 +158,7 @@ class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What holds for all tables of a part: wrapper prefixes, keys written from any config, parts always left out.
 
     ``multimodal``: classes known to be a text model, of a class by its ``model_type`` in ``text_models``, and more.
+    ``text_sizes``: what a text model's part of a config may leave out, by its ``model_type``.
     ``vision``, ``audio``: keys of projectors with such a tower.
     """
 
@@ -169,6 +170,7 @@ class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wrapper_classes: tuple[str, ...] = ()
     multimodal: tuple[str, ...] = ()
     text_models: dict[str, str] = {}
+    text_sizes: dict[str, dict[str, int]] = {}
     vision: Keys = {}
     audio: Keys = {}
     drop: tuple[Drop, ...] = ()

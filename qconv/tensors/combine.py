@@ -20,6 +20,8 @@ from qconv.tensors.base import (
     read_into,
     refuse,
 )
+from qconv.tensors.dtypes import FLOATS
+from qconv.tensors.elementwise import widen
 from qconv.tensors.registry import combination
 from qconv.types import Rows, shape_text
 
@@ -74,15 +76,20 @@ class Joined(Combined):
         return f"{self.label}{list(self.new_shape)}({names(self.parts)})"
 
 
-def _alike(label: str, parts: Sequence[LazyTensor]) -> None:
+def _alike(label: str, parts: Sequence[LazyTensor]) -> Sequence[LazyTensor]:
+    """``parts`` in one type: float32 where they have several, as torch has it of F32 and F16."""
+    kinds = {part.dtype for part in parts}
+    if len(kinds) > 1 and kinds <= set(FLOATS):
+        return [part if part.dtype == "F32" else widen(part) for part in parts]
     for part in parts[1:]:
         if part.dtype != parts[0].dtype:
             raise refuse(label, part, f"it is {part.dtype}, {parts[0].sources[0]} is {parts[0].dtype}")
+    return parts
 
 
 def join(label: str, parts: Sequence[LazyTensor], axis: int) -> LazyTensor:
     """Parts one after another along ``axis``, which may not be the last of several."""
-    _alike(label, parts)
+    parts = _alike(label, parts)
     shape = parts[0].shape
     for part in parts:
         if (*part.shape[:axis], *part.shape[axis + 1 :]) != (*shape[:axis], *shape[axis + 1 :]):
@@ -94,7 +101,7 @@ def join(label: str, parts: Sequence[LazyTensor], axis: int) -> LazyTensor:
 @combination
 def stack(parts: Sequence[LazyTensor]) -> LazyTensor:
     """One above another along a new first dimension: experts."""
-    _alike("stack", parts)
+    parts = _alike("stack", parts)
     shape = parts[0].shape
     for part in parts:
         if part.shape != shape:
