@@ -87,8 +87,8 @@ class ConvertOptions(Options):
         (),
         "types",
         TYPES,
-        "What to make: q4_k_m, q5_k_m, q6_k, q8_0, bf16, ... in any case. Several, repeated or with commas, are made"
-        " from one reading of the source.",
+        "What to make: q4_k_m, q5_k_m, q6_k, q8_0, bf16, ... in any case; keep, of a quantized checkpoint, loses"
+        " nothing more. Several, repeated or with commas, are made from one reading of the source.",
         "--type",
         "-t",
         metavar="TYPE",
@@ -193,7 +193,7 @@ class ConvertOptions(Options):
         None,
         "file",
         IMPORTANCE,
-        "An importance matrix of llama-imatrix, GGUF or .dat.",
+        "An importance matrix: what 'qconv calibrate' measured, or llama-imatrix, GGUF or .dat.",
         "--imatrix",
         metavar="FILE",
     )
