@@ -3,13 +3,16 @@
 H is damped first, which draws it towards a diagonal one: H + damping · mean(diag(H)).
 
 Neither H⁻¹ nor a square matrix is made.  H is split as M Mᵀ with M upper triangular, from the last columns to the
-first, and U is M⁻¹.  Both work on panels of rows of the upper triangle in float64, whose shapes depend on the number of
-columns alone, so that results are the same on one machine whatever calls this.
+first, in float64.  U is M⁻¹, made in float32: damping keeps M's condition so low that this differs by little more than
+float32's rounding.  Both work on panels of rows of the upper triangle.  Products are of shapes that depend on the
+number of columns alone, each of one thread, so that results are the same on one machine whatever calls this, and with
+any number of threads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +30,8 @@ MOST_DAMPING = 100.0
 """A matrix that needs more is not a sum of squares."""
 _SKETCH = 256
 """Combinations of the columns of M by which errors are estimated."""
+_PIECE = 1024
+"""Columns of a product that one thread sums over."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -62,8 +67,10 @@ def lower_panels(matrix: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]
         yield matrix[start:stop, :stop]
 
 
-def factorize(panels: Iterable[NDArray[np.floating]], columns: int, damping: float = DAMPING) -> Factor:
-    """The factor of H + ``damping`` times the mean of its diagonal.
+def factorize(
+    panels: Iterable[NDArray[np.floating]], columns: int, damping: float = DAMPING, threads: int = 1
+) -> Factor:
+    """The factor of H + ``damping`` times the mean of its diagonal, by ``threads`` threads, and the same by any number.
 
     ``panels``: the lower triangle of H from the top, ``(256, columns up to the last of these rows)`` each, the last one
     of what rows are left.  Columns of zeros, which saw nothing, count as seen on their own.  Where rounding left H
@@ -84,25 +91,26 @@ def factorize(panels: Iterable[NDArray[np.floating]], columns: int, damping: flo
     if (diagonal < 0).any():
         raise WeightError(f"column {int((diagonal < 0).argmax())} of a Hessian has a sum of squares below zero")
     mean = float(diagonal[seen].mean()) if seen.any() else 1.0
-    with single_threaded():
+    with single_threaded(), ThreadPoolExecutor(min(threads, max(1, len(lower)))) as pool:
         while True:
             added = np.where(seen, damping * mean, mean)
-            upper = _upper(lower, added / mean, mean)
+            upper = _upper(lower, added / mean, mean, pool)
             try:
-                inverses = _split(upper)
+                inverses = _split(upper, pool)
                 break
             except np.linalg.LinAlgError:
                 damping *= 10
                 if damping > MOST_DAMPING:
                     raise WeightError("a Hessian is not a sum of products of inputs: it is not positive") from None
         del lower
-        sketch = _sketch(upper)
-        squares = _invert(upper, inverses)
-    scale = np.sqrt(mean)
+        m = [_as_float32(upper, k) for k in range(len(upper))]
+        scale = np.float32(np.sqrt(mean))
+        sketch = _sketch(m, pool) * scale
+        panels_of_columns = _invert(m, inverses, scale, pool)
     return Factor(
-        panels=tuple(_panels_of_columns(upper, scale)),
-        inverses=tuple((square * scale).astype(np.float32) for square in squares),
-        sketch=(sketch * scale).astype(np.float32),
+        panels=tuple(panels_of_columns),
+        inverses=tuple(panel[:, : len(panel)] * scale for panel in m),
+        sketch=sketch,
         importance=(diagonal + added).astype(np.float32),
         added=added.astype(np.float32),
     )
@@ -121,71 +129,93 @@ def _checked(panel: NDArray[np.floating], k: int, columns: int) -> NDArray[np.fl
     return panel
 
 
-def _upper(lower: list[NDArray[np.floating]], added: NDArray[np.float64], scale: float) -> list[NDArray[np.floating]]:
+def _upper(
+    lower: list[NDArray[np.floating]], added: NDArray[np.float64], scale: float, pool: Executor
+) -> list[NDArray[np.float64]]:
     """Panels of the upper triangle in float64, over ``scale``, with ``added`` on the diagonal."""
-    columns = len(added)
-    upper: list[NDArray[np.floating]] = [
-        np.zeros((len(panel), columns - k * PANEL), np.float64) for k, panel in enumerate(lower)
-    ]
-    for j, panel in enumerate(lower):
-        for k in range(j + 1):
+
+    def panel(k: int) -> NDArray[np.float64]:
+        start, height = k * PANEL, len(lower[k])
+        made = np.empty((height, len(added) - start), np.float64)
+        for j in range(k, len(lower)):
             at = (j - k) * PANEL
-            piece = panel[:, k * PANEL : k * PANEL + len(upper[k])].astype(np.float64) / scale
-            upper[k][:, at : at + len(panel)] = piece.T
-    for k, panel in enumerate(upper):
-        square = panel[:, : len(panel)]
+            np.divide(
+                lower[j][:, start : start + height].T, scale, out=made[:, at : at + len(lower[j])], dtype=np.float64
+            )
+        square = made[:, :height]
         square[:] = np.triu(square) + np.triu(square, 1).T
-        square[np.diag_indices(len(panel))] += added[k * PANEL : k * PANEL + len(panel)]
-    return upper
+        square[np.diag_indices(height)] += added[start : start + height]
+        return made
+
+    return list(pool.map(panel, range(len(lower))))
 
 
-def _split(upper: list[NDArray[np.floating]]) -> list[NDArray[np.floating]]:
+def _split(upper: list[NDArray[np.float64]], pool: Executor) -> list[NDArray[np.float64]]:
     """Turns panels of H into those of M, H = M Mᵀ; returns the inverses of M's squares on the diagonal."""
-    inverses: list[NDArray[np.floating]] = []
+    inverses: list[NDArray[np.float64]] = []
     for k in range(len(upper))[::-1]:
         height = len(upper[k])
         beside = upper[k][:, height:]
-        square = upper[k][:, :height] - beside @ beside.T
-        root = np.linalg.cholesky(square[::-1, ::-1])[::-1, ::-1]
+        root = np.linalg.cholesky((upper[k][:, :height] - _square(beside, pool))[::-1, ::-1])[::-1, ::-1]
         inverse = np.triu(np.linalg.inv(root))
         upper[k][:, :height] = root
-        for i in range(k):
+
+        def above(
+            i: int, k: int = k, beside: NDArray[np.float64] = beside, inverse: NDArray[np.float64] = inverse
+        ) -> None:
             at = (k - i) * PANEL
-            block = upper[i][:, at : at + height]
-            block -= upper[i][:, at + height :] @ beside.T
+            block = upper[i][:, at : at + len(inverse)]
+            block -= upper[i][:, at + len(inverse) :] @ beside.T
             block[:] = block @ inverse.T
+
+        list(pool.map(above, range(k)))
         inverses.insert(0, inverse)
     return inverses
 
 
-def _invert(upper: list[NDArray[np.floating]], inverses: list[NDArray[np.floating]]) -> list[NDArray[np.floating]]:
-    """Turns panels of M into those of M⁻¹; returns the inverses of its squares on the diagonal, M's own."""
-    squares = []
-    for i, panel in enumerate(upper):
-        height = len(panel)
-        squares.append(panel[:, :height].copy())
-        rest = -(inverses[i] @ panel[:, height:])
-        panel[:, :height] = inverses[i]
-        for j in range(i + 1, len(upper)):
-            at, width = (j - i - 1) * PANEL, len(upper[j])
-            solved = rest[:, at : at + width] @ inverses[j]
-            panel[:, height + at : height + at + width] = solved
-            rest[:, at + width :] -= solved @ upper[j][:, width:]
-    return squares
+def _square(panel: NDArray[np.float64], pool: Executor) -> NDArray[np.float64]:
+    """A panel times itself, as a sum over pieces of ``_PIECE`` columns."""
+    pieces = (panel[:, start : start + _PIECE] for start in range(0, panel.shape[1], _PIECE))
+    total = np.zeros((len(panel), len(panel)))
+    for square in pool.map(lambda piece: piece @ piece.T, pieces):
+        total += square
+    return total
 
 
-def _sketch(upper: list[NDArray[np.floating]]) -> NDArray[np.float64]:
+def _as_float32(panels: list[NDArray[np.float64]], k: int) -> NDArray[np.float32]:
+    """Panel ``k``, of which the float64 is let go."""
+    panel = panels[k].astype(np.float32)
+    panels[k] = np.empty((0, 0))
+    return panel
+
+
+def _sketch(m: list[NDArray[np.float32]], pool: Executor) -> NDArray[np.float32]:
     """M, of which these are panels, times random signs over the root of their number."""
-    columns = upper[0].shape[1] if upper else 0
-    signs = np.random.default_rng(1).integers(0, 2, (columns, _SKETCH)) * (2 / _SKETCH**0.5) - 1 / _SKETCH**0.5
-    return np.concatenate([panel @ signs[k * PANEL :] for k, panel in enumerate(upper)] or [signs])
+    columns = m[0].shape[1] if m else 0
+    signs = np.random.default_rng(1).integers(0, 2, (columns, _SKETCH)).astype(np.float32)
+    signs = (2 * signs - 1) / np.float32(_SKETCH**0.5)
+    pieces = pool.map(lambda k: m[k] @ signs[k * PANEL :], range(len(m)))
+    return np.concatenate([*pieces] or [signs])
 
 
-def _panels_of_columns(upper: list[NDArray[np.floating]], scale: float) -> Iterator[NDArray[np.float32]]:
-    """From panels of rows, over ``scale``."""
-    for k, last in enumerate(upper):
-        panel = np.empty((k * PANEL + len(last), len(last)), np.float32)
-        for i, rows in enumerate(upper[: k + 1]):
-            at = (k - i) * PANEL
-            panel[i * PANEL : i * PANEL + len(rows)] = rows[:, at : at + len(last)] / scale
-        yield panel
+def _invert(
+    m: list[NDArray[np.float32]], inverses: list[NDArray[np.float64]], scale: np.float32, pool: Executor
+) -> list[NDArray[np.float32]]:
+    """The inverse of M over ``scale``, of which these are panels of rows: panels of columns, down to their diagonal.
+
+    ``inverses``: of M's squares on the diagonal.
+    """
+    squares = [inverse.astype(np.float32) for inverse in inverses]
+    made = [np.empty((k * PANEL + len(panel), len(panel)), np.float32) for k, panel in enumerate(m)]
+
+    def rows(i: int) -> None:
+        start, stop = i * PANEL, i * PANEL + len(m[i])
+        made[i][start:] = squares[i] / scale
+        rest = squares[i] @ m[i][:, len(m[i]) :]
+        for j in range(i + 1, len(m)):
+            solved = rest[:, : len(m[j])] @ squares[j]
+            made[j][start:stop] = solved / -scale
+            rest = rest[:, len(m[j]) :] - solved @ m[j][:, len(m[j]) :]
+
+    list(pool.map(rows, range(len(m))))
+    return made

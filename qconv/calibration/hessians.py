@@ -101,9 +101,9 @@ class TensorHessian:
         except OSError as e:
             raise InputError(f"cannot be read: {e.strerror}", file=self.file) from e
 
-    def factor(self, matrix: int) -> blocks.Factor:
-        """What an encoder is told of it; raises WeightError for what is not a sum of x xᵀ."""
-        return blocks.factorize(self.panels(matrix), self.columns, self.damping)
+    def factor(self, matrix: int, threads: int = 1) -> blocks.Factor:
+        """What an encoder is told of it, by ``threads`` threads; raises WeightError for what is not a sum of x xᵀ."""
+        return blocks.factorize(self.panels(matrix), self.columns, self.damping, threads)
 
 
 @dataclass(frozen=True, slots=True)

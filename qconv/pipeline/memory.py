@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from qconv import platform
@@ -30,26 +31,48 @@ def budget(limit: int | None) -> int:
     return max(left, _LEAST)
 
 
+_LOOK = 0.2
+"""Seconds between two looks at whether to give up."""
+
+
 class Gate:
-    """Lets work in while its bytes fit together."""
+    """Lets work in while its bytes fit together, first come first served."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._free = size
         self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+
+    def acquire(self, size: int, check: Callable[[], None] | None = None) -> None:
+        """Waits for ``size`` bytes; work larger than the gate is let in alone.  ``check``, called now and then
+        meanwhile, may raise to give up."""
+        size = min(size, self.size)
+        if not size:
+            return
+        me = object()
+        with self._changed:
+            self._waiting.append(me)
+            try:
+                while not self._changed.wait_for(lambda: self._waiting[0] is me and self._free >= size, _LOOK):
+                    if check is not None:
+                        check()
+                self._free -= size
+            finally:
+                self._waiting.remove(me)
+                self._changed.notify_all()
+
+    def release(self, size: int) -> None:
+        """Gives back what was acquired."""
+        with self._changed:
+            self._free += min(size, self.size)
+            self._changed.notify_all()
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
-        """Waits for ``size`` bytes; work larger than the gate is let in alone."""
-        size = min(size, self.size)
-        if size:
-            with self._changed:
-                self._changed.wait_for(lambda: self._free >= size)
-                self._free -= size
+        """Acquires ``size`` bytes meanwhile."""
+        self.acquire(size)
         try:
             yield
         finally:
-            if size:
-                with self._changed:
-                    self._free += size
-                    self._changed.notify_all()
+            self.release(size)

@@ -59,8 +59,9 @@ class Processor:
         self._sink = sink
         self._gate = Gate(sizes.gate)
         self._sizes = sizes
+        self._threads = threads
         self._encoding = threading.Semaphore(threads)
-        self._residents = threading.Semaphore(sizes.residents)
+        self._residents = Gate(sizes.resident)
         self._cancellation = cancellation
         self._lock = threading.Lock()
         self._prepared: dict[TensorWork, _Prepared] = {}
@@ -83,22 +84,21 @@ class Processor:
         """Lets go of what preparing a tensor took, when all of its rows are done."""
         with self._lock:
             self._prepared.pop(work, None)
-        if work.resident_bytes:
-            self._residents.release()
+        self._residents.release(work.resident_bytes)
 
     def _prepare(self, work: TensorWork) -> LazyTensor:
         with self._lock:
             entry = self._prepared.setdefault(work, _Prepared())
         with entry.lock:
             if entry.tensor is None:
-                if work.resident_bytes:
-                    while not self._residents.acquire(timeout=0.2):  # the tensors before are on their way
-                        self._cancellation.check()
+                self._residents.acquire(
+                    work.resident_bytes, self._cancellation.check
+                )  # what comes before is on its way
                 entry.tensor = work.tensor.prepare()
             return entry.tensor
 
     def _factor(self, block: Block, encoding: Encoding) -> blocks.Factor | None:
-        """What rounding goes by: made by the first worker that needs it, while the others wait."""
+        """What rounding goes by: made by the first worker that needs it, on all cores, while the others wait."""
         hessian = encoding.hessian
         if hessian is None:
             return None
@@ -113,7 +113,7 @@ class Processor:
                 with self._lock:
                     factor = self._factors.get((hessian.key, matrix))
                 if factor is None:
-                    factor = hessian.factor(matrix)
+                    factor = hessian.factor(matrix, self._threads)
                     with self._lock:
                         self._factors[hessian.key, matrix] = factor
                 entry.factors[matrix] = factor

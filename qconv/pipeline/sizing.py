@@ -43,14 +43,14 @@ class Sizes:
     """``row_block``: weights of a common row block.  ``common``: bytes a worker takes for one.
 
     ``gate``: bytes that row blocks larger than that share: long single rows, and the wide blocks of tensors whose rows
-    are best read in groups.  ``residents``: tensors that may be prepared at once, of those that hold memory then.
+    are best read in groups.  ``resident``: bytes that tensors may hold that are prepared at once.
     """
 
     workers: int
     row_block: int
     common: int
     gate: int
-    residents: int
+    resident: int
     cost: Cost = cost
 
     def rows(self, work: TensorWork) -> int:
@@ -78,12 +78,12 @@ def fit(works: Iterable[TensorWork], threads: int, budget: int, cost: Cost = cos
     works = list(works)
     resident = max(works, key=lambda w: w.resident_bytes, default=None)
     held = 0 if resident is None else resident.resident_bytes
-    residents = max(1, min(threads, budget // 2 // held)) if held else threads
     most = budget // 2 if resident is None or resident.hessian is None else max(budget // 2, budget - BESIDE_FACTOR)
     if resident is not None and held > most:
         more = 2 * held - budget if resident.hessian is None else held - most
         raise _too_little(resident, "holds", held, most, more)
-    budget -= held * residents
+    all_held = max(held, min(budget // 2, sum(w.resident_bytes for w in works)))
+    budget -= all_held
     row_block = ROW_BLOCK
     while True:
         small = [w for w in works if w.columns <= row_block]
@@ -98,7 +98,7 @@ def fit(works: Iterable[TensorWork], threads: int, budget: int, cost: Cost = cos
     for work in large:
         if cost(work, 1) > gate:
             raise _too_little(work, "one row needs", cost(work, 1), gate, cost(work, 1) - gate)
-    return Sizes(workers, row_block, common, gate, residents, cost)
+    return Sizes(workers, row_block, common, gate, all_held, cost)
 
 
 def _too_little(work: TensorWork, what: str, needed: int, given: int, more: int) -> UsageError:

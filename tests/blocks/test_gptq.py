@@ -160,7 +160,7 @@ def test_bytes_depend_neither_on_threads_nor_on_row_blocks(block_type: str) -> N
     for threads in (1, 2):
         with threadpool_limits(threads):
             made[threads] = qconv.quantize(weights, block_type, hessian=h)
-    context = EncodeContext(factor=blocks.factor_of(h))
+    context = EncodeContext(factor=blocks.factorize(blocks.lower_panels(h), 768, threads=3))
     pieces = [blocks.encode(block_type, weights[row : row + 128], context=context) for row in (0, 128, 256)]
     assert np.array_equal(made[1], made[2])
     assert np.array_equal(made[1], np.concatenate(pieces))

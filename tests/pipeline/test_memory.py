@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from qconv.errors import UsageError
 from qconv.pipeline import TensorWork, works_of
 from qconv.pipeline.memory import Gate
 from qconv.pipeline.sizing import cost, fit
+from qconv.pipeline.workers import Stopped
 from tests.conversion.fakes import Copy, Sketch, plan
 
 SHAPES = {
@@ -111,8 +113,16 @@ def test_what_a_tensor_declares_is_counted() -> None:
 def test_what_tensors_hold_is_taken_off_first(threads: int) -> None:
     held = tensor((10_000, 4096), resident_bytes=30_000_000)
     sizes = fit([held], threads, 200_000_000)
-    assert 1 <= sizes.residents <= 3
-    assert sizes.residents * 30_000_000 + sizes.workers * sizes.common + sizes.gate <= 200_000_000
+    assert sizes.resident == 30_000_000
+    assert sizes.resident + sizes.workers * sizes.common + sizes.gate <= 200_000_000
+
+
+def test_tensors_hold_at_most_half_of_it_together() -> None:
+    sizes = fit(
+        [tensor((1000, 4096), resident_bytes=held) for held in (30_000_000, 40_000_000, 60_000_000)], 2, 200_000_000
+    )
+    assert sizes.resident == 100_000_000
+    assert sizes.resident + sizes.workers * sizes.common + sizes.gate <= 200_000_000
 
 
 def test_a_tensor_that_holds_too_much_is_refused() -> None:
@@ -128,6 +138,39 @@ def test_the_gate_lets_in_what_fits() -> None:
         pass
     with gate.hold(10):
         pass
+
+
+def test_first_come_first_served() -> None:
+    gate, order = Gate(10), []
+
+    def take(name: str, size: int, waits: threading.Event) -> None:
+        gate.acquire(size, waits.set)
+        order.append(name)
+        gate.release(size)
+
+    gate.acquire(6)
+    threads = []
+    for name, size in (("large", 10), ("small", 4)):
+        waits = threading.Event()
+        threads.append(threading.Thread(target=take, args=(name, size, waits)))
+        threads[-1].start()
+        assert waits.wait(60)
+    gate.release(6)
+    for thread in threads:
+        thread.join()
+    assert order == ["large", "small"]
+
+
+def test_who_gives_up_waiting_is_forgotten() -> None:
+    def give_up() -> None:
+        raise Stopped
+
+    gate = Gate(10)
+    with gate.hold(6):
+        with pytest.raises(Stopped):
+            gate.acquire(5, give_up)
+        with gate.hold(4):
+            pass
 
 
 def test_memory_is_counted_as_the_kernel_does() -> None:
