@@ -11,6 +11,7 @@ it calls, and the tables whose offsets and codebooks it holds.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from functools import cache
@@ -96,8 +97,35 @@ class _Code(caching.CompileResultCacheImpl):  # type: ignore[misc]  # numba has 
         return str(super().get_filename_base(fullname.partition(".")[2], abiflags))
 
 
+class _Files(caching.IndexDataCacheFile):  # type: ignore[misc]  # numba has no types
+    """Numba's files, with a digest after compiled code: what a power cut or a bad disk left of them is compiled anew,
+    and damaged machine code never runs."""
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            return dict(super()._load_index())
+        except Exception:  # whatever unpickling makes of damaged bytes
+            return {}
+
+    def _load_data(self, name: str) -> Any:
+        content = Path(self._data_path(name)).read_bytes()
+        if hashlib.sha256(content[:-32]).digest() != content[-32:]:
+            raise OSError(f"{name} is damaged")  # which numba takes for a file that is not there
+        return super()._load_data(name)  # whose reader stops before the digest
+
+    def _save_data(self, name: str, data: Any) -> None:
+        pickled = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(pickled + hashlib.sha256(pickled).digest())
+
+
 class _Cache(caching.FunctionCache):  # type: ignore[misc]  # numba has no types
     _impl_class = _Code
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, locator.get_source_stamp())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Compiled code from the cache, or None.
@@ -108,6 +136,11 @@ class _Cache(caching.FunctionCache):  # type: ignore[misc]  # numba has no types
         rtsys.initialize(target_context)
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keeps compiled code, where there is room: a full disk is no reason to stop."""
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         """Numba's key without the hash of code and closure, which the digest and the file's name stand for."""

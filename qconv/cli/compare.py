@@ -39,7 +39,7 @@ def compare(
     every: Annotated[bool, typer.Option("--all", help="Show every tensor, not only the worst.")] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Draw the error by layer and role; needs `pip install qconv[plot]`."),
+        typer.Option(metavar="FILE.png", help="Draw the error by layer and role; needs matplotlib."),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="By default all cores this process may use.")

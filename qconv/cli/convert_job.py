@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ from qconv.cli.errors import ErrorOutput, each
 from qconv.cli.progress import Style, progress
 from qconv.cli.saved_choice import SavedChoice
 from qconv.conversion import Result
-from qconv.options import ConvertOptions, RunOptions
+from qconv.options import ConvertOptions, RunOptions, to_manifest
 from qconv.plan import Plan
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
         overwrite.take(source, plans, directories[0], taken)
         todo = [p for p, d in zip(plans, directories, strict=True) if not _is_there(source, p, d, job)]
         if not job.quiet:
-            for made in todo:
-                for line in plan_table.summary_lines(made):
-                    screen.note(line)
+            _tell(line for made in todo for line in plan_table.summary_lines(made))
         if not todo:
             return
         if reads and job.skip_existing:
@@ -74,7 +72,7 @@ def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
         began = time.monotonic()
         with closing(progress(job.progress, job.quiet, todo[0].files[0].name)) as shown:
             where = directories[: len(todo)]
-            record, files = job.options.record(), checkpoint.files
+            record, files = to_manifest(job.options), checkpoint.files
             if job.finish:
                 results = conversion.finish(todo, files, where, job.run, record=record)
             else:
@@ -94,6 +92,12 @@ def _planned(checkpoint: checkpoints.Checkpoint, job: ConvertJob) -> tuple[Seque
     )
 
 
+def _tell(lines: Iterable[str]) -> None:
+    """Notes, each once: several files are warned of alike."""
+    for line in dict.fromkeys(lines):
+        screen.note(line)
+
+
 def _show(plans: Sequence[Plan], allocator: Allocator | None, job: ConvertJob) -> None:
     """A dry run: what would be made."""
     for number, made in enumerate(plans):
@@ -103,8 +107,8 @@ def _show(plans: Sequence[Plan], allocator: Allocator | None, job: ConvertJob) -
         if number:
             screen.lines("")
         plan_table.show_plan(made)
-        for line in plan_table.summary_lines(made)[1:]:
-            screen.note(line)
+    if not job.errors.as_json:
+        _tell(line for made in plans for line in plan_table.summary_lines(made)[1:])
     sized = [made for made in plans if made.sized is not None]
     if allocator is not None and len(sized) > 1 and not job.errors.as_json:
         screen.lines("")

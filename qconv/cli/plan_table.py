@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from qconv.cli import screen
-from qconv.cli.sizes import count, size
+from qconv.cli.sizes import count, counted, size
 from qconv.plan import Plan, TensorPlan
 from qconv.tensors import bytes_of_rows
 from qconv.types import shape_text
@@ -98,7 +98,7 @@ def left_out(plan: Plan, named: int) -> list[str]:
 
 
 def totals(plan: Plan) -> str:
-    weights = f"{len(plan.tensors):,} tensors, {count(plan.weights)} weights"
+    weights = f"{counted(len(plan.tensors), 'tensor')}, {count(plan.weights)} weights"
     made = plan.mix
     if plan.sized is not None:
         made = f"{plan.mix} is best for --size {plan.sized.size}" if plan.sized.by_mix else f"--size {plan.sized.size}"
@@ -119,7 +119,7 @@ def summary_lines(plan: Plan) -> list[str]:
         more = f", and {len(fallen) - _NAMED} more" if len(fallen) > _NAMED else ""
         share = f"{weights / max(1, plan.weights):.1%} of all"
         lines.append(
-            f"{len(fallen)} tensors fell back to another type, their rows do not fit"
+            f"{counted(len(fallen), 'tensor')} fell back to a larger type, whose blocks their rows fit"
             f" ({count(weights)} weights, {share}): {named}{more}"
         )
     return lines + left_out(plan, 1) + [f"warning: {text}" for text in plan.warnings]

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from qconv.cli.screen import note, noted
-from qconv.cli.sizes import count, size
+from qconv.cli.sizes import count, duration, size
 from qconv.errors import printable
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Shown:
         self.began = time.monotonic()
         self._guarded(self._open)
         self._silence.cancel()
+        if resumed:
+            self.note(f"goes on where an earlier run stopped, at {resumed / max(1, size):.0%}")
         if self.compiles:
             self._silence = threading.Timer(SECONDS_OF_SILENCE, self.note, [_COMPILING])
             self._silence.daemon = True
@@ -87,8 +89,8 @@ class Shown:
         return (self.total - self.done) / max(self.rate, 1e-9)
 
     def _pace(self, rate: float, left: float) -> str:
-        """What is done a second and seconds left, to go on with a line."""
-        return f", {self.amount(int(rate))}/s, {left:.0f} s left"
+        """Time left and what is done a second, to go on with a line: a narrow screen cuts off its end."""
+        return f", {duration(left)} left, {self.amount(int(rate))}/s"
 
     def _guarded(self, show: Any, *arguments: object) -> None:
         if not self._gone:
@@ -181,14 +183,17 @@ class _Timed(Shown):
 
 
 class Lines(_Timed):
-    """A line every ten seconds."""
+    """A line every ten seconds.  The rate is that since the first one: before it encoders are compiled."""
 
     seconds = SECONDS_BETWEEN_LINES
+    _first = True
 
     def _say(self) -> None:
         share = f"{self.done / max(1, self.total):.0%} of {self.amount(self.total)}"
-        known = (self.done - self.resumed) * 100 > self.total  # or the guess is worth nothing yet
-        note(f"{self.name}: {share}{self._pace(self.rate, self.left) if known else ''}, at {self.tensor}")
+        pace = "" if self._first else self._pace(self.rate, self.left)
+        note(f"{self.name}: {share}{pace}, at {self.tensor}")
+        if self._first:
+            self._first, self.began, self.resumed = False, time.monotonic(), self.done
 
 
 class Objects(_Timed):

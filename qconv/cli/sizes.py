@@ -1,4 +1,4 @@
-"""Sizes and counts as text."""
+"""Sizes, counts and times as text."""
 
 from __future__ import annotations
 
@@ -23,6 +23,19 @@ def count(number: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.{_digits(value)}f} {unit}"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 tensor``, ``12 tensors``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def duration(seconds: float) -> str:
+    """As one says how long something takes: ``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60:,} h {minutes % 60:02} min"
 
 
 def _digits(value: float) -> int:

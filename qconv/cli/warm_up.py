@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -36,6 +37,8 @@ def warm_up(
     from qconv import blocks, pipeline, policy
     from qconv.blocks.warm_up import Kernel, kernels
     from qconv.cli import screen
+    from qconv.cli.progress import progress
+    from qconv.cli.sizes import counted
 
     wanted = policy.block_types_of(map(policy.find_mix, types)) if types else blocks.decodable()
     todo = list(kernels(wanted))
@@ -44,8 +47,11 @@ def warm_up(
 
     def load(kernel: Kernel, _: None) -> None:
         kernel.load()
+        shown.advance(kernel.block_type, 1)
 
-    pipeline.run_workers(todo, load, [None], pipeline.Cancellation())
+    with closing(progress("auto", False, "warm-up", lambda number: counted(number, "kernel"))) as shown:
+        shown.begin(len(todo), len(todo), 0)
+        pipeline.run_workers(todo, load, [None], pipeline.Cancellation())
     seconds, directory = round(time.monotonic() - began, 1), blocks.cache_directory()
     if as_json:
         place = None if directory is None else str(directory)

@@ -83,7 +83,11 @@ def calibrate(
             job = _Job(path, base, text, options, run, output, told)
             return job.run()
     except KeyboardInterrupt:
-        raise Interrupted("stopped", hint="what is done is kept; the same command goes on with it") from None
+        kept = _part(output).exists()
+        hint = (
+            "what is done is kept; the same command goes on with it" if kept else "nothing was done that could be kept"
+        )
+        raise Interrupted("stopped", hint=hint) from None
 
 
 def _output(source: Path, wanted: str | None) -> Path:
@@ -96,6 +100,11 @@ def _output(source: Path, wanted: str | None) -> Path:
     if not output.parent.is_dir():
         raise OutputError("is not a directory", file=output.parent, hint="make it first, with mkdir -p")
     return output
+
+
+def _part(output: Path) -> Path:
+    """What an interrupted run leaves beside the output."""
+    return output.with_name(output.name + ".part")
 
 
 class _Job:
@@ -113,7 +122,7 @@ class _Job:
     ) -> None:
         self._source, self._base, self._text = source, base, text
         self._options, self._run, self._output, self._progress = options, run, output, progress
-        self._part = output.with_name(output.name + ".part")
+        self._part = _part(output)
         stem = output.name.removesuffix(".gguf").removesuffix("-calibration")
         self._hessians = output.with_name(f"{stem}-hessians")
         self._sums: dict[str, TensorSums] = {}
@@ -193,7 +202,7 @@ class _Job:
             wanted = o.tokens or _TOKENS_PER_COLUMN * widest
             parts = self._text.tokens(session, special=o.parse_special)
             tokens = first_of_each(parts, max(wanted, o.context), o.context)
-            decisions = measurable(self._decisions(), session) if o.sensitivities else []
+            decisions = self._decisions(session) if o.sensitivities else []
             passes = self._hessian_passes(session, tokens) if o.hessians else None
             picked = _spread(np.concatenate(parts), o.context, _PROBE_CHUNKS)
             self._begin(tokens, decisions, picked.size, passes)
@@ -219,16 +228,19 @@ class _Job:
                 self._progress.advance("outputs", picked.size)
         return np.concatenate(parts), decisions, reference
 
-    def _decisions(self) -> Sequence[Decision]:
+    def _decisions(self, session: Session) -> list[Decision]:
+        """The tensors to measure.  Raises UnsupportedError where a quantized type is in the way, or is all there is."""
         decisions = self._base.planner.choice(find_mix("Q4_K_M")).decisions
-        for d in decisions:
-            if d.free and d.encodes and d.intermediate_type not in FLOATS:
-                raise UnsupportedError(
-                    f"sensitivities cannot be measured of weights that are {d.intermediate_type} already",
-                    file=self._source,
-                    hint="calibrate the unquantized model, or add --no-sensitivities",
-                )
-        return decisions
+        measured = measurable(decisions, session)
+        quantized = [d for d in decisions if d.free and d.intermediate_type not in FLOATS]
+        in_the_way = [d for d in quantized if d.encodes] or (quantized if not measured else [])
+        if in_the_way:
+            raise UnsupportedError(
+                f"sensitivities cannot be measured of weights that are {in_the_way[0].intermediate_type} already",
+                file=self._source,
+                hint="calibrate the unquantized model, or add --no-sensitivities",
+            )
+        return measured
 
     def _hessian_passes(self, session: Session, tokens: Tokens) -> Passes:
         o = self._options

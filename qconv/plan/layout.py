@@ -46,8 +46,13 @@ def lay_out(
 
 def refuse_same_names(plans: Sequence[Plan]) -> None:
     """Raises UsageError where two outputs would have one name."""
-    seen: set[str] = set()
-    for file in (file for plan in plans for file in plan.files):
-        if file.name in seen:
-            raise UsageError("two outputs would have this name", file=file.name)
-        seen.add(file.name)
+    seen: dict[str, Plan] = {}
+    for plan in plans:
+        for file in plan.files:
+            other = seen.setdefault(file.name, plan)
+            if other is plan:
+                continue
+            hint = "leave one out"
+            if plan.sized is not None and other.sized is not None:
+                hint = f"--size {other.sized.size} and --size {plan.sized.size} come to the same file: leave one out"
+            raise UsageError("two outputs would have this name", file=file.name, hint=hint)

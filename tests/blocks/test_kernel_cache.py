@@ -38,6 +38,24 @@ def test_a_kernel_is_compiled_once_and_alone(tmp_path: Path) -> None:
     assert run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0\n"
 
 
+def test_damaged_files_are_compiled_anew(tmp_path: Path) -> None:
+    """As a power cut leaves them, and with a bit of machine code that flipped."""
+    run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path))
+    (index,), (code,) = tmp_path.rglob("*.nbi"), tmp_path.rglob("*.nbc")
+    index.write_bytes(index.read_bytes()[:-40])
+    assert run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path)) == "0 1\n"
+    flipped = bytearray(code.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    code.write_bytes(flipped)
+    assert run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path)) == "0 1\n"
+    assert run(ENCODE, NUMBA_CACHE_DIR=str(tmp_path)) == "1 0\n"
+
+
+def test_a_kernel_that_cannot_be_kept_is_used_all_the_same(tmp_path: Path) -> None:
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n" + ENCODE
+    assert run(limited, NUMBA_CACHE_DIR=str(tmp_path)) == "0 1\n"
+
+
 def test_every_kernel_is_kept_under_a_name_of_its_own() -> None:
     kernels = {k for name in blocks.decodable() for k in vars(blocks.codec(name)).values() if hasattr(k, "_cache")}
     assert len(kernels) > len(blocks.decodable())

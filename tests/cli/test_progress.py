@@ -40,7 +40,9 @@ def test_the_way_it_is_shown(
     assert type(progress(style, quiet, "x.gguf")) is kind
 
 
-def test_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_now_and_then_with_the_rate_since_the_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     lines = Lines("x.gguf")
@@ -48,17 +50,22 @@ def test_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     lines.advance("blk.0", 10 << 20)
     assert capsys.readouterr().err == ""
     now = 110.0
-    lines.advance("blk.1", 40 << 20)
-    lines.advance("blk.2", 1)
-    assert capsys.readouterr().err == "qconv: x.gguf: 50% of 100 MiB, 5.00 MiB/s, 10 s left, at blk.1\n"
+    lines.advance("blk.1", 10 << 20)
+    lines.advance("blk.2", 10 << 20)
+    assert capsys.readouterr().err == "qconv: x.gguf: 20% of 100 MiB, at blk.1\n"
+    now = 120.0
+    lines.advance("blk.3", 40 << 20)
+    assert capsys.readouterr().err == "qconv: x.gguf: 70% of 100 MiB, 6 s left, 5.00 MiB/s, at blk.3\n"
 
 
-def test_no_guess_from_next_to_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(Lines, "seconds", 0.0)
-    lines = Lines("x.gguf")
-    lines.begin(100 << 20, 4, 0)
-    lines.advance("output_norm", 1024)
-    assert capsys.readouterr().err == "qconv: x.gguf: 0% of 100 MiB, at output_norm\n"
+@pytest.mark.parametrize("kind", [Bar, Lines])
+def test_an_earlier_run_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: type[module.Shown]
+) -> None:
+    shown = kind("x.gguf")
+    shown.begin(1000, 2, 250)
+    shown.close()
+    assert "goes on where an earlier run stopped, at 25%" in capsys.readouterr().err
 
 
 def test_what_was_done_before_does_not_count_for_the_rate(
@@ -70,7 +77,7 @@ def test_what_was_done_before_does_not_count_for_the_rate(
     objects.begin(1000, 2, 500)
     now = 2.0
     objects.advance("t", 100)
-    shown = json.loads(capsys.readouterr().err)["progress"]
+    shown = json.loads(capsys.readouterr().err.splitlines()[-1])["progress"]
     assert shown == {"file": "x.gguf", "done": 600, "total": 1000, "tensor": "t", "rate": 50, "left": 8.0}
 
 

@@ -313,6 +313,12 @@ def test_weights_that_are_quantized_already_have_no_sensitivities(
     assert (done.measurements.base, dict(done.measurements.sensitivities)) == (type_.upper(), {})
 
 
+def test_nor_has_a_file_of_the_mix_they_are_measured_for(plain: Path, text: Path, tmp_path: Path) -> None:
+    (file,) = qconv.convert(plain, "q4_k_m", output=tmp_path)
+    with pytest.raises(UnsupportedError, match="sensitivities cannot be measured of weights that are Q8_0 already"):
+        calibrate(file, options(text, tokens=64))
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     small = ("--hidden", "64", "--heads", "4", "--kv-heads", "2", "--ffn", "96", "--layers", "1", "--vocab", "288")
