@@ -173,7 +173,8 @@ def _on_grid(rows: int, columns: int) -> Iterator[Part]:
         rng = np.random.default_rng(1)
         scale = rng.integers(8, 16, (rows, columns // 32, 1)).astype(np.float32) * np.float32(2.0**-10)
         weights = rng.integers(-8, 8, (rows, columns // 32, 32), np.int8) * scale
-        return (weights.view(np.uint32) >> np.uint32(16)).astype("<u2").reshape(rows, columns)
+        bits: Array = (weights.view(np.uint32) >> np.uint32(16)).astype("<u2")
+        return bits.reshape(rows, columns)
 
     yield Part(".weight", "BF16", (rows, columns), make)
 
