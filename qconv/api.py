@@ -117,7 +117,7 @@ def convert(
     ``qconv.errors.QconvError`` that says what is wrong, where, and what to do.
     """
     from qconv import allocation, conversion, plan
-    from qconv.options import ConvertOptions, RunOptions, split
+    from qconv.options import ConvertOptions, RunOptions, split, to_manifest
 
     given = dict(options)
     if output is not None:
@@ -140,7 +140,7 @@ def convert(
     with plan.open_source(source, wanted, keep_download=run.keep_download) as checkpoint:
         plans, _ = allocation.make(checkpoint, wanted, run)
         directories = [plan.directory(checkpoint, wanted)] * len(plans)
-        results = conversion.run(plans, checkpoint.files, directories, run, progress, record=wanted.record())
+        results = conversion.run(plans, checkpoint.files, directories, run, progress, record=to_manifest(wanted))
         return [file for result in results for file in result.files]
 
 

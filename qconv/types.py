@@ -1,4 +1,5 @@
-"""The few types all rooms share: what a tensor is called and looks like, and metadata values.
+"""The few types all rooms share: what a tensor is called and looks like, how it may be encoded, and
+metadata values.
 
 Shapes are row-major everywhere in Python, outermost dimension first, as safetensors writes them; only ``qconv.gguf``
 reverses them into GGUF's ``ne``.  A tensor's *rows* are its elements viewed as ``(prod(shape[:-1]), shape[-1])``; a
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Rows: TypeAlias = "NDArray[Any]"
+
+SEARCHES = ("reference", "thorough")
+"""How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
 ModelPart: TypeAlias = Literal["text", "projector"]
 """What a multimodal model is made of: the text model, and what turns images or sounds into its embeddings."""

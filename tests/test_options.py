@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from qconv.errors import FormatError, UsageError
-from qconv.options import AdapterOption, ConvertOptions
+from qconv.options import AdapterOption, ConvertOptions, from_manifest, to_manifest
 
 FILE = Path("x.gguf.json")
 
@@ -31,11 +31,11 @@ FILE = Path("x.gguf.json")
     ],
 )
 def test_there_and_back(options: ConvertOptions) -> None:
-    assert ConvertOptions.recorded(json.loads(json.dumps(options.record())), "q8_0", FILE) == options
+    assert from_manifest(json.loads(json.dumps(to_manifest(options))), "q8_0", FILE) == options
 
 
 def test_a_mix_file_takes_the_place_of_the_type() -> None:
-    assert ConvertOptions.recorded({"mix": "/mine.toml"}, "mine", FILE) == ConvertOptions(mix=Path("/mine.toml"))
+    assert from_manifest({"mix": "/mine.toml"}, "mine", FILE) == ConvertOptions(mix=Path("/mine.toml"))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_mix_file_takes_the_place_of_the_type() -> None:
 )
 def test_what_is_no_option_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(FormatError, match=r"x\.gguf\.json: records an option"):
-        ConvertOptions.recorded(options, "q8_0", FILE)
+        from_manifest(options, "q8_0", FILE)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,6 @@ def test_no_adapters(text: str) -> None:
 def test_manifests_record_whole_paths_of_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lora").mkdir()
     monkeypatch.chdir(tmp_path)
-    recorded = ConvertOptions(types=("q8_0",), adapter=("lora", "hf://me/lora=0.5")).record()
+    recorded = to_manifest(ConvertOptions(types=("q8_0",), adapter=("lora", "hf://me/lora=0.5")))
     assert recorded == {"adapter": (f"{tmp_path / 'lora'}=1.0", "hf://me/lora=0.5")}
-    assert ConvertOptions(types=("f16",), base="lora").record() == {"base": str(tmp_path / "lora")}
+    assert to_manifest(ConvertOptions(types=("f16",), base="lora")) == {"base": str(tmp_path / "lora")}

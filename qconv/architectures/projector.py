@@ -17,7 +17,7 @@ from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
 from qconv.architectures.resolve import Checkpoint, Resolved, context, resolved
 from qconv.architectures.schema import TOWERS, Table, Tower
-from qconv.architectures.table import classes, table, table_of
+from qconv.architectures.table import classes, common, table, table_of
 from qconv.architectures.tensors import Matcher
 from qconv.errors import InputError, UnsupportedError, nearest
 from qconv.files import read_object
@@ -108,15 +108,17 @@ def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[
     outer = config.get("model_type")
     full = configs.with_defaults(config, outer, known)
     text = configs.text_config(config) or {}
-    completed = {"text": {**full, **configs.with_defaults(text, text.get("model_type") or f"{outer}_text", known)}}
+    sizes = common().text_sizes.get(str(text.get("model_type") or f"{outer}_text"), {})
+    completed = {"text": {**full, **sizes, **text} if text else full}
     model = ModelContext(full, folder=folder, table=known.name)
     there = {}
     for kind, tower in known.towers.items():
         places = _places(tower)
         part = full if _WHOLE in places else _own_config(folder, places) or model.find(*places)
         if isinstance(part, Mapping):
-            inner = str(part.get("model_type"))
-            completed[kind] = configs.with_defaults(part, inner if inner in known.defaults else outer, known)
+            types = (str(part.get("model_type")), f"{outer}_{kind}", str(outer))
+            chosen = next(filter(known.defaults.__contains__, types), None)
+            completed[kind] = configs.with_defaults(part, chosen, known)
             there[kind] = tower
         elif part is not None:
             raise model.lacks(places, part, "an object")

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from qconv.blocks.assemble import HIGHEST, LOWEST, assemble
 from qconv.blocks.blas import single_threaded
-from qconv.blocks.codec import SEARCHES, Codec, EncodeContext
+from qconv.blocks.codec import Codec, EncodeContext
 from qconv.blocks.factor import (
     DAMPING,
     MOST_DAMPING,
@@ -37,6 +37,7 @@ from qconv.blocks.factor import (
 from qconv.blocks.scales import first_without_number
 from qconv.errors import UnsupportedError, UsageError, WeightError
 from qconv.formats import block_types
+from qconv.types import SEARCHES
 
 __all__ = [
     "DAMPING",

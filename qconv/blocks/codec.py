@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from qconv.errors import UnsupportedError
 from qconv.formats import BlockType, block_types
+from qconv.types import SEARCHES
 
 if TYPE_CHECKING:
     from qconv.blocks.factor import Factor
-
-SEARCHES = ("reference", "thorough")
-"""How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,8 +16,9 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext, flat
+from qconv.blocks.codec import Decoder, EncodeContext, flat
 from qconv.blocks.lanes import LANES, inline, load, splat
+from qconv.types import SEARCHES
 
 INDEX = types.int64
 """What positions of weights are counted in."""

@@ -14,7 +14,7 @@ import numpy as np
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext, flat
+from qconv.blocks.codec import Decoder, EncodeContext, flat
 from qconv.blocks.compile import kernel
 from qconv.blocks.groups import INDEX, encode_groups
 from qconv.blocks.lanes import LANES, at, f32, inline, join, load, narrow, part, scratch, splat, store, u8, u16, widen
@@ -22,6 +22,7 @@ from qconv.blocks.lanes.vectors import Vector, vector_type
 from qconv.blocks.round_to_nearest import GROUP
 from qconv.blocks.tiles import finite, gather, gather_lanes, largest_magnitude, put_uint16, scatter_bytes, weigh
 from qconv.blocks.unpack import spread_bits
+from qconv.types import SEARCHES
 
 TILE = 32 * LANES
 _HALF_TILE = 16 * LANES

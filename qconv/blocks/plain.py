@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks import lanes
-from qconv.blocks.codec import SEARCHES, EncodeContext, flat
+from qconv.blocks.codec import EncodeContext, flat
 from qconv.blocks.compile import kernel
 from qconv.blocks.lanes import LANES, as_float, bits, inline, load, splat, store
 from qconv.blocks.tiles import finite
 from qconv.formats import block_types
+from qconv.types import SEARCHES
 
 
 class PlainCodec:

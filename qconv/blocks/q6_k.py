@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qconv.blocks import lanes
-from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext, flat
+from qconv.blocks.codec import Decoder, EncodeContext, flat
 from qconv.blocks.compile import kernel
 from qconv.blocks.groups import INDEX, find_importance, find_super_blocks
 from qconv.blocks.lanes import (
@@ -54,6 +54,7 @@ from qconv.blocks.tiles import (
     without_nan,
 )
 from qconv.blocks.unpack import half, signed
+from qconv.types import SEARCHES
 
 _FIELDS = offsets("Q6_K")
 _COUNT = LANES // 16

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv.blocks.codec import SEARCHES, Decoder, EncodeContext, flat
+from qconv.blocks.codec import Decoder, EncodeContext, flat
 from qconv.blocks.compile import kernel
 from qconv.blocks.layout import offsets
 from qconv.blocks.subblocks32 import decode_blocks, encode_blocks, search_important, search_reference
 from qconv.blocks.thorough import search_thorough
+from qconv.types import SEARCHES
 
 
 class ScaleMinCodec(Decoder):

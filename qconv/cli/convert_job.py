@@ -17,7 +17,7 @@ from qconv.cli.errors import ErrorOutput, each
 from qconv.cli.progress import Style, progress
 from qconv.cli.saved_choice import SavedChoice
 from qconv.conversion import Result
-from qconv.options import ConvertOptions, RunOptions
+from qconv.options import ConvertOptions, RunOptions, to_manifest
 from qconv.plan import Plan
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _convert(given: str, job: ConvertJob, taken: dict[Path, str]) -> None:
         began = time.monotonic()
         with closing(progress(job.progress, job.quiet, todo[0].files[0].name)) as shown:
             where = directories[: len(todo)]
-            record, files = job.options.record(), checkpoint.files
+            record, files = to_manifest(job.options), checkpoint.files
             if job.finish:
                 results = conversion.finish(todo, files, where, job.run, record=record)
             else:

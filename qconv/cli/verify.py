@@ -92,14 +92,14 @@ def options_for(file: Path) -> ConvertOptions:
     """What was asked for when ``file`` was made: its manifest says, or else the type it names."""
     from qconv import conversion, gguf, metadata
     from qconv.errors import UnsupportedError
-    from qconv.options import ConvertOptions
+    from qconv.options import ConvertOptions, from_manifest
     from qconv.policy import mixes
 
     first = gguf.read_shards(file)[0]
     beside = conversion.manifest_path(first.path)
     if beside.exists():
         manifest = conversion.read_manifest(beside)
-        return ConvertOptions.recorded(manifest.options, manifest.type, beside)
+        return from_manifest(manifest.options, manifest.type, beside)
     value = first.metadata.get("general.file_type")
     names = [mix.name for mix in mixes().values() if value is not None and mix.file_type == value.data]
     if not names:

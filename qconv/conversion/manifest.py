@@ -17,7 +17,7 @@ from qconv.conversion.disk import Disk
 from qconv.conversion.hashes import sha256
 from qconv.conversion.os_errors import os_errors
 from qconv.errors import FormatError
-from qconv.options import OF_TEXT
+from qconv.options import ConvertOptions, text_model_only
 from qconv.plan import Plan
 from qconv.storage import ByteRange, LocalFile, StoredFile, read_small
 
@@ -118,7 +118,8 @@ def make(
 def _options_of(plan: Plan, options: Mapping[str, object]) -> dict[str, Any]:
     """The options that made this output, of those that made all of a run's."""
     if plan.part == "projector":
-        return {**{name: value for name, value in options.items() if name not in OF_TEXT}, "mmproj": (plan.mix,)}
+        others = {field.name for field in text_model_only(ConvertOptions)}
+        return {**{name: value for name, value in options.items() if name not in others}, "mmproj": (plan.mix,)}
     if plan.sized is not None:
         return {**options, "sizes": (plan.sized.size,)}
     return {name: value for name, value in options.items() if name != "block_types"}

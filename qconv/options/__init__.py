@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from qconv.errors import UsageError, known_words
-from qconv.options.base import OUTPUT, PARTS, RUN, TYPES, About, Options, names
-from qconv.options.convert import OF_TEXT, AdapterOption, ConvertOptions
+from qconv.options.adapter import AdapterOption
+from qconv.options.base import OUTPUT, PARTS, RUN, TYPES, About, Options, names, text_model_only
+from qconv.options.convert import ConvertOptions
 from qconv.options.measure import CalibrateOptions, EvaluateOptions
+from qconv.options.record import from_manifest, to_manifest
 from qconv.options.run import Part, RunOptions
 
 __all__ = [
-    "OF_TEXT",
     "OUTPUT",
     "PARTS",
     "RUN",
@@ -31,8 +32,11 @@ __all__ = [
     "Options",
     "Part",
     "RunOptions",
+    "from_manifest",
     "names",
     "split",
+    "text_model_only",
+    "to_manifest",
 ]
 
 

@@ -29,11 +29,31 @@ class About:
 
 
 def option(
-    default: Any, kind: Kind, group: str, help: str, *flags: str, metavar: str | None = None, recorded: bool = True
+    default: Any,
+    kind: Kind,
+    group: str,
+    help: str,
+    *flags: str,
+    metavar: str | None = None,
+    recorded: bool = True,
+    text_model: bool = False,
 ) -> Any:
-    """A field of options; ``recorded``: manifests keep it, because bytes depend on it."""
+    """A field of options.
+
+    ``recorded``: manifests keep it, because bytes depend on it.  ``text_model``: it is for the text model's file alone.
+    """
     about = About(kind, group, help, flags, metavar)
-    return dataclasses.field(default=default, metadata={"about": about, "recorded": recorded})
+    return dataclasses.field(default=default, metadata={"about": about, "recorded": recorded, "text_model": text_model})
+
+
+def text_model_option(default: Any, kind: Kind, group: str, help: str, *flags: str, metavar: str | None = None) -> Any:
+    """A field of options that concerns the text model's file alone."""
+    return option(default, kind, group, help, *flags, metavar=metavar, text_model=True)
+
+
+def text_model_only(options: Any) -> list[dataclasses.Field[Any]]:
+    """Fields of options that concern the text model's file alone."""
+    return [field for field in dataclasses.fields(options) if field.metadata.get("text_model")]
 
 
 TYPES, IMPORTANCE, MODEL, ADAPTERS = "Types", "Importance matrix", "Model", "Adapters"

@@ -4,66 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qconv import storage
-from qconv.errors import FormatError, UsageError
-from qconv.options.base import ADAPTERS, IMPORTANCE, MODEL, OUTPUT, TYPES, Options, option
+from qconv.errors import UsageError
+from qconv.options.adapter import AdapterOption
+from qconv.options.base import (
+    ADAPTERS,
+    IMPORTANCE,
+    MODEL,
+    OUTPUT,
+    TYPES,
+    Options,
+    option,
+    text_model_only,
+    text_model_option,
+)
 from qconv.sizes import Size
+from qconv.types import SEARCHES
 
 if TYPE_CHECKING:
     from qconv.policy import TypeOverrides
     from qconv.types import Value
 
-LARGEST_WEIGHT = 1e9
-"""How many times as strong as trained an adapter may be asked to be."""
 ROUNDINGS = ("nearest", "gptq")
 """How weights are rounded to what scales allow: each to the nearest value, or so that errors cancel."""
 
 MTP = ("keep", "only", "none")
 """What becomes of layers that predict further tokens (multi-token prediction, drafting inside the model)."""
-
-SEARCHES = ("reference", "thorough")
-"""How encoders look for scales: as ggml does, bit for bit, or longer for a smaller error in the same format."""
-
-
-OF_TEXT = (
-    "block_types", "mix", "tensor_types", "output_tensor_type", "token_embedding_type", "pure", "leave_output_tensor",
-    "rounding", "hessians", "imatrix", "imatrix_name", "include_weights", "exclude_weights", "arch", "pre",
-    "sentence_transformers_dense_modules", "base", "target", "mtp", "split_max_size",
-)  # fmt: skip
-"""Options that concern the text model's file alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterOption:
-    """An adapter to merge: where it is, and how many times as strong as it was trained."""
-
-    path: str
-    weight: float = 1.0
-
-    @classmethod
-    def parse(cls, text: str) -> AdapterOption:
-        """From ``DIR`` or ``DIR=WEIGHT``; an equals sign before anything but a number belongs to the name."""
-        path, equals, weight = text.rpartition("=")
-        if equals and path:
-            try:
-                number = float(weight)
-            except ValueError:
-                return cls(text)
-            if not abs(number) <= LARGEST_WEIGHT:
-                raise UsageError(f"'{text}' is not a weight of an adapter", hint="such as my-lora=0.5")
-            return cls(path, number)
-        if not text:
-            raise UsageError("an adapter has no name", hint="write it as my-lora or my-lora=0.5")
-        return cls(text)
-
-    def __str__(self) -> str:
-        return f"{self.path}={self.weight!r}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +75,7 @@ class ConvertOptions(Options):
         metavar="SIZE",
         recorded=False,
     )
-    block_types: tuple[str, ...] = option(
+    block_types: tuple[str, ...] = text_model_option(
         (),
         "types",
         TYPES,
@@ -123,10 +93,10 @@ class ConvertOptions(Options):
         metavar="TYPE",
         recorded=False,
     )
-    mix: Path | None = option(
+    mix: Path | None = text_model_option(
         None, "file", TYPES, "A mix of your own, as the tables in formats/mixes/.", "--mix", metavar="FILE"
     )
-    tensor_types: tuple[tuple[str, str], ...] = option(
+    tensor_types: tuple[tuple[str, str], ...] = text_model_option(
         (),
         "pairs",
         TYPES,
@@ -134,14 +104,16 @@ class ConvertOptions(Options):
         "--tensor-type",
         metavar="REGEX=TYPE",
     )
-    output_tensor_type: str | None = option(
+    output_tensor_type: str | None = text_model_option(
         None, "text", TYPES, "Block type for output.weight.", "--output-tensor-type", metavar="TYPE"
     )
-    token_embedding_type: str | None = option(
+    token_embedding_type: str | None = text_model_option(
         None, "text", TYPES, "Block type for token_embd.weight.", "--token-embedding-type", metavar="TYPE"
     )
-    pure: bool = option(False, "flag", TYPES, "The mix's main block type for every tensor.", "--pure")
-    leave_output_tensor: bool = option(False, "flag", TYPES, "Do not quantize output.weight.", "--leave-output-tensor")
+    pure: bool = text_model_option(False, "flag", TYPES, "The mix's main block type for every tensor.", "--pure")
+    leave_output_tensor: bool = text_model_option(
+        False, "flag", TYPES, "Do not quantize output.weight.", "--leave-output-tensor"
+    )
     strict: bool = option(
         False,
         "flag",
@@ -172,7 +144,7 @@ class ConvertOptions(Options):
         "--search",
         metavar="|".join(SEARCHES),
     )
-    rounding: str = option(
+    rounding: str = text_model_option(
         "nearest",
         "choice",
         TYPES,
@@ -181,7 +153,7 @@ class ConvertOptions(Options):
         "--rounding",
         metavar="|".join(ROUNDINGS),
     )
-    hessians: Path | None = option(
+    hessians: Path | None = text_model_option(
         None,
         "file",
         IMPORTANCE,
@@ -189,7 +161,7 @@ class ConvertOptions(Options):
         "--hessians",
         metavar="FILE|DIR",
     )
-    imatrix: Path | None = option(
+    imatrix: Path | None = text_model_option(
         None,
         "file",
         IMPORTANCE,
@@ -197,14 +169,14 @@ class ConvertOptions(Options):
         "--imatrix",
         metavar="FILE",
     )
-    imatrix_name: str | None = None
-    include_weights: tuple[str, ...] = option(
+    imatrix_name: str | None = dataclasses.field(default=None, metadata={"text_model": True})
+    include_weights: tuple[str, ...] = text_model_option(
         (), "texts", IMPORTANCE, "Use it for these tensors only. Repeatable.", "--include-weights", metavar="NAME"
     )
-    exclude_weights: tuple[str, ...] = option(
+    exclude_weights: tuple[str, ...] = text_model_option(
         (), "texts", IMPORTANCE, "Do not use it for these. Repeatable.", "--exclude-weights", metavar="NAME"
     )
-    arch: str | None = option(
+    arch: str | None = text_model_option(
         None,
         "text",
         MODEL,
@@ -212,10 +184,10 @@ class ConvertOptions(Options):
         "--arch",
         metavar="NAME",
     )
-    pre: str | None = option(
+    pre: str | None = text_model_option(
         None, "text", MODEL, "The tokenizer's pre-tokenizer, when it is not known.", "--pre", metavar="NAME"
     )
-    sentence_transformers_dense_modules: bool = option(
+    sentence_transformers_dense_modules: bool = text_model_option(
         False,
         "flag",
         MODEL,
@@ -238,7 +210,7 @@ class ConvertOptions(Options):
         "--adapter",
         metavar="DIR[=WEIGHT]",
     )
-    base: str | None = option(
+    base: str | None = text_model_option(
         None,
         "text",
         ADAPTERS,
@@ -246,7 +218,7 @@ class ConvertOptions(Options):
         "--base",
         metavar="DIR",
     )
-    target: str | None = option(
+    target: str | None = text_model_option(
         None,
         "text",
         MODEL,
@@ -254,7 +226,7 @@ class ConvertOptions(Options):
         "--target",
         metavar="DIR",
     )
-    mtp: str = option(
+    mtp: str = text_model_option(
         "keep",
         "choice",
         MODEL,
@@ -273,7 +245,7 @@ class ConvertOptions(Options):
         metavar="FILE|DIR",
         recorded=False,
     )
-    split_max_size: int | None = option(
+    split_max_size: int | None = text_model_option(
         None,
         "size",
         OUTPUT,
@@ -283,8 +255,13 @@ class ConvertOptions(Options):
     )
 
     def __post_init__(self) -> None:
-        from qconv import policy, tokenizers
+        self._check_together()
+        self._check_each()
+        if self.output is not None:
+            self._check_output(Path(self.output), self.output.endswith(("/", os.sep)))
 
+    def _check_together(self) -> None:
+        """Refuses options that do not go together."""
         if self.mix is not None and (self.types or self.sizes):
             other = "--type" if self.types else "--size"
             raise UsageError(f"--mix and {other} cannot be used together", hint="the mix file takes the type's place")
@@ -294,38 +271,39 @@ class ConvertOptions(Options):
             raise UsageError("--pure and --size cannot be used together", hint="--size chooses a type for each tensor")
         if not self.of_text and not self.mmproj:
             raise UsageError("no type is named", hint="--type q4_k_m is the usual choice, --type q8_0 the safe one")
+        if not self.of_text:
+            self._check_projector_alone()
         if self.base is not None and self.adapter:
-            raise UsageError(
-                "--base and --adapter cannot be used together", hint="merge, or make a file of one adapter"
-            )
-        if self.search not in SEARCHES:
-            hint = f"one of {', '.join(SEARCHES)}"
-            raise UsageError(f"unknown search '{self.search}'", hint=hint)
-        if self.mtp not in MTP:
-            raise UsageError(f"--mtp cannot be '{self.mtp}'", hint=f"one of {', '.join(MTP)}")
-        if self.rounding not in ROUNDINGS:
-            raise UsageError(f"unknown rounding '{self.rounding}'", hint=f"one of {', '.join(ROUNDINGS)}")
+            hint = "merge, or make a file of one adapter"
+            raise UsageError("--base and --adapter cannot be used together", hint=hint)
         if self.rounding == "gptq" and self.hessians is None:
-            raise UsageError(
-                "--rounding gptq needs --hessians", hint="'qconv calibrate --hessians' makes them of a text"
-            )
+            hint = "'qconv calibrate --hessians' makes them of a text"
+            raise UsageError("--rounding gptq needs --hessians", hint=hint)
         if self.rounding != "gptq" and self.hessians is not None:
             raise UsageError("--hessians is for --rounding gptq", hint="add it, or leave --hessians out")
         if self.include_weights and self.exclude_weights:
             raise UsageError("--include-weights and --exclude-weights cannot be used together")
+
+    def _check_each(self) -> None:
+        """Refuses values that are none of their option's."""
+        from qconv import policy, tokenizers
+
+        if self.search not in SEARCHES:
+            raise UsageError(f"unknown search '{self.search}'", hint=f"one of {', '.join(SEARCHES)}")
+        if self.mtp not in MTP:
+            raise UsageError(f"--mtp cannot be '{self.mtp}'", hint=f"one of {', '.join(MTP)}")
+        if self.rounding not in ROUNDINGS:
+            raise UsageError(f"unknown rounding '{self.rounding}'", hint=f"one of {', '.join(ROUNDINGS)}")
         if self.split_max_size is not None and self.split_max_size < 1:
             raise UsageError(f"shards of {self.split_max_size} bytes hold nothing", hint="such as 4GB")
         if self.pre is not None:
             tokenizers.check_pre(self.pre)
         for name in (*self.types, *self.mmproj):
             policy.find_mix(name)
-        if not self.of_text:
-            self._check_projector_alone()
         for name in self.block_types:
             policy.block_type(name)
-        _ = self.wanted_sizes, self.type_overrides, self.metadata_overrides, self.adapters  # refuse what is malformed
-        if self.output is not None:
-            self._check_output(Path(self.output), self.output.endswith(("/", os.sep)))
+        # what each of these is made of is checked as it is made
+        _ = self.wanted_sizes, self.type_overrides, self.metadata_overrides, self.adapters
 
     def _check_output(self, output: Path, is_directory: bool) -> None:
         if output.is_dir():
@@ -343,8 +321,8 @@ class ConvertOptions(Options):
 
     def _check_projector_alone(self) -> None:
         """Refuses what is said of a text model that is not made."""
-        for field in dataclasses.fields(self):
-            if field.name in OF_TEXT and getattr(self, field.name) != field.default:
+        for field in text_model_only(self):
+            if getattr(self, field.name) != field.default:
                 flag = field.metadata["about"].flags[0]
                 raise UsageError(f"{flag} is for the text model, and --mmproj alone makes no file of it")
 
@@ -364,10 +342,8 @@ class ConvertOptions(Options):
     @cached_property
     def for_projector(self) -> ConvertOptions:
         """What counts for the projector alone."""
-        of_text: dict[str, Any] = {
-            field.name: field.default for field in dataclasses.fields(self) if field.name in OF_TEXT
-        }
-        return dataclasses.replace(self, types=(), sizes=(), **of_text)
+        unset: dict[str, Any] = {field.name: field.default for field in text_model_only(self)}
+        return dataclasses.replace(self, types=(), sizes=(), **unset)
 
     @cached_property
     def wanted_sizes(self) -> tuple[Size, ...]:
@@ -399,47 +375,3 @@ class ConvertOptions(Options):
     def adapters(self) -> tuple[AdapterOption, ...]:
         """``adapter`` as places and weights."""
         return tuple(map(AdapterOption.parse, self.adapter))
-
-    def record(self) -> dict[str, Any]:
-        """The options that were given, as a manifest has them; files by their absolute paths.
-
-        The manifest says the type itself; what changes no byte is left out.
-        """
-        given = {}
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.metadata.get("recorded", True) and value != field.default:
-                given[field.name] = str(value.absolute()) if isinstance(value, Path) else value
-        if self.adapter:
-            given["adapter"] = tuple(str(AdapterOption(_absolute(a.path), a.weight)) for a in self.adapters)
-        if self.base is not None:
-            given["base"] = _absolute(self.base)
-        if self.target is not None:
-            given["target"] = _absolute(self.target)
-        if self.imatrix is not None:
-            given["imatrix_name"] = self.imatrix_name or str(self.imatrix)  # the output holds it
-        return given
-
-    @classmethod
-    def recorded(cls, options: Mapping[str, Any], mix: str, file: Path) -> ConvertOptions:
-        """The options a manifest (``file``) records, for the type ``mix``.
-
-        Raises FormatError for an option that is none, or a value that is none of its type.
-        """
-        unrecorded = {f.name for f in dataclasses.fields(cls) if not f.metadata.get("recorded", True)}
-        unrecorded -= {"sizes", "mmproj"}  # which a manifest has of its own file alone
-        wrong = next((name for name in options if name in unrecorded), None)
-        if wrong is not None:
-            raise FormatError(f"records an option '{wrong}', which manifests do not", file=file)
-        try:
-            typed = {} if {"mix", "sizes", "mmproj"} & options.keys() else {"types": (mix,)}
-            return cls.of({**typed, **options})
-        except UsageError as e:
-            raise FormatError(f"records an option that cannot be: {e}", file=file) from e
-
-
-def _absolute(place: str) -> str:
-    """The whole path of what is on this machine, an address without secrets, a name of the Hub as it is."""
-    if storage.is_address(place):
-        return storage.shown(place)
-    return os.path.abspath(place) if os.path.exists(place) else place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from qconv.errors import UsageError
 from qconv.options.base import OUTPUT, Options, option
@@ -11,6 +12,20 @@ MEASURING = "Measuring"
 
 BASES = ("f32", "f16", "bf16", "q8_0")
 """Types a model may be run in while it is measured."""
+
+
+def _context_option() -> Any:
+    return option(512, "count", MEASURING, "Tokens in a chunk. By default 512.", "--context", metavar="N")
+
+
+def _base_option(model: str) -> Any:
+    help = f"The type {model} is run in: f32, f16, bf16 or, to save memory, q8_0. By default its own."
+    return option(None, "text", MEASURING, help, "--base", metavar="TYPE")
+
+
+def _parse_special_option() -> Any:
+    help = "Take what spells a special token in the text for one."
+    return option(False, "flag", MEASURING, help, "--parse-special")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +57,7 @@ class CalibrateOptions(Options):
         "--tokens",
         metavar="N",
     )
-    context: int = option(512, "count", MEASURING, "Tokens in a chunk. By default 512.", "--context", metavar="N")
+    context: int = _context_option()
     sensitivities: bool = option(True, "negated", MEASURING, "Make the importance matrix alone.", "--no-sensitivities")
     sensitivity_tokens: int = option(
         512,
@@ -61,17 +76,8 @@ class CalibrateOptions(Options):
         " default 2GB.",
         "--hessians",
     )
-    base: str | None = option(
-        None,
-        "text",
-        MEASURING,
-        "The type the model is run in: f32, f16, bf16 or, to save memory, q8_0. By default its own.",
-        "--base",
-        metavar="TYPE",
-    )
-    parse_special: bool = option(
-        False, "flag", MEASURING, "Take what spells a special token in the text for one.", "--parse-special"
-    )
+    base: str | None = _base_option("the model")
+    parse_special: bool = _parse_special_option()
     process_output: bool = option(
         False, "flag", MEASURING, "Measure the output matrix's importance too.", "--process-output"
     )
@@ -88,9 +94,7 @@ class CalibrateOptions(Options):
     def __post_init__(self) -> None:
         if not self.text:
             raise UsageError("no text is named", hint="--text FILE; the README says what to take, and how much")
-        _check_measuring(self.context, self.base)
-        if self.tokens is not None and self.tokens < self.context:
-            raise UsageError(f"{self.tokens} tokens do not fill a context of {self.context}")
+        _check(self.context, self.base, self.tokens)
         if self.sensitivity_tokens < 64:
             raise UsageError(f"{self.sensitivity_tokens} tokens tell nothing of a tensor", hint="512 are enough")
 
@@ -109,29 +113,20 @@ class EvaluateOptions(Options):
         (), "texts", MEASURING, "A text the files were not calibrated on.", "--text", metavar="FILE"
     )
     tokens: int | None = option(None, "count", MEASURING, "Take so many tokens of it.", "--tokens", metavar="N")
-    context: int = option(512, "count", MEASURING, "Tokens in a chunk. By default 512.", "--context", metavar="N")
-    base: str | None = option(
-        None,
-        "text",
-        MEASURING,
-        "The type the unquantized model is run in: f32, f16, bf16 or, to save memory, q8_0. By default its own.",
-        "--base",
-        metavar="TYPE",
-    )
-    parse_special: bool = option(
-        False, "flag", MEASURING, "Take what spells a special token in the text for one.", "--parse-special"
-    )
+    context: int = _context_option()
+    base: str | None = _base_option("the unquantized model")
+    parse_special: bool = _parse_special_option()
 
     def __post_init__(self) -> None:
         if not self.text:
             raise UsageError("no text is named", hint="--text FILE, one that was not calibrated on")
-        _check_measuring(self.context, self.base)
-        if self.tokens is not None and self.tokens < self.context:
-            raise UsageError(f"{self.tokens} tokens do not fill a context of {self.context}")
+        _check(self.context, self.base, self.tokens)
 
 
-def _check_measuring(context: int, base: str | None) -> None:
+def _check(context: int, base: str | None, tokens: int | None) -> None:
     if not 16 <= context <= 1 << 20:
         raise UsageError(f"a context of {context} tokens cannot be measured in", hint="512 is usual")
     if base is not None and base.lower() not in BASES:
         raise UsageError(f"a model cannot be measured in '{base}'", hint=f"one of {', '.join(BASES)}")
+    if tokens is not None and tokens < context:
+        raise UsageError(f"{tokens} tokens do not fill a context of {context}")
