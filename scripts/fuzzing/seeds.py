@@ -53,7 +53,7 @@ def seeds(target: str) -> list[bytes]:
             header = {"__metadata__": {"format": "pt"}, **tensors, "c": {"dtype": "BF16", "shape": []}}
             return [write({"header": header, "data": "\1\2" * 300, "placed": True}), *_hostile(".safetensors")]
         case "plan":
-            return [write(model) for model in [*_recorded(), *_projectors(), *_tokenizers(), *_mistral()]]
+            return [write(model) for model in [*recorded(), *projectors(), *_tokenizers(), *_mistral()]]
         case "adapter":
             return [write(each) for each in _adapters()]
         case "quantized":
@@ -191,7 +191,7 @@ def _dat() -> bytes:
     return struct.pack("<i", len(entries)) + b"".join(entries) + struct.pack("<ii", 100, 4) + b"text"
 
 
-def _recorded() -> list[dict[str, Any]]:
+def recorded() -> list[dict[str, Any]]:
     """Every recorded model of an ordinary size, with tokenizer files that fit it."""
     letters = byte_alphabet()
     bpe = {
@@ -216,7 +216,7 @@ def _recorded() -> list[dict[str, Any]]:
     return seeds
 
 
-def _projectors() -> list[dict[str, Any]]:
+def projectors() -> list[dict[str, Any]]:
     """Every recorded multimodal model, to make the projector of."""
     seeds = []
     for path in sorted((TESTS / "projectors" / "goldens").glob("*.json")):
