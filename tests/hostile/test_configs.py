@@ -46,9 +46,27 @@ def test_a_wrong_value_is_read_or_refused(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "file", "key", "value", "told"),
     [
-        ("text", "config.json", "hidden_size", "wide", "config.json has 'wide' for 'hidden_size', but .* needs a whole"),
-        ("text", "config.json", "rms_norm_eps", [1, "a"], r"config.json has \[1, 'a'\] for 'rms_norm_eps'.*all of one kind"),
-        ("projectors", "preprocessor_config.json", "image_mean", 0.5, "preprocessor_config.json has 0.5 for 'image_mean'"),
+        (
+            "text",
+            "config.json",
+            "hidden_size",
+            "wide",
+            "config.json has 'wide' for 'hidden_size', but .* needs a whole",
+        ),
+        (
+            "text",
+            "config.json",
+            "rms_norm_eps",
+            [1, "a"],
+            r"config.json has \[1, 'a'\] for 'rms_norm_eps'.*all of one kind",
+        ),
+        (
+            "projectors",
+            "preprocessor_config.json",
+            "image_mean",
+            0.5,
+            "preprocessor_config.json has 0.5 for 'image_mean'",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_by_the_config_s_own_key(

@@ -305,7 +305,9 @@ def test_a_template_of_a_token_it_does_not_define(
     """The tokenizers library panics there, and its Rust says so on standard error whoever catches that."""
     folder = copy("bpe-added")
     edit(folder, "tokenizer.json", lambda file: _templates(file)[0].update(special_tokens={}))
-    with pytest.raises(FormatError, match=r"post_processor puts '.*' around a text, which is not among its special_tok"):
+    with pytest.raises(
+        FormatError, match=r"post_processor puts '.*' around a text, which is not among its special_tok"
+    ):
         convert(folder)
     assert capfd.readouterr().err == ""
 
