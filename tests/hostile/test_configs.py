@@ -14,7 +14,24 @@ from fuzzing import seeds, targets
 
 from qconv.errors import PlanError
 
-WRONG = [None, "", "x", "../x", True, -1, 0, 1 << 40, 1 << 70, -0.5, 1e308, float("nan"), float("inf"), [], {}, [None]]
+WRONG: list[Any] = [
+    None,
+    "",
+    "x",
+    "../x",
+    True,
+    -1,
+    0,
+    1 << 40,
+    1 << 70,
+    -0.5,
+    1e308,
+    float("nan"),
+    float("inf"),
+    [],
+    {},
+    [None],
+]
 MODELS = {
     "text": seeds.recorded,
     "projectors": seeds.projectors,
