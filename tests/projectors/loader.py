@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -36,13 +37,19 @@ class Contexts(ctypes.Structure):
     _fields_ = (("vision", ctypes.c_void_p), ("audio", ctypes.c_void_p), ("generated", ctypes.c_void_p))
 
 
-def main() -> None:
+def clip_init() -> tuple[ctypes.CDLL, Callable[[bytes, Parameters], Contexts]]:
+    """The library, and what loads a projector."""
     spec = importlib.util.find_spec("xllamacpp")
     assert spec is not None
     assert spec.origin is not None
     library = ctypes.CDLL(str(next(Path(spec.origin).parent.glob("*.so"))))
     load = library["_Z9clip_initPKc19clip_context_params"]
     load.argtypes, load.restype = (ctypes.c_char_p, Parameters), Contexts
+    return library, load
+
+
+def main() -> None:
+    _, load = clip_init()
     for file in sys.argv[1:]:
         made = load(file.encode(), Parameters(image_min_tokens=-1, image_max_tokens=-1))
         towers = [kind for kind, _ in Contexts._fields_ if getattr(made, kind)]
