@@ -18,7 +18,8 @@ from qconv.checkpoints import Checkpoint
 from qconv.errors import FormatError, PlanError, QconvError, UnsupportedError, UsageError
 from qconv.options import AdapterOption
 from qconv.tensors import Dequantized, LazyTensor, Widened, is_blocks, operations
-from qconv.tensors.low_rank import LowRank, Magnitude, ReplacedRows, Sum
+from qconv.tensors.adapted import Magnitude, ReplacedRows, Sum
+from qconv.tensors.low_rank import LowRank
 from qconv.types import shape_text
 
 _PARTED = (

@@ -91,9 +91,16 @@ def with_defaults(config: Mapping[str, Any], model_type: object, table: Table) -
             if not isinstance(name, str) or not isinstance(of, list):
                 raise TableError(f"{table.name}: the default of '{key}' names no derivation: {default!r}")
             full[key] = evaluate.derive(ModelContext(full, table=table.name), name, tuple(of))
-        elif not derived:
+        elif not derived and not (key == "rope_parameters" and _has_older_rope(config)):
             full.setdefault(key, default)
+        if key == "num_key_value_heads" and full[key] is None:  # as before there were fewer of them
+            full[key] = evaluate.derive(ModelContext(full, table=table.name), "n_head", ())
     return full
+
+
+def _has_older_rope(config: Mapping[str, Any]) -> bool:
+    """Whether a config says how positions turn as those before ``rope_parameters`` do."""
+    return bool(config.get("rope_scaling")) or any(key in config for key in (*_GLOBAL_THETA, *_LOCAL_THETA))
 
 
 def _rope_parameters(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qconv.architectures import build, registry
+from qconv.architectures.expand import Wanted
 from qconv.architectures.model import ModelContext
 from qconv.architectures.resolve import Checkpoint, matcher_of
-from qconv.architectures.tensors import Wanted
 from qconv.errors import PlanError, UnsupportedError, and_more
 from qconv.tensors import LazyTensor
 

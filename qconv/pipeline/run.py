@@ -13,7 +13,7 @@ from qconv.pipeline.processor import Buffers, Processor
 from qconv.pipeline.progress import Counter, Progress, Silent
 from qconv.pipeline.schedule import Block, TensorWork
 from qconv.pipeline.sink import Sink
-from qconv.pipeline.sizing import BESIDE_FACTOR, Sizes, cost, fit
+from qconv.pipeline.sizing import Sizes, cost, enough, fit
 from qconv.pipeline.workers import Cancellation, run_workers
 from qconv.storage import ByteRange, StoredFile
 from qconv.tensors import stored_files, stored_ranges
@@ -57,10 +57,10 @@ def run(
     def cost_with_sink(work: TensorWork, rows: int) -> int:
         return cost(work, rows) + sink.memory(work, rows)
 
-    factors = max((w.hessian.resident_bytes for w in works if w.hessian is not None), default=0)
     budget = memory.budget(memory_limit)
+    factors = max((w.hessian.resident_bytes for w in works if w.hessian is not None), default=0)
     if factors and memory_limit is None:
-        budget = max(budget, BESIDE_FACTOR) + factors
+        budget = max(budget + factors, enough(works, cost_with_sink))
     with storage.reading_ahead(_files(works), budget // 2, cancellation.check) as ahead:
         sizes = fit(works, threads + max(1, threads // 4), budget - ahead.memory, cost_with_sink)
         ahead.follow(_ranges(schedule.row_blocks(segments, sizes.rows)))

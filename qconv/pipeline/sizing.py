@@ -18,8 +18,8 @@ ROW_BLOCK = 1 << 20
 _SMALLEST = 1 << 12
 _TILE_BYTES = 48
 """Bytes for each weight of a tile rounded by a Hessian: several copies in float32, products, decoded blocks."""
-BESIDE_FACTOR = 64 << 20
-"""Bytes that are left for row blocks beside a Hessian's factor."""
+_BESIDE_FACTOR = 64 << 20
+"""Bytes that are left for row blocks beside a Hessian's factor, at least."""
 
 
 def cost(work: TensorWork, rows: int) -> int:
@@ -70,6 +70,13 @@ def _rows(work: TensorWork, row_block: int) -> int:
     return rows if work.hessian is None else max(TILE_ROWS, rows - rows % TILE_ROWS)
 
 
+def enough(works: Iterable[TensorWork], cost: Cost = cost) -> int:
+    """Bytes with which tensors that are rounded by Hessians can be worked on; 0 where none is."""
+    wide = [w for w in works if w.hessian is not None]
+    beside = max((2 * cost(w, TILE_ROWS) for w in wide), default=0)
+    return max(beside, _BESIDE_FACTOR) + max(w.resident_bytes for w in wide) if wide else 0
+
+
 def fit(works: Iterable[TensorWork], threads: int, budget: int, cost: Cost = cost) -> Sizes:
     """Row blocks as large as useful while all workers' take at most half the budget, all of it when no row is long.
 
@@ -78,7 +85,7 @@ def fit(works: Iterable[TensorWork], threads: int, budget: int, cost: Cost = cos
     works = list(works)
     resident = max(works, key=lambda w: w.resident_bytes, default=None)
     held = 0 if resident is None else resident.resident_bytes
-    most = budget // 2 if resident is None or resident.hessian is None else max(budget // 2, budget - BESIDE_FACTOR)
+    most = budget // 2 if resident is None or resident.hessian is None else max(budget // 2, budget - _BESIDE_FACTOR)
     if resident is not None and held > most:
         more = 2 * held - budget if resident.hessian is None else held - most
         raise _too_little(resident, "holds", held, most, more)

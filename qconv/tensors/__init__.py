@@ -40,6 +40,7 @@ __all__ = [
     "StoredTensor",
     "TensorLocation",
     "Widened",
+    "adapted",
     "are_finite",
     "array_type",
     "as_float32",
@@ -71,7 +72,7 @@ __all__ = [
     "transpose",
 ]
 
-_WITHOUT = ("low_rank", "quantized")
+_WITHOUT = ("adapted", "low_rank", "quantized")
 """Modules that hold no operations, and are imported by those alone who need them."""
 
 

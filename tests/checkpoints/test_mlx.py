@@ -22,6 +22,7 @@ from tests.checkpoints import packing
 
 GOLDENS = Path(__file__).parents[1] / "architectures" / "goldens"
 MLX = "mlx"
+WIDTHS = {"F32": "<f4", "F16": "<f2"}
 Saved = dict[str, np.ndarray]
 
 
@@ -31,7 +32,7 @@ def recorded(name: str) -> Any:
 
 def original(golden: Any) -> Saved:
     """The recorded checkpoint's tensors: BF16 as bits."""
-    kinds = {"BF16": "<u2", "F32": "<f4"}
+    kinds = {"BF16": "<u2", "F16": "<f2", "F32": "<f4"}
     return {
         name: np.frombuffer(tiny.weights(name, dtype, tuple(shape)), kinds[dtype]).reshape(shape)
         for name, (dtype, shape) in golden["tensors"].items()
@@ -69,7 +70,7 @@ def assert_recorded(golden: Any, outputs: dict[str, tuple[list[int], np.ndarray]
     for name, kind, _, digest in expected:
         values = outputs[name][1]
         if not (besides and name.endswith(besides)):
-            data = (values.view("<u4") >> 16).astype("<u2") if kind == "BF16" else values
+            data = (values.view("<u4") >> 16).astype("<u2") if kind == "BF16" else values.astype(WIDTHS[kind])
             assert hashlib.sha256(data.tobytes()).hexdigest() == digest, name
 
 
@@ -160,6 +161,7 @@ def test_qwen3_next_with_experts(tmp_path: Path) -> None:
         ("qwen3moe", "mlp", {}),
         ("qwen2moe", "mlp", {}),
         ("mixtral", "block_sparse_moe", {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}),
+        ("minimax-m3", "block_sparse_moe", {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}),
     ],
 )
 def test_experts_stacked(tmp_path: Path, name: str, parent: str, names: dict[str, str]) -> None:
@@ -207,9 +209,10 @@ def test_gates_taken_apart(tmp_path: Path, name: str) -> None:
     assert_recorded(golden, made(save(tmp_path, golden, tensors, MLX)))
 
 
-def test_latent_attention_taken_apart(tmp_path: Path) -> None:
-    golden = recorded("deepseek3")
-    config = golden["config"]
+@pytest.mark.parametrize("name", ["deepseek3", "glm5", "kimi-k25"])
+def test_latent_attention_taken_apart(tmp_path: Path, name: str) -> None:
+    golden = recorded(name)
+    config = golden["config"].get("text_config", golden["config"])
     heads, inner = config["num_attention_heads"], config["qk_nope_head_dim"]
     tensors: Saved = {}
     for name, values in original(golden).items():
@@ -221,6 +224,38 @@ def test_latent_attention_taken_apart(tmp_path: Path) -> None:
             tensors[name] = values
     assert any("unembed_out" in name for name in tensors)
     assert_recorded(golden, made(save(tmp_path, golden, stacked(tensors, "mlp"), MLX)))
+
+
+RENAMES = {
+    "gptneox": {"gpt_neox.layers.": "model.h.", "gpt_neox.": "model.", "embed_out.": "model.embed_out."},
+    "laguna": {
+        ".mlp.gate.weight": ".mlp.gate.proj.weight",
+        ".mlp.experts.e_score_correction_bias": ".mlp.gate.e_score_correction_bias",
+    },
+    "dots1": {".switch_mlp.": ".experts."},
+    "gemma4-moe": {".experts.down_proj": ".experts.switch_glu.down_proj.weight"},
+}
+
+
+@pytest.mark.parametrize("name", RENAMES)
+def test_names_of_mlx(tmp_path: Path, name: str) -> None:
+    golden = recorded(name)
+    tensors = original(golden)
+    if any(".mlp.experts.0." in source for source in tensors):
+        tensors = stacked(tensors, "mlp")
+    saved: Saved = {}
+    for source, values in tensors.items():
+        if source.endswith(".experts.gate_up_proj"):
+            for part, half in zip(("gate", "up"), np.split(values, 2, axis=-2), strict=True):
+                saved[source.replace("gate_up_proj", f"switch_glu.{part}_proj.weight")] = half.copy()
+            continue
+        for theirs, mlx in RENAMES[name].items():
+            if theirs in source:
+                source = source.replace(theirs, mlx)
+                break
+        saved[source] = values
+    assert saved.keys() != original(golden).keys()
+    assert_recorded(golden, made(save(tmp_path, golden, saved, MLX)))
 
 
 def test_experts_of_gpt_oss(tmp_path: Path) -> None:
@@ -245,7 +280,7 @@ def test_experts_of_gpt_oss(tmp_path: Path) -> None:
     expected = golden["expected"]["tensors"]
     assert {name: shape for name, (shape, _) in outputs.items()} == {name: shape for name, _, shape, _ in expected}
     for name, kind, _, digest in expected:
-        data = outputs[name][1].astype({"F32": "<f4", "F16": "<f2"}[kind])
+        data = outputs[name][1].astype(WIDTHS[kind])
         assert hashlib.sha256(data.tobytes()).hexdigest() == digest, name
 
 

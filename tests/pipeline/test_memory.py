@@ -7,16 +7,19 @@ import math
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from qconv import platform
+from qconv.blocks import TILE_ROWS
+from qconv.calibration import TensorHessian
 from qconv.errors import UsageError
 from qconv.pipeline import TensorWork, works_of
 from qconv.pipeline.memory import Gate
-from qconv.pipeline.sizing import cost, fit
+from qconv.pipeline.sizing import cost, enough, fit
 from qconv.pipeline.workers import Stopped
 from tests.conversion.fakes import Copy, Sketch, plan
 
@@ -128,6 +131,17 @@ def test_tensors_hold_at_most_half_of_it_together() -> None:
 def test_a_tensor_that_holds_too_much_is_refused() -> None:
     with pytest.raises(UsageError, match=r"tensor 'x': holds 150,000,000 bytes at once.*raise --memory.*by 101MB"):
         fit([tensor((10_000, 4096), resident_bytes=150_000_000)], 2, 200_000_000)
+
+
+@pytest.mark.parametrize("columns", [256, 8192, 28_672, 1 << 18])
+@pytest.mark.parametrize("threads", [1, 3, 64])
+def test_what_is_enough_for_a_hessian_fits(columns: int, threads: int) -> None:
+    hessian = TensorHessian(Path("h"), ("x",), columns, 1, 0, {}, "job")
+    work = tensor((1024, columns))
+    works = [tensor((128_000, 2048)), replace(work, encodings=(replace(work.encodings[0], hessian=hessian),))]
+    sizes = fit(works, threads, enough(works))
+    assert sizes.resident == hessian.resident_bytes
+    assert sizes.rows(works[1]) % TILE_ROWS == 0
 
 
 def test_the_gate_lets_in_what_fits() -> None:

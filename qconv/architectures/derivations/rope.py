@@ -121,8 +121,7 @@ def _listed(model: ModelContext, key: str) -> NDArray[np.float32] | None:
     values = rope.get(key)
     if not isinstance(values, list) or not all(isinstance(v, int | float) for v in values):
         raise model.lacks([f"rope_scaling.{key}"], values, "a list of numbers")
-    rotated = rope.get("partial_rotary_factor")
-    wanted = int(head_dim(model) * (1.0 if rotated is None else rotated)) // 2
+    wanted = model.count("qk_rope_head_dim", default=head_dim(model)) // 2
     if len(values) != wanted:
         raise model.lacks([f"rope_scaling.{key}"], f"{len(values)} numbers", f"{wanted} of them")
     return np.array(values, np.float32)

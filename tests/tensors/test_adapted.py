@@ -1,4 +1,4 @@
-"""What products of low rank declare; what they are is tested against PEFT in tests/adapters."""
+"""What adapters make of weights declares; what they are is tested against PEFT in tests/adapters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from qconv.tensors import LazyTensor, memory_of_rows
-from qconv.tensors.low_rank import Factor, FactorTensor, LowRank, Magnitude, ReplacedRows, Sum
+from qconv.tensors.adapted import Magnitude, ReplacedRows, Sum
+from qconv.tensors.low_rank import Factor, FactorTensor, LowRank
 from tests.tensors.arrays import ArrayTensor
 
 ROWS, COLUMNS, RANK = 512, 1024, 4
