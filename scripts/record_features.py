@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
+import transformers  # type: ignore[import-not-found]  # of the Python that runs this
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
