@@ -109,6 +109,9 @@ class ModelContext:
         """The error for a config key that is not there or of the wrong kind."""
         spelled = [self._origin(key) for key in keys]
         file, which = spelled[0][0], " or ".join(f"'{key}'" for _, key in spelled)
+        if value is None and self.folder is not None and not self.folder.has(file):
+            message = f"has no {file}, where {self.table or 'its architecture'} looks for {which}"
+            return PlanError(message, file=self.location, hint=f"take {file} from the original model")
         what = f"has no {which}" if value is None else f"has {value!r} for {which}"
         return PlanError(
             f"{file} {what}, but {self.table or 'its architecture'} needs {wanted} there",

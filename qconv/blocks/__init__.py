@@ -59,10 +59,10 @@ __all__ = [
     "decode",
     "encodable",
     "encode",
+    "encode_on_grid",
     "factor_bytes",
     "factor_of",
     "factorize",
-    "find_grid",
     "first_without_number",
     "lower_panels",
     "single_threaded",
@@ -157,13 +157,11 @@ def can_compensate(block_type: str) -> bool:
     return quants(codec(block_type)) is not None
 
 
-def find_grid(
-    rows: NDArray[np.float32], step: float, least: float
-) -> tuple[NDArray[np.int16], NDArray[np.float16], NDArray[np.bool_]]:
-    """Quants, scales and whether there are such for each block of ``rows``, see ``grid.find_grid``.  Imports numba."""
+def encode_on_grid(rows: NDArray[Any], step: float, least: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Blocks of Q4_0 and which of them give back the weights, see ``grid.encode_on_grid``.  Imports numba."""
     from qconv.blocks import grid
 
-    return grid.find_grid(rows, step, least)
+    return grid.encode_on_grid(rows, step, least)
 
 
 def factor_of(hessian: NDArray[Any]) -> Factor:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from qconv.errors import FormatError, InputError, UsageError
 from qconv.storage.base import FileIdentity
@@ -63,7 +63,7 @@ class Web:
             request = client.build_request("GET", url, headers=sent, timeout=timeout)
             return client.send(request, stream=True, follow_redirects=False)
         except (httpx2.TransportError, httpx2.InvalidURL) as e:
-            raise Again(f"the server cannot be reached ({type(e).__name__})") from None
+            raise Again(f"{urlsplit(url).hostname} cannot be reached ({type(e).__name__})") from None
 
 
 def session() -> Client:

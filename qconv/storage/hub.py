@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -84,7 +85,7 @@ class HubFolder(RepositoryFolder):
         name = address.repository.rpartition("/")[2]
         super().__init__(f"{SCHEME}{address.repository}{revision}", name, address.path, entries, web)
         self._repository = address.repository
-        self._commit = commit
+        self._revision, self._commit = address.revision or "main", commit
         self._endpoint = endpoint
         self._keep = keep
 
@@ -105,6 +106,15 @@ class HubFolder(RepositoryFolder):
         except OSError:
             return None
 
+    def _remember(self, cached: Path) -> None:
+        """Notes which commit was asked for, as huggingface_hub does: offline it is found by that."""
+        if self._revision == self._commit:
+            return
+        ref = cached / "refs" / self._revision
+        with suppress(OSError):  # the download is there all the same
+            ref.parent.mkdir(parents=True, exist_ok=True)
+            ref.write_text(self._commit)
+
     def _downloaded(self, path: str) -> Path:
         import httpx2
         from huggingface_hub import hf_hub_download
@@ -124,6 +134,7 @@ class HubFolder(RepositoryFolder):
         while True:
             try:
                 file = hf_hub_download(self._repository, path, revision=revision, endpoint=endpoint, tqdm_class=Bar)
+                self._remember(Path(file).parents[path.count("/") + 2])
                 return Path(file)
             except httpx2.TransportError as e:
                 attempts.after(Again(f"the Hub cannot be reached ({type(e).__name__})"))
@@ -178,7 +189,7 @@ def open_hub(text: str, *, keep: bool) -> tuple[Folder, str | None]:
     commit = ask(web, interface + revision, here, _About)[0].sha
     files = f"{endpoint}/{address.repository}/resolve/{commit}"
     entries = _entries(web, f"{interface}/tree/{commit}?recursive=true", here, commit, files)
-    path, name = folder_and_file(address.path, entries)
+    path, name = folder_and_file(address.path, entries, here)
     return HubFolder(address._replace(path=path), commit, entries, web, endpoint, keep=keep), name
 
 

@@ -71,7 +71,7 @@ def open_modelscope(text: str) -> tuple[Folder, str | None]:
     web = Web({"User-Agent": f"qconv/{__version__}", **secret}, endpoint, refused)
     files = f"{endpoint}/api/v1/models/{address.repository}/repo"
     entries = _entries(web, files, SCHEME + text, address.revision or _REVISION)
-    path, name = folder_and_file(address.path, entries)
+    path, name = folder_and_file(address.path, entries, SCHEME + text)
     revision = f"@{quote(address.revision, safe='')}" if address.revision else ""
     root = f"{SCHEME}{address.repository}{revision}"
     return RepositoryFolder(root, address.repository.rpartition("/")[2], path, entries, web), name

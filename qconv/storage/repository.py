@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from qconv.errors import FormatError, InputError
+from qconv.errors import FormatError, InputError, nearest
 from qconv.storage.base import LARGEST_SMALL_FILE, StoredFile
 from qconv.storage.http import HttpFile, Web
 from qconv.storage.local import is_inside
@@ -86,9 +86,16 @@ class RepositoryFolder:
         return HttpFile(self._web, entry.url, location, entry.size, entry.version, etag=etag, sha256=entry.sha256)
 
 
-def folder_and_file(path: str, entries: Mapping[str, Entry]) -> tuple[str, str | None]:
-    """A path in a repository as a folder and, when it is a file's, the file's name."""
+def folder_and_file(path: str, entries: Mapping[str, Entry], location: str) -> tuple[str, str | None]:
+    """A path in a repository as a folder and, when it is a file's, the file's name.
+
+    Raises InputError when there is neither; ``location`` is what it calls the path.
+    """
     if path not in entries:
+        if path and not any(name.startswith(f"{path}/") for name in entries):
+            near = nearest(path, entries, most=3)
+            hint = f"nearest: {', '.join(near)}" if near else None
+            raise InputError("is not in the repository", file=location, hint=hint)
         return path, None
     folder, _, name = path.rpartition("/")
     return folder, name

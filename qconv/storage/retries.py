@@ -51,7 +51,7 @@ class Attempts:
         most = len(WAITS) if failure.most is None else failure.most
         if self.failed >= most or wait > LONGEST_WAIT:
             later = f"; the server asks to wait {wait:.0f} seconds" if wait > LONGEST_WAIT else ""
-            hint = "run the same command again later: what is done is kept"
+            hint = "run the same command again later: what a conversion has done is kept"
             raise InputError(f"cannot be read: {failure}{later}", file=self.location, hint=hint)
         self.failed += 1
         _tell(self.location, failure, wait)

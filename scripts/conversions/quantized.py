@@ -166,6 +166,19 @@ def _torchao(rows: int, columns: int) -> Iterator[Part]:
     yield _floats("._weight_zero_point", "F32", columns // GROUP, rows)
 
 
+def _on_grid(rows: int, columns: int) -> Iterator[Part]:
+    """BF16 on Q4_0's grid, for ``--types keep``: scales of few enough bits that no product is rounded."""
+
+    def make() -> Array:
+        rng = np.random.default_rng(1)
+        scale = rng.integers(8, 16, (rows, columns // 32, 1)).astype(np.float32) * np.float32(2.0**-10)
+        weights = rng.integers(-8, 8, (rows, columns // 32, 32), np.int8) * scale
+        bits: Array = (weights.view(np.uint32) >> np.uint32(16)).astype("<u2")
+        return bits.reshape(rows, columns)
+
+    yield Part(".weight", "BF16", (rows, columns), make)
+
+
 Settings = dict[str, Any]
 _GPTQ: Settings = {"quant_method": "gptq", "bits": 4, "group_size": GROUP}
 _AWQ: Settings = {"quant_method": "awq", "bits": 4, "group_size": GROUP}
@@ -191,6 +204,7 @@ METHODS: dict[str, tuple[Callable[[int, int], Iterator[Part]], Settings]] = {
     "hqq": (_hqq, {"quant_method": "hqq"}),
     "gemma": (_gemma, {"quant_method": "gemma", "num_bits": 4}),
     "torchao": (_torchao, {"quant_method": "torchao"}),
+    "on-grid": (_on_grid, {}),
 }
 
 

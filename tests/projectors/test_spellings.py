@@ -64,7 +64,7 @@ def test_a_tensor_that_is_missing(tmp_path: Path) -> None:
 def test_how_images_are_prepared_is_needed(tmp_path: Path) -> None:
     model = golden("qwen3-vl")
     del model["preprocessor_config.json"]
-    with pytest.raises(PlanError, match=r"preprocessor_config.json has no 'image_mean'"):
+    with pytest.raises(PlanError, match=r"has no preprocessor_config\.json, where qwen3vl looks for 'image_mean'"):
         names(tmp_path / "model", model)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qconv import blocks
 from qconv.errors import WeightError
-from qconv.tensors.base import LazyTensor, Unary, buffer, columns, memory_of_rows, n_rows
+from qconv.tensors.base import LazyTensor, Unary, buffer, bytes_of_rows, columns, memory_of_rows, n_rows
 from qconv.tensors.floats import as_float32
 from qconv.types import Rows
 
@@ -22,10 +22,6 @@ BLOCK_TYPE = "Q4_0"
 _BLOCK, _LEVELS = 32, 16
 _STEPS = {"BF16": (2.0**-7, 2.0**-133), "F16": (2.0**-10, 2.0**-24)}
 """From one number to the next, for each power of two, and at least."""
-_PIECE = 1 << 16
-"""Weights worked on at a time: what is computed of them stays in a core's own cache."""
-_BYTES = 24
-"""Bytes for each weight of a piece."""
 _PLACES = 8
 """Rows that are looked at."""
 
@@ -39,18 +35,15 @@ class OnGrid(Unary):
         return BLOCK_TYPE
 
     def memory(self, rows: int) -> int:
-        return memory_of_rows(self.inner, rows) + _BYTES * max(_PIECE, columns(self))
+        return memory_of_rows(self.inner, rows) + 2 * bytes_of_rows(self, rows)
 
     def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         """Raises WeightError for a block off the grid."""
         target = buffer(self, stop - start, out)
-        rows, width = self.inner.read(start, stop), columns(self)
-        step = max(1, _PIECE // width)
-        for first in range(0, len(rows), step):
-            quants, scales, on_grid = _find(rows[first : first + step], self.inner.dtype)
-            if not on_grid.all():
-                raise _off_grid(start + first, on_grid)
-            target[first : first + step] = blocks.assemble(BLOCK_TYPE, quants, scales)
+        encoded, on_grid = _encode(self.inner.read(start, stop), self.inner.dtype)
+        if not on_grid.all():
+            raise _off_grid(start, on_grid)
+        target[...] = encoded
         return target
 
     def describe(self) -> str:
@@ -69,15 +62,14 @@ def is_on_grid(tensor: LazyTensor) -> bool:
         row = tensor.read(place, place + 1)
         if any(np.unique(block).size > _LEVELS for block in row.reshape(-1, _BLOCK)):
             return False
-        _, scales, on_grid = _find(row, tensor.dtype)
-        if not on_grid.all():
+        if not _encode(row, tensor.dtype)[1].all():
             return False
-        seen = seen or bool(scales.any())
+        seen = seen or bool(as_float32(row, tensor.dtype).any())
     return seen
 
 
-def _find(rows: Rows, dtype: str) -> tuple[NDArray[np.int16], NDArray[np.float16], NDArray[np.bool_]]:
-    return blocks.find_grid(as_float32(np.ascontiguousarray(rows), dtype), *_STEPS[dtype])
+def _encode(rows: Rows, dtype: str) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    return blocks.encode_on_grid(np.ascontiguousarray(rows), *_STEPS[dtype])
 
 
 def _off_grid(first: int, on_grid: NDArray[np.bool_]) -> WeightError:
