@@ -132,6 +132,7 @@ CALLS: dict[str, Callable[[Any, Case], Any]] = {
     "Lfm2VlForConditionalGeneration": naflex,
     "Mistral3ForConditionalGeneration": rows,
     "Qwen2AudioForConditionalGeneration": qwen2_audio,
+    "Qwen3ASRForConditionalGeneration": sounds,
     "AudioFlamingo3ForConditionalGeneration": sounds,
 }
 

@@ -62,6 +62,23 @@ def _short_sounds(model: dict[str, Any]) -> None:
     model["tensors"]["audio_tower.embed_positions.weight"][1][0] = 16
 
 
+def as_transformers_has_it(model: dict[str, Any]) -> None:
+    """Qwen3-ASR: what its thinker has is at the top, and the projector is a module of its own."""
+    config = model["config"]
+    config |= config.pop("thinker_config") | {"model_type": "qwen3_asr"}
+    config["audio_config"]["model_type"] = "qwen3_asr_encoder"
+    config["text_config"]["model_type"] = "qwen3"
+    parts = {
+        "thinker.audio_tower.proj": "model.multi_modal_projector.linear_",
+        "thinker.audio_tower.": "model.audio_tower.",
+        "thinker.model.": "model.language_model.",
+        "thinker.lm_head.": "lm_head.",
+    }
+    for name in list(model["tensors"]):
+        start = next(part for part in parts if name.startswith(part))
+        model["tensors"][parts[start] + name.removeprefix(start)] = model["tensors"].pop(name)
+
+
 _LAYERS_OF_GRANITE = {"vision_feature_layer": [-4, -3, -2, -1]}
 
 CASES = {
@@ -85,5 +102,6 @@ CASES = {
     "glm4v": Case(_golden("glm4v"), (56, 84)),
     "lfm2-vl": Case(_golden("lfm2-vl"), (64, 64)),
     "qwen2-audio": Case(_golden("qwen2-audio", _short_sounds), (128, 32)),
+    "qwen3-asr": Case(_golden("qwen3-asr", as_transformers_has_it), (128, 100)),
     "audio-flamingo3": Case(_golden("audio-flamingo3", _short_sounds), (128, 32)),
 }

@@ -54,7 +54,7 @@ def model_class(golden: Path) -> str:
 
 
 KNOWN = [golden for golden in GOLDENS if model_class(golden) in classes("projector")]
-ELSEWHERE = {"internvl-hf", "llava", "llava-next", "pixtral-format"}
+ELSEWHERE = {"internvl-hf", "llava", "llava-next", "pixtral-format", "qwen3asr-hf"}
 """Tables that others redirect to, and one of a format of its own: they have tests here and beside this one."""
 
 
