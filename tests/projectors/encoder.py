@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.projectors.loader import Parameters, clip_init  # run as a program, it is not in a package
+from tests.projectors.loader import Contexts, Parameters, open_library  # run as a program, it is not in a package
 
 
 class Vector(ctypes.Structure):
@@ -54,7 +54,9 @@ class Image(ctypes.Structure):
 
 
 def main() -> None:
-    library, load = clip_init()
+    library = open_library()
+    load = library["_Z9clip_initPKc19clip_context_params"]
+    load.argtypes, load.restype = (ctypes.c_char_p, Parameters), Contexts
     encode = library["_Z23clip_image_batch_encodeP8clip_ctxiPK20clip_image_f32_batchRSt6vectorIfSaIfEE"]
     encode.restype = ctypes.c_bool
     tokens = library["_Z20clip_n_output_tokensPK8clip_ctxPK14clip_image_f32"]
