@@ -26,7 +26,7 @@ import transformers  # type: ignore[import-not-found]  # of the Python that runs
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 from tests.projectors.features import CASES, RECORDED, Case  # noqa: E402  # the path comes first
-from tests.projectors.tiny import write  # noqa: E402
+from tests.projectors.tiny import write  # noqa: E402  # likewise
 
 
 def image(case: Case) -> torch.Tensor:
