@@ -9,7 +9,7 @@ from typing import TypeAlias
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
 from qconv.architectures.schema import Entry, Table, Variant
-from qconv.errors import PlanError
+from qconv.errors import PlanError, TableError
 
 WEIGHT = ".weight"
 _NO_LAYER = -1
@@ -144,8 +144,10 @@ class Expansion:
                 best = ((complete, there), wanted)
         if not best[1]:
             where = "there is" if layer == _NO_LAYER else f"layer {layer} has"
-            first = next(iter(variants.values()))
-            expected = next(want.expected for want in self._expand(first, (layer,)) if want.required)
+            wanted = [want for variant in variants.values() for want in self._expand(variant, (layer,))]
+            expected = next((want.expected for want in wanted if want.required), None)
+            if expected is None:
+                raise TableError(f"{self.model.table}: none of the alternatives of {group} requires anything")
             self.missing.append(f"{expected} or what else stands for it ({where} no {group})")
         return best[1]
 

@@ -63,7 +63,8 @@ def add(tensor: LazyTensor, number: float) -> LazyTensor:
     """``x + number``: norms stored as their difference from one.  What was taken away before comes back unrounded."""
     if isinstance(tensor, Shifted) and tensor.number == -number:
         return widen(tensor.inner)
-    return Shifted(tensor, f"add {number}", lambda x, out: np.add(x, np.float32(number), out=out), number)
+    term = np.float32(np.float16(number) if tensor.dtype == "F16" else number)  # torch rounds it to the tensor's type
+    return Shifted(tensor, f"add {number}", lambda x, out: np.add(x, term, out=out), number)
 
 
 @operation

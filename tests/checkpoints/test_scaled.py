@@ -239,6 +239,20 @@ def test_a_scale_without_weights(tmp_path: Path) -> None:
         checkpoints.open(tmp_path)
 
 
+@pytest.mark.parametrize("method", ["compressed-tensors", "modelopt", "fp8"])
+def test_parameters_that_are_only_called_scales(tmp_path: Path, method: str) -> None:
+    """Gemma 3n's and 4's."""
+    end = "a.weight_scale_inv" if method == "fp8" else "a.weight_scale"
+    arrays: Arrays = {"a.weight": np.full((2, 4), 0x38, np.uint8), end: np.full(1, 3, np.float32)}
+    arrays |= {"altup.correct_output_scale": p.numbers(4), "router.per_expert_scale": p.numbers(4)}
+    arrays |= {"router.scale": p.numbers(4), "router.proj.weight": p.numbers(2, 4)}
+    folder(tmp_path, arrays, {"quant_method": method})
+    with checkpoints.open(tmp_path) as opened:
+        np.testing.assert_array_equal(opened.read("a.weight", 0, 2), np.full((2, 4), 3))
+        for name in set(arrays) - {"a.weight", end}:
+            np.testing.assert_array_equal(opened.read(name, 0, 1)[0], np.atleast_2d(arrays[name])[0])
+
+
 def test_scaled_text_is_refused(tmp_path: Path) -> None:
     arrays: Arrays = {"a.weight": np.zeros((2, 2), np.int64), "a.weight_scale_inv": p.numbers(1)}
     folder(tmp_path, arrays, {"quant_method": "fp8"})

@@ -170,9 +170,16 @@ def test_combinations() -> None:
     check(apply("stack")([memory["a"], memory["a"]]), np.stack([a, a]))
 
 
+def test_different_floats_combine_wide() -> None:
+    a, b, c = numbers(2, 3), numbers(2, 3, kind=np.float16), numbers(2, 3, kind=np.uint16)
+    memory = arrays(a=a, b=b, c=c)
+    expected = np.stack([a, b.astype(np.float32), (c.astype(np.uint32) << 16).view(np.float32)])
+    check(apply("stack")([memory["a"], memory["b"], memory["c"]]), expected)
+
+
 def test_different_types_do_not_combine() -> None:
-    memory = arrays(a=numbers(2, 3), b=numbers(2, 3, kind=np.float16))
-    with pytest.raises(PlanError, match="F16"):
+    memory = arrays(a=numbers(2, 3), b=numbers(2, 3).astype(np.int32))
+    with pytest.raises(PlanError, match="I32"):
         apply("stack")([memory["a"], memory["b"]])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qconv.checkpoints.methods.numbers import scaled_numbers
-from qconv.checkpoints.methods.parts import BARE, Config, Tensors, block_size, is_fp8, replaced, stems
+from qconv.checkpoints.methods.parts import BARE, Config, Tensors, block_size, is_fp8, replaced, scaled_names, stems
 from qconv.errors import FormatError, UnsupportedError
 from qconv.tensors import LazyTensor
 from qconv.tensors.quantized import PACKED_SUFFIXES, packed, packed_fp4
@@ -47,11 +47,7 @@ def undo(tensors: Tensors, config: Config) -> Tensors:
         integers = tensors[name + "_packed"].dtype == "I32"
         parts |= {name + end for end in (PACKED_SUFFIXES if integers else _FP4_SUFFIXES)}
         made[name] = packed(tensors, name, widths, next(iter(sizes), None)) if integers else packed_fp4(tensors, name)
-    for name in stems(tensors, "_scale"):
-        if name + "_scale" in parts:
-            continue
-        if name not in tensors:
-            raise FormatError(f"is a scale, but there is no '{name}'", tensor=name + "_scale")
+    for name in scaled_names(tensors, frozenset(parts)):
         parts |= {name + end for end in ("_scale", "_zero_point", "_g_idx")}
         made[name] = scaled_numbers(tensors, name, blocks)
     bare = next(

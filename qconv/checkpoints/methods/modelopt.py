@@ -9,7 +9,7 @@ Source: Model-Optimizer, ``modelopt/torch/export/quant_utils.py`` and ``quantiza
 from __future__ import annotations
 
 from qconv.checkpoints.methods.numbers import scaled_numbers, times_inputs
-from qconv.checkpoints.methods.parts import BARE, Config, Tensors, is_fp8, replaced, stems
+from qconv.checkpoints.methods.parts import BARE, Config, Tensors, is_fp8, replaced, scaled_names, stems
 from qconv.errors import FormatError, UnsupportedError
 from qconv.tensors import FLOATS, LazyTensor, scaled
 from qconv.tensors.quantized import VerticalCodes, affine, fp4_weight
@@ -26,11 +26,7 @@ def undo(tensors: Tensors, config: Config) -> Tensors:
         raise UnsupportedError("is quantized by 'modelopt' with a low-rank part (SVDQuant)", tensor=low_rank)
     made: dict[str, LazyTensor] = {}
     parts: set[str] = {name for name in tensors if name.endswith((*_UNUSED, _PRE_QUANT))}
-    for name in stems(tensors, "_scale"):
-        if name + "_scale" in parts:
-            continue
-        if name not in tensors:
-            raise FormatError(f"is a scale, but there is no '{name}'", tensor=name + "_scale")
+    for name in scaled_names(tensors, frozenset(parts)):
         parts |= {name + "_scale", name + "_scale_2"}
         made[name] = _weight(tensors, name)
     for module in stems(tensors, _PRE_QUANT):

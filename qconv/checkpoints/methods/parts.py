@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qconv.errors import FormatError
@@ -27,6 +27,18 @@ def replaced(tensors: Tensors, made: Mapping[str, LazyTensor], parts: Collection
 def stems(tensors: Iterable[str], ending: str) -> list[str]:
     """Names that end in ``ending``, without it."""
     return [name.removesuffix(ending) for name in tensors if name.endswith(ending)]
+
+
+def scaled_names(tensors: Tensors, taken: Collection[str]) -> Iterator[str]:
+    """Names of tensors that have a scale, ``NAME_scale``, which is not among ``taken``.
+
+    Some models have parameters of their own whose names end so.  FormatError for the scale of a weight that is missing.
+    """
+    for name in stems(tensors, "_scale"):
+        if name in tensors and name + "_scale" not in taken:
+            yield name
+        elif name.endswith(".weight") and name + "_scale" not in taken:
+            raise FormatError(f"is a scale, but there is no '{name}'", tensor=name + "_scale")
 
 
 def block_size(value: object) -> tuple[int, ...] | None:
