@@ -160,7 +160,7 @@ class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``multimodal``: classes known to be a text model, of a class by its ``model_type`` in ``text_models``, and more.
     ``stacked_experts``: where a layer's experts are, by the end of one's name, when they are in one tensor already.
     ``text_sizes``: what a text model's part of a config may leave out, by its ``model_type``.
-    ``vision``, ``audio``: keys of projectors with such a tower.
+    ``vision``, ``audio``: keys of projectors with such a tower.  ``refused``: why those of a class are not made.
     """
 
     wrappers: tuple[str, ...]
@@ -175,4 +175,5 @@ class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text_sizes: dict[str, dict[str, int]] = {}
     vision: Keys = {}
     audio: Keys = {}
+    refused: dict[str, str] = {}
     drop: tuple[Drop, ...] = ()
