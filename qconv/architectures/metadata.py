@@ -33,6 +33,10 @@ _RANGES = {
 _ARRAYS = ("array", "uint64 array")
 
 
+class _Unfit(Exception):
+    """A value that its key's type cannot hold; says what would fit."""
+
+
 def metadata(model: ModelContext, table: Table) -> Metadata:
     """Keys in the order llama.cpp's converter writes them; a key set twice keeps its first place.
 
@@ -81,7 +85,10 @@ def _values(model: ModelContext, keys: Keys, architecture: str) -> Metadata:
         if raw is None or (isinstance(raw, Sequence) and not isinstance(raw, str) and not len(raw)):
             continue
         full = name if name.startswith(_ROOTED) else f"{architecture}.{name}"
-        values[full] = _typed(name, raw)
+        try:
+            values[full] = _typed(name, raw)
+        except _Unfit as e:
+            raise _refused(model, name, key, raw, str(e)) from None
     return values
 
 
@@ -107,12 +114,23 @@ def _raw(model: ModelContext, key: Key) -> Any:
     return key.names[raw]
 
 
+def _refused(model: ModelContext, name: str, key: Key, raw: Any, wanted: str) -> PlanError:
+    """Names the config's own key where one can be told."""
+    sources = (key.from_,) if isinstance(key.from_, str) else key.from_ or tuple(str(each) for each in key.of)
+    said = next((source for source in sources if model.has(source)), None)
+    if said is not None:
+        return model.lacks([said], model.find(said), wanted)
+    return PlanError(f"config.json gives {raw!r} for {name!r}, which needs {wanted}", file=model.location)
+
+
 def _typed(name: str, raw: Any) -> Value:
     if isinstance(raw, list | tuple):
         return _array(name, list(raw))
     kind = key_types().get(name)
-    if kind is None or kind in _ARRAYS:
-        raise TableError(f"metadata.toml says nothing about a single value of key {name!r}")
+    if kind is None:
+        raise TableError(f"metadata.toml does not hold key {name!r}")
+    if kind in _ARRAYS:
+        raise _Unfit("a list")
     return Value(_CONSTRUCTORS[kind], _scalar(name, raw, _CONSTRUCTORS[kind]))
 
 
@@ -127,7 +145,7 @@ def _array(name: str, items: list[Any]) -> Value:
     }
     element = ValueType.UINT64 if key_types()[name] == "uint64 array" else by_type.get(type(items[0]))
     if element is None or any(type(item) is not type(items[0]) for item in items):
-        raise PlanError(f"config.json gives a list of mixed values for {name!r}: {items[:8]!r}")
+        raise _Unfit("numbers or texts, all of one kind,")
     return Value.array(element, [_scalar(name, item, element) for item in items])
 
 
@@ -146,4 +164,7 @@ def _scalar(name: str, raw: Any, kind: ValueType) -> Any:
         low, high = _RANGES[kind]
         if low <= int(raw) <= high:
             return int(raw)
-    raise PlanError(f"config.json gives {raw!r} for {name!r}, which holds a {kind.name.lower()}")
+    if kind in _RANGES:
+        low, high = _RANGES[kind]
+        raise _Unfit(f"a whole number from {low} to {high}")
+    raise _Unfit({ValueType.FLOAT32: "a number", ValueType.BOOL: "true or false"}.get(kind, "a text"))

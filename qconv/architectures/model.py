@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qconv.errors import PlanError
+from qconv.errors import PlanError, printable
 from qconv.storage import Folder
 from qconv.tensors import LazyTensor, as_float32, read_whole
 from qconv.types import TensorInfo
 
 LARGEST_COUNT = 1 << 16
 """Layers, experts or heads; more is a broken config, not a model."""
+_LONGEST = 100
+"""Characters that messages show of a value."""
 _MOST_INTEGERS = 256
 """Values of a tensor that may become metadata."""
 
@@ -112,7 +114,7 @@ class ModelContext:
         if value is None and self.folder is not None and not self.folder.has(file):
             message = f"has no {file}, where {self.table or 'its architecture'} looks for {which}"
             return PlanError(message, file=self.location, hint=f"take {file} from the original model")
-        what = f"has no {which}" if value is None else f"has {value!r} for {which}"
+        what = f"has no {which}" if value is None else f"has {printable(repr(value), _LONGEST)} for {which}"
         return PlanError(
             f"{file} {what}, but {self.table or 'its architecture'} needs {wanted} there",
             file=self.location,

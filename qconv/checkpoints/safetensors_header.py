@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import safetensors
@@ -20,6 +20,7 @@ HEADER_BYTES = 100_000_000
 DIMENSIONS = 32
 _AGAIN = "it may be a partial download: fetch or copy it again"
 
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _Count = Annotated[int, msgspec.Meta(ge=0, le=gguf.limits.ELEMENTS)]
 
 
@@ -70,13 +71,21 @@ def _ask_library(path: Path) -> None:
 
 def _records(location: str, data: bytes) -> tuple[dict[str, _Record], dict[str, str]]:
     try:
-        value: Any = msgspec.json.decode(data)
-        if not isinstance(value, dict):
-            raise FormatError("has a header that is no JSON object", file=location, offset=8)
-        metadata = msgspec.convert(value.pop("__metadata__", None), dict[str, str] | None)
-        return msgspec.convert(value, dict[str, _Record]), metadata or {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as e:
+        value = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        if len(value) > gguf.limits.TENSORS + 1:
+            message = f"has {len(value):,} tensors; at most {gguf.limits.TENSORS:,} are read"
+            raise FormatError(message, file=location, offset=8)
+        metadata = msgspec.json.decode(value.pop("__metadata__", b"null"), type=dict[str, str] | None)
+    except _MALFORMED as e:
         raise FormatError(f"has a malformed header: {e}", file=location, offset=8) from e
+    return {name: _record(location, name, raw) for name, raw in value.items()}, metadata or {}
+
+
+def _record(location: str, name: str, raw: msgspec.Raw) -> _Record:
+    try:
+        return msgspec.json.decode(raw, type=_Record)
+    except _MALFORMED as e:
+        raise FormatError(f"has a malformed header: {e}", file=location, tensor=name, offset=8) from e
 
 
 def _tensors(

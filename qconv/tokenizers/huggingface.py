@@ -18,6 +18,7 @@ import msgspec
 from qconv.errors import FormatError
 from qconv.tokenizers.excerpt import excerpt
 from qconv.tokenizers.files import AddedToken, Pieces, TokenizerFiles, added_token
+from qconv.tokenizers.post_processor import unknown_in_template
 from qconv.tokenizers.slow_files import build
 from qconv.tokenizers.tables import HfClass, tables
 
@@ -180,6 +181,10 @@ class HfTokenizer:
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Token ids of ``text``; ``special``: with those the tokenizer puts around every text."""
         rewritten = special and self.hf_class.adds is not None
+        unknown = unknown_in_template(self.file.post_processor) if special and not rewritten else None
+        if unknown is not None:
+            message = f"its post_processor puts {unknown!r} around a text, which is not among its special_tokens"
+            raise FormatError(message, file=self.files.locate("tokenizer.json"))
         with _library(self.files):
             ids: list[int] = self.backend.encode(text, add_special_tokens=special and not rewritten).ids
         if rewritten:

@@ -115,3 +115,16 @@ def _id(item: dict[str, Any], kind: str) -> str | None:
     entry = item.get(kind)
     name = entry.get("id") if isinstance(entry, dict) else None
     return name if isinstance(name, str) and name else None
+
+
+def unknown_in_template(post_processor: Any) -> str | None:
+    """A token that a template puts around a text and does not define: there the tokenizers library panics, aloud."""
+    inner = post_processor.get("processors") if isinstance(post_processor, dict) else None
+    for step in inner if isinstance(inner, list) else [post_processor]:
+        if isinstance(step, dict) and step.get("type") == "TemplateProcessing":
+            defined = step.get("special_tokens")
+            for item in _items(step, "single"):
+                token = _special(item)
+                if token is not None and not (isinstance(defined, dict) and token in defined):
+                    return token
+    return None

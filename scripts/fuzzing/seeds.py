@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from small_tokenizer import byte_alphabet
 from tokenizer_parts import pieces, sentencepiece
 
@@ -15,6 +16,14 @@ from fuzzing.forms import FORMS
 from fuzzing.targets import NAMES, TENSORS, TESTS, WIDTHS
 from qconv import checkpoints, formats
 from qconv.architectures import registry
+from qconv.calibration import (
+    HessiansInfo,
+    Measurements,
+    Sensitivity,
+    TensorSums,
+    write_calibration,
+    write_hessians,
+)
 from qconv.checkpoints.quantized import table as quantizations
 from qconv.cli import app
 from qconv.policy.conditions import CONDITIONS
@@ -53,13 +62,19 @@ def seeds(target: str) -> list[bytes]:
             header = {"__metadata__": {"format": "pt"}, **tensors, "c": {"dtype": "BF16", "shape": []}}
             return [write({"header": header, "data": "\1\2" * 300, "placed": True}), *_hostile(".safetensors")]
         case "plan":
-            return [write(model) for model in [*_recorded(), *_projectors(), *_tokenizers(), *_mistral()]]
+            return [write(model) for model in [*recorded(), *projectors(), *_tokenizers(), *_mistral()]]
         case "adapter":
             return [write(each) for each in _adapters()]
         case "quantized":
             return [write(each) for each in _quantized()]
         case "imatrix":
             return [write(_imatrix()), _dat()]
+        case "calibration":
+            return [_calibration()]
+        case "hessians":
+            return [_hessians()]
+        case "evaluations":
+            return [write(_EVALUATION)]
         case "mix":
             mine = b'extends = "q4_k_m"\n[[rules]]\nrole = ["attn_v"]\nuse = "Q8_0"\nwhen = "more_bits"\n'
             return [mine, *(path.read_bytes() for path in sorted((formats.ROOT / "mixes").glob("*.toml")))]
@@ -108,6 +123,14 @@ def words(target: str) -> list[str]:
             return [*parts, *_LORA, *NAMES, "weight", "bias", "base_layer", "modules_to_save", "BF16", "F32", "LORA"]
         case "imatrix":
             return [t.name + end for t in TENSORS for end in (".in_sum2", ".counts")]
+        case "calibration":
+            return [
+                t.name + end for t in TENSORS for end in (".in_sum", ".in_sum2", ".counts", ".peaks", ".sensitivity")
+            ]
+        case "hessians":
+            return [t.name + end for t in TENSORS for end in (".hessian", ".counts")]
+        case "evaluations":
+            return [*_EVALUATION]
         case "mix":
             return [
                 *types,
@@ -191,7 +214,45 @@ def _dat() -> bytes:
     return struct.pack("<i", len(entries)) + b"".join(entries) + struct.pack("<ii", 100, 4) + b"text"
 
 
-def _recorded() -> list[dict[str, Any]]:
+def _calibration() -> bytes:
+    """Of two tensors, as an interrupted run leaves it."""
+    info = Measurements(
+        "model", "text", 1024, 512, "F16", "job", 512, 1.5, {TENSORS[2].name: Sensitivity(0.1, 0.01, 3)}
+    )
+    sums = {
+        t.name: TensorSums(
+            np.ones((1, t.shape[-1]), np.float32),
+            np.ones((1, t.shape[-1]), np.float32),
+            np.array([1024]),
+            np.ones(t.shape[-1] // 32),
+        )
+        for t in TENSORS[2:4]
+    }
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "c.gguf"
+        write_calibration(path, sums, info, ["text.txt"])
+        return path.read_bytes()
+
+
+def _hessians() -> bytes:
+    """Of two matrices of 40 columns."""
+    info = HessiansInfo("model", "text", 1024, 512, "F16", "job")
+    squares = [np.eye(40, dtype=np.float32) + np.float32(each) for each in (0.5, 2)]
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "h.gguf"
+        write_hessians(path, info, [TENSORS[2].name], 40, [512, 512], squares, {0.01: 1.0, 0.1: 2.0})
+        return path.read_bytes()
+
+
+_EVALUATION = {
+    "file": "a-Q4_K_M.gguf",
+    "bytes": 1000,
+    "kl_divergence": {"mean": 0.01, "standard_error": 0.001},
+    "perplexity": {"value": 12.5, "standard_error": 0.5},
+}
+
+
+def recorded() -> list[dict[str, Any]]:
     """Every recorded model of an ordinary size, with tokenizer files that fit it."""
     letters = byte_alphabet()
     bpe = {
@@ -216,7 +277,7 @@ def _recorded() -> list[dict[str, Any]]:
     return seeds
 
 
-def _projectors() -> list[dict[str, Any]]:
+def projectors() -> list[dict[str, Any]]:
     """Every recorded multimodal model, to make the projector of."""
     seeds = []
     for path in sorted((TESTS / "projectors" / "goldens").glob("*.json")):

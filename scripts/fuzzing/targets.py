@@ -24,11 +24,12 @@ from qconv.architectures.model import ModelContext
 from qconv.architectures.names import canonical_names
 from qconv.architectures.schema import Table
 from qconv.architectures.tensors import Matcher
-from qconv.calibration import read_imatrix
+from qconv.calibration import read_hessians, read_imatrix, read_measurements, read_sums
 from qconv.cli import info
 from qconv.cli import run as command
 from qconv.errors import QconvError
 from qconv.options import ConvertOptions
+from qconv.publish import read_evaluations
 from qconv.storage import LocalFile, LocalFolder
 from qconv.tensors import StoredTensor, TensorLocation
 from qconv.tensors.quantized import Lossless, OnGrid, is_on_grid, lossless, may_be_on_grid
@@ -264,6 +265,28 @@ def _decisions() -> tuple[policy.Decision, ...]:
     return policy.quantizer.choose(TENSORS, HPARAMS, policy.find_mix("q4_k_m")).decisions
 
 
+def calibration(data: bytes, folder: Path) -> None:
+    """What ``qconv calibrate`` leaves, and goes on from."""
+    path = _file(folder / "calibration.gguf", data)
+    read_measurements(path)
+    read_sums(path)
+
+
+def hessians(data: bytes, folder: Path) -> None:
+    """A file of Hessians, and factors of small ones."""
+    for hessian in read_hessians(_file(folder / "hessians.gguf", data)).by_tensor.values():
+        if hessian.columns <= _MOST_COLUMNS:
+            hessian.factor(hessian.matrices - 1)
+
+
+_MOST_COLUMNS = 512
+
+
+def evaluations(data: bytes, folder: Path) -> None:
+    """What a card takes of ``qconv evaluate --json``."""
+    read_evaluations(_file(folder / "evaluations.json", data))
+
+
 def mix_file(data: bytes, folder: Path) -> None:
     """A user's mix, and a small model's types by it."""
     mix = policy.load_mix(_file(folder / "mix.toml", data))
@@ -340,6 +363,9 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "adapter": adapter,
     "quantized": quantized_weights,
     "imatrix": importance,
+    "calibration": calibration,
+    "hessians": hessians,
+    "evaluations": evaluations,
     "mix": mix_file,
     "table": table_file,
     "cli": command_line,

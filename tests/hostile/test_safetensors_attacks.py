@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from qconv import checkpoints
+from qconv import checkpoints, gguf
 from qconv.errors import FormatError
 from tests.checkpoints import packing as p
 from tests.hostile.safetensors_attacks import ATTACKS
@@ -21,6 +21,20 @@ def test_attacks_are_refused_at_once(tmp_path: Path, attack: str) -> None:
     assert str(path) in str(caught.value)
     assert work.calls < MOST_CALLS
     assert work.memory < 20_000_000
+
+
+def test_too_many_tensors_are_refused_before_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf.limits, "TENSORS", 3)
+    path = tmp_path / "model.safetensors"
+    record = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    path.write_bytes(p.file(dict.fromkeys("abc", record)))
+    with checkpoints.open(path) as opened:
+        assert len(opened.tensors) == 3
+    path.write_bytes(p.file(dict.fromkeys("abcde", 5)))
+    with pytest.raises(FormatError, match="has 5 tensors; at most 3 are read"):
+        checkpoints.open(path)
 
 
 def test_nothing_of_a_refused_file_stays_open(tmp_path: Path) -> None:

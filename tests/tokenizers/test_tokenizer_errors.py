@@ -297,3 +297,21 @@ def test_damaged_files_are_errors_or_fine_but_never_a_crash(tmp_path: Path, seed
         kind = json.loads((case / "case.json").read_text())["kind"]
         with contextlib.suppress(QconvError):
             tokenizers.metadata(LocalFolder(folder), config, kind=kind)
+
+
+def test_a_template_of_a_token_it_does_not_define(
+    copy: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The tokenizers library panics there, and its Rust says so on standard error whoever catches that."""
+    folder = copy("bpe-added")
+    edit(folder, "tokenizer.json", lambda file: _templates(file)[0].update(special_tokens={}))
+    with pytest.raises(
+        FormatError, match=r"post_processor puts '.*' around a text, which is not among its special_tok"
+    ):
+        convert(folder)
+    assert capfd.readouterr().err == ""
+
+
+def _templates(file: Any) -> list[Any]:
+    steps = file["post_processor"].get("processors", [file["post_processor"]])
+    return [step for step in steps if step["type"] == "TemplateProcessing"]
