@@ -12,6 +12,7 @@ from qconv.errors import FormatError, InputError, QconvError
 from qconv.tensors import FLOATS, LazyTensor
 
 _PREFIX = "base_model.model."
+"""Before it may stand what other wrappers put there: ``_orig_mod.``, ``module.``, or another adapter's."""
 _BASE_LAYER = ".base_layer"
 _NAME = re.compile(
     r"(?P<module>.+?)\.(?P<part>lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector"
@@ -20,7 +21,9 @@ _NAME = re.compile(
     r"(?:\.(?P<end>weight|bias))?",
     re.DOTALL,
 )
-_WRAPPERS = (".modules_to_save.default", ".modules_to_save", ".token_adapter", ".original_module")
+_WRAPPERS = (".modules_to_save.default", ".modules_to_save", ".token_adapter")
+_UNTRAINED = ".original_module."
+"""The base's own weights beside those that take their place, in what training programs save."""
 LONGEST_NAME = 1000
 
 
@@ -70,7 +73,8 @@ def read(checkpoint: Checkpoint, *, merging: bool) -> Adapter:
     whole: dict[str, LazyTensor] = {}
     try:
         for name, tensor in checkpoint.lazy.items():
-            _sort(name, tensor, config, modules, whole)
+            if _UNTRAINED not in name:
+                _sort(name, tensor, config, modules, whole)
     except QconvError as e:
         e.file = e.file or checkpoint.location
         raise
@@ -88,7 +92,7 @@ def _sort(
 ) -> None:
     if tensor.dtype not in FLOATS or len(name) > LONGEST_NAME:
         raise FormatError(f"is {tensor.dtype}; an adapter's tensors are F32, F16 or BF16", tensor=name)
-    short = name.removeprefix(_PREFIX)
+    short = name.rpartition(_PREFIX)[2]
     match = _NAME.fullmatch(short)
     is_part = match is not None and (config.is_mlx or match["part"] not in ("lora_a", "lora_b", "m"))
     module = match["module"] if match is not None and is_part else short

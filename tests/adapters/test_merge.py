@@ -232,6 +232,28 @@ def test_dora_of_an_output_layer_that_was_the_embedding(tmp_path: Path) -> None:
         np.testing.assert_allclose(rows(opened.lazy["lm_head.weight"], 9), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "wrapper", ["", "base_model.model.", "module.base_model.model.", "base_model.model.base_model.model."]
+)
+def test_names_of_training_programs(tmp_path: Path, wrapper: str) -> None:
+    """Without PEFT's prefix, or behind more than that; the base's own weights beside those in their place."""
+    w, head = whole(6, 4), whole(9, 4, seed=1)
+    packing.save(tmp_path / "model.safetensors", {"model.q_proj.weight": w, "lm_head.weight": head})
+    a, b, new = whole(2, 4, seed=2), whole(6, 2, seed=3), whole(9, 4, seed=4)
+    adapter = save(
+        tmp_path / "a",
+        {
+            f"{wrapper}model.q_proj.lora_A.default.weight": a,
+            f"{wrapper}model.q_proj.lora_B.default.weight": b,
+            f"{wrapper}lm_head.original_module.weight": head,
+            f"{wrapper}lm_head.modules_to_save.default.weight": new,
+        },
+    )
+    with merged(tmp_path, [AdapterOption(str(adapter))]) as opened:
+        assert rows(opened.lazy["model.q_proj.weight"], 4).tolist() == (w + 2 * b @ a).tolist()
+        assert rows(opened.lazy["lm_head.weight"], 4).tolist() == new.tolist()
+
+
 Q = {"base_model.model.q_proj.lora_A.weight": whole(2, 4), "base_model.model.q_proj.lora_B.weight": whole(6, 2)}
 OTHER = {name.replace("q_proj", "z_proj"): tensor for name, tensor in Q.items()}
 
