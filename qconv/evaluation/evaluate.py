@@ -47,23 +47,30 @@ def evaluate(
     with Session(paths[0], context=options.context, threads=run.threads) as session:
         tokens = _tokens(text, session, options)
     told.begin(len(tokens) * (1 + len(paths)), 1 + len(paths), 0)
+    kept = _kept(model, tokens, options)
     try:
-        reference = _reference(model, text, tokens, options, run, told)
+        reference = _reference(kept, model, text, tokens, options, run, told)
         for path in paths:
             yield _evaluated(path, text, reference, options, run, told)
     except KeyboardInterrupt:
         raise Interrupted("stopped", hint="the unquantized model's outputs are kept, if they were done") from None
+    finally:
+        outputs.remove_large(kept)
 
 
-def _reference(
-    against: Path, text: Text, tokens: Tokens, options: EvaluateOptions, run: RunOptions, told: Progress
-) -> Reference:
-    """The unquantized model's outputs, from the cache where they are."""
+def _kept(against: Path, tokens: Tokens, options: EvaluateOptions) -> Path:
+    """Where the unquantized model's outputs are kept."""
     with checkpoints.open(against) as checkpoint:
         identities = [(i.location, i.size, i.version) for i in (file.identity() for file in checkpoint.files)]
     asked = (identities, options.context, options.base, hashlib.sha256(tokens.tobytes()).hexdigest())
     key = hashlib.sha256(repr(asked).encode()).hexdigest()[:32]
-    path = cache_directory() / "outputs" / f"{key}.gguf"
+    return cache_directory() / "outputs" / f"{key}.gguf"
+
+
+def _reference(
+    path: Path, against: Path, text: Text, tokens: Tokens, options: EvaluateOptions, run: RunOptions, told: Progress
+) -> Reference:
+    """The unquantized model's outputs, from ``path`` where they are there."""
     kept = outputs.load(path, tokens, len(tokens) // options.context)
     if kept is not None:
         told.advance(against.name, len(tokens))
@@ -74,7 +81,7 @@ def _reference(
         Session(base.path, context=options.context, threads=run.threads) as session,
     ):
         _check_tokens(against, "the files do", text, session, options, tokens)
-        return outputs.keep(session, tokens, path, _advance(told, against.name))
+        return outputs.keep(session, tokens, path, _advance(told, against.name), told.note)
 
 
 def _check_tokens(

@@ -5,6 +5,7 @@ They are its final hidden states in 16 bits with its output matrix, or logits wh
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -25,26 +26,35 @@ _HEAD, _OUTPUTS = "head", "outputs"
 _KINDS = {"F16": "<f2", "F32": "<f4"}
 _KEPT_DAYS = 30
 _LARGEST = 8 << 30
-"""Bytes of outputs that are kept."""
+"""Bytes of outputs that are kept once they are not needed any more."""
+_TOLD = 100_000_000
+_ELSEWHERE = "set XDG_CACHE_HOME to a folder with room for them"
 
 
 def keep(
-    session: Session, tokens: NDArray[np.int32], path: Path, progress: Callable[[int], None] | None = None
+    session: Session,
+    tokens: NDArray[np.int32],
+    path: Path,
+    progress: Callable[[int], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Reference:
-    """Computes the outputs and keeps them at ``path``, unless there is no room."""
-    head: Head | None = None
-    chunks: list[NDArray[Any]]
+    """Computes the outputs chunk by chunk and keeps them at ``path``; ``note`` is told how large they become.
+
+    Raises OutputError where there is no room for them, and as ``Session.logits`` does.
+    """
     try:
         with np.errstate(over="raise"):  # hidden states beyond 16 bits
-            chunks = [states.astype(np.float16) for states in session.hidden(tokens, progress=progress)]
-        head = session.head()
+            states = (each.astype(np.float16) for each in session.hidden(tokens, progress=progress))
+            return _write(path, session, tokens, states, session.head, note)
     except (UsageError, FloatingPointError):
-        chunks = list(session.logits(tokens, progress=progress))
-    reference = Reference(tokens, chunks, head)
-    if sum(chunk.nbytes for chunk in chunks) <= _LARGEST:
-        with suppress(OSError, OutputError):
-            _write(path, chunks, head)
-    return reference
+        return _write(path, session, tokens, session.logits(tokens, progress=progress), None, note)
+
+
+def remove_large(path: Path) -> None:
+    """Removes outputs that are too large to be kept."""
+    with suppress(OSError):
+        if path.stat().st_size > _LARGEST:
+            path.unlink()
 
 
 def load(path: Path, tokens: NDArray[np.int32], chunks: int) -> Reference | None:
@@ -94,29 +104,56 @@ class _Chunks:
                 yield np.frombuffer(data, self._dtype).reshape(self._rows, self._columns)
 
 
-def _write(path: Path, chunks: list[NDArray[Any]], head: Head | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for old in path.parent.iterdir():
-        if time.time() - old.stat().st_mtime > _KEPT_DAYS * 86400:
-            old.unlink(missing_ok=True)
-    dtype = "F16" if chunks[0].dtype == np.float16 else "F32"
-    rows = sum(len(chunk) for chunk in chunks)
-    infos = [TensorInfo(_OUTPUTS, dtype, (rows, chunks[0].shape[1]))]
+def _write(
+    path: Path,
+    session: Session,
+    tokens: NDArray[np.int32],
+    chunks: Iterator[NDArray[Any]],
+    head_of: Callable[[], Head] | None,
+    note: Callable[[str], None] | None,
+) -> Reference:
+    """``head_of``: tells the head, once a chunk is there."""
+    first, number = next(chunks), len(tokens) // session.context
+    head = None if head_of is None else head_of()
+    dtype = "F32" if head is None else "F16"
+    rows, columns = first.shape
+    infos = [TensorInfo(_OUTPUTS, dtype, (number * rows, columns))]
     if head is not None and head.type in block_types():
         infos.append(TensorInfo(_HEAD, head.type, head.shape))
     layout = gguf.header({"general.type": Value.string("outputs")}, infos)
-    if layout.size > platform.free_bytes(path.parent) // 2:
-        return
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        _prepare(path.parent, layout.size, note)
         with part.open("wb") as f:
             f.write(layout.header)
-            for chunk in chunks:
+            f.seek(layout.tensors[_OUTPUTS].offset)
+            for chunk in itertools.chain([first], chunks):
                 f.write(np.ascontiguousarray(chunk, _KINDS[dtype]).tobytes())
             if head is not None and _HEAD in layout.tensors:
                 f.seek(layout.tensors[_HEAD].offset)
                 f.write(head.data.tobytes())
             f.truncate(layout.size)
         os.replace(part, path)
+    except OSError as e:
+        raise OutputError(f"cannot be written: {e.strerror}", file=path.parent, hint=_ELSEWHERE) from e
     finally:
         part.unlink(missing_ok=True)
+    shape = (number, rows, columns)
+    return Reference(tokens, _Chunks(path, layout.tensors[_OUTPUTS].offset, shape, _KINDS[dtype]), head)
+
+
+def _prepare(folder: Path, size: int, note: Callable[[str], None] | None) -> None:
+    """Makes room in ``folder`` for ``size`` bytes; raises OutputError where there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        if time.time() - old.stat().st_mtime > _KEPT_DAYS * 86400:
+            old.unlink(missing_ok=True)
+    free = platform.free_bytes(folder)
+    if size > free:
+        raise OutputError(
+            f"{size:,} bytes are needed for the unquantized model's outputs, and {free:,} are free",
+            file=folder,
+            hint=f"take fewer tokens, with --tokens, or {_ELSEWHERE}",
+        )
+    if size > _TOLD and note is not None:
+        note(f"the unquantized model's outputs take {size / 1e9:.1f} GB in {folder}")

@@ -23,6 +23,9 @@ from qconv.tensors import LazyTensor
 Floats = NDArray[np.float32]
 
 DAMPINGS = (0.003, 0.01, 0.03, 0.1, 0.3)
+_FOR_WIDE = (0.01, 0.03, 0.1)
+_WIDE = 4096
+"""Columns of inputs above which making a factor takes so long that fewer dampings are tried, of one tensor a role."""
 _HELD_OUT = 10
 """One chunk of the text in so many."""
 _TENSORS = 3
@@ -38,6 +41,11 @@ def parted(tokens: NDArray[np.int32], context: int) -> tuple[NDArray[np.int32], 
     return chunks[~held_out].reshape(-1), chunks[held_out].reshape(-1)
 
 
+def dampings(columns: int) -> tuple[float, ...]:
+    """Those to try with an input of so many columns."""
+    return DAMPINGS if columns <= _WIDE else _FOR_WIDE
+
+
 def tried(inputs: Sequence[MatrixInput], decisions: Mapping[str, Decision]) -> frozenset[str]:
     """The tensors that dampings are tried with, of each role a few, spread over the layers.
 
@@ -49,11 +57,14 @@ def tried(inputs: Sequence[MatrixInput], decisions: Mapping[str, Decision]) -> f
         name, d = i.tensors[0], decisions.get(i.tensors[0])
         if d is not None and i.matrices == 1 and d.encodes and blocks.can_compensate(d.type):
             by_role.setdefault(policy.role(name), []).append(name)
-    return frozenset(name for names in by_role.values() for name in _spread(names))
+    wide = {i.tensors[0] for i in inputs if i.columns > _WIDE}
+    return frozenset(
+        name for names in by_role.values() for name in _spread(names, _TENSORS if wide.isdisjoint(names) else 1)
+    )
 
 
-def _spread(names: Sequence[str]) -> Iterator[str]:
-    count = min(_TENSORS, len(names))
+def _spread(names: Sequence[str], most: int) -> Iterator[str]:
+    count = min(most, len(names))
     for place in range(count):
         yield names[(2 * place + 1) * len(names) // (2 * count)]
 
@@ -61,7 +72,8 @@ def _spread(names: Sequence[str]) -> Iterator[str]:
 class Trials:
     """Roundings of some tensors with each damping; of each the decision and the weights are given."""
 
-    def __init__(self, decisions: Sequence[Decision], tensors: Mapping[str, LazyTensor]) -> None:
+    def __init__(self, decisions: Sequence[Decision], tensors: Mapping[str, LazyTensor], threads: int) -> None:
+        self._threads = threads
         self._decisions = {d.name: d for d in decisions}
         self._tensors = tensors
         self._rounded: dict[str, list[Floats]] = {}
@@ -81,7 +93,9 @@ class Trials:
             importance = np.ascontiguousarray(gram.h.diagonal())
             self._rounded[d.name] = [
                 rounding(d.type, rows, blocks.EncodeContext(importance=importance, factor=factor))
-                for factor in (blocks.factorize(lower, len(gram.h), damping) for damping in DAMPINGS)
+                for factor in (
+                    blocks.factorize(lower, len(gram.h), damping, self._threads) for damping in dampings(len(gram.h))
+                )
             ]
             self._errors[d.name] = np.array([squared_error(off, lower) for off in self._rounded[d.name]])
 
@@ -94,5 +108,5 @@ class Trials:
             lower = list(blocks.lower_panels(gram.h))
             errors = [squared_error(off, lower) for off in self._rounded.pop(name)] - self._errors[name]
             if (errors > 0).all():
-                trials[name] = dict(zip(DAMPINGS, errors.tolist(), strict=True))
+                trials[name] = dict(zip(dampings(len(gram.h)), errors.tolist(), strict=True))
         return trials

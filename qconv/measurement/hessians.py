@@ -82,7 +82,7 @@ class Passes:
         for inputs in self.passes:
             names = [name for i in inputs for name in i.tensors]
             here = self._tried.intersection(names) if held_out.size else ()
-            trials = Trials([self._decisions[name] for name in here], self._tensors)
+            trials = Trials([self._decisions[name] for name in here], self._tensors, session.threads)
             with session.collect(importance=False, gram=names) as collection:
                 collection.run(first, progress=progress)
                 trials.round(collection.gram(trials.names))

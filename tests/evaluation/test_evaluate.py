@@ -5,19 +5,20 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import qconv
 from qconv import checkpoints, gguf
-from qconv.errors import InputError, Interrupted
+from qconv.errors import InputError, Interrupted, OutputError, UsageError
 from qconv.evaluation import Evaluation, evaluate
 from qconv.options import EvaluateOptions
-from qconv.runtime import Divergence
+from qconv.runtime import Divergence, Session
 from qconv.types import TensorInfo, Value, ValueType
 from tests.cli.commands import make_checkpoint
 from tests.conversion.fakes import Watcher
@@ -157,6 +158,38 @@ def test_outputs_are_forgotten_after_a_month(plain: Path, other: Path, text: Pat
     (_,) = evaluate([other], plain, options(text, tokens=128))
     assert not old.exists()
     assert len(os.listdir(old.parent)) == 1
+
+
+def test_logits_go_through_a_file(
+    plain: Path, other: Path, text: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = options(text, tokens=128)
+    (by_states,) = evaluate([other], plain, asked)
+    (kept,) = (cache / "outputs").iterdir()
+    kept.unlink()
+
+    def hidden(self: Session, *_: object, **__: object) -> Iterator[NDArray[np.float32]]:
+        raise UsageError("its logits are not those of its output matrix alone")
+
+    monkeypatch.setattr(Session, "hidden", hidden)
+    (by_logits,) = evaluate([other], plain, asked)
+    np.testing.assert_allclose(by_logits.divergence.kl, by_states.divergence.kl, atol=1e-4)  # states have 16 bits
+    assert gguf.read(kept).tensors.keys() == {"outputs"}
+    assert gguf.read(kept).tensors["outputs"].info.shape == (2 * 31, models.VOCABULARY)
+
+    kept.unlink()
+    monkeypatch.setattr("qconv.evaluation.outputs._TOLD", 10)
+    monkeypatch.setattr("qconv.evaluation.outputs._LARGEST", 10)
+    watcher = Watcher()
+    (again,) = evaluate([other], plain, asked, progress=watcher)
+    np.testing.assert_array_equal(again.divergence.kl, by_logits.divergence.kl)
+    assert [note for note in watcher.notes if note.endswith(f"GB in {cache / 'outputs'}")]
+    assert not kept.exists()
+
+    monkeypatch.setattr("qconv.platform.free_bytes", lambda path: 1000)
+    with pytest.raises(OutputError, match=r"bytes are needed for .* outputs, and 1,000 are free \(take fewer tokens"):
+        list(evaluate([other], plain, asked))
+    assert list((cache / "outputs").iterdir()) == []
 
 
 def renamed(path: Path) -> Path:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from reference import ggml
 
 from qconv import blocks
-from qconv.measurement.damping import DAMPINGS, Trials, parted, tried
+from qconv.measurement.damping import DAMPINGS, Trials, dampings, parted, tried
 from qconv.policy import Decision
 from qconv.runtime import Gram, MatrixInput
 from tests.conversion.fakes import Copy, Memory
@@ -30,7 +30,7 @@ def weights(seed: int) -> NDArray[np.float32]:
 def errors(first: NDArray[np.float64], held_out: NDArray[np.float64]) -> dict[float, float]:
     """Of the second of the tensors."""
     tensors = {n: Copy(n, (64, COLUMNS), "F32", arrays=Memory({n: weights(i)})) for i, n in enumerate(NAMES)}
-    trials = Trials([DECISIONS[NAMES[1]]], tensors)
+    trials = Trials([DECISIONS[NAMES[1]]], tensors, 2)
     h = (first.T @ first).astype(np.float32)
     every = h + (held_out.T @ held_out).astype(np.float32)
     trials.round([Gram((NAMES[1],), 0, len(first), h)])
@@ -62,6 +62,13 @@ def test_of_a_role_three_layers_are_tried_and_no_experts() -> None:
     assert tried(every[:2], decisions) == set(names[:2])
     assert not tried([MatrixInput((names[0],), COLUMNS, 4)], decisions)
     assert not tried(every, {})
+    assert tried([MatrixInput((name,), 4096, 1) for name in names], decisions) == {names[2], names[6], names[10]}
+    assert tried([MatrixInput((name,), 4352, 1) for name in names], decisions) == {names[6]}
+
+
+def test_of_wide_inputs_fewer_are_tried() -> None:
+    assert dampings(4096) == DAMPINGS
+    assert dampings(4352) == (0.01, 0.03, 0.1)
 
 
 def test_a_tenth_of_the_chunks_is_held_out() -> None:
