@@ -192,6 +192,15 @@ OWN_CASES: dict[str, tuple[str, Mapping[str, Any], dict[str, Any]]] = {
             "tokenizer_config.json": {"add_prefix_space": False, "pad_token": "x", "chat_template": "{{ a }}"},
         },
     ),
+    # neither template nor config of the tokenizer: llama.cpp's converter has a template for it
+    "rwkv-bare": (
+        "rwkv",
+        {},
+        {
+            "config.json": config("Rwkv6ForCausalLM", "rwkv6", 300),
+            "rwkv_vocab_v20230424.txt": "".join(f"{i} {line}\n" for i, line in enumerate(RWKV, 1)),
+        },
+    ),
     "plamo2": ("plamo", {}, plamo(2, chat_template="{{ not written }}")),
     "plamo3": (
         "plamo3",
@@ -259,6 +268,16 @@ OWN_CASES: dict[str, tuple[str, Mapping[str, Any], dict[str, Any]]] = {
             "tokenizer.json": bpe(chat_tokens(N, "<end_of_document>")),
             "tokenizer_config.json": {**_FAST, "chat_template": "{{ not used }}"},
             "chat_template.jinja": "{{ used }}\n",
+        },
+    ),
+    # without chat_template.jinja the converter takes its own
+    "minimax-no-file": (
+        "minimax",
+        {},
+        {
+            "config.json": config("MiniMaxText01ForCausalLM", "minimax_text_01", N + 1, eos_token_id=N),
+            "tokenizer.json": bpe(chat_tokens(N, "<end_of_document>")),
+            "tokenizer_config.json": {**_FAST, "chat_template": "{{ not used }}"},
         },
     ),
     # tokens that look special and are not marked so

@@ -8,7 +8,9 @@ from typing import TypeAlias
 
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
+from qconv.architectures.names import entry_sources
 from qconv.architectures.schema import Entry, Table, Variant
+from qconv.architectures.table import common
 from qconv.errors import PlanError, TableError
 
 WEIGHT = ".weight"
@@ -106,10 +108,26 @@ class Expansion:
             wanted = tuple(self._names(spelled(source), entry, layer) for source in spelling)
             if all(wanted):
                 return Wanted(spelled(name), layer, entry, wanted, required, "")
+            if len(spelling) == 1 and (held := self._stacked(spelled(spelling[0]), entry)) is not None:
+                source, other = held
+                return Wanted(spelled(name), layer, other, ((source,),), required, "")
         absent = next(
             (spelled(source) for source in spellings[0] if not self._names(spelled(source), entry, layer)), ""
         )
         return Wanted(spelled(name), layer, entry, (), required, absent)
+
+    def _stacked(self, source: str, entry: Entry) -> tuple[str, Entry] | None:
+        """Of experts that ``source`` names one by one: the tensor that holds them all, and how it becomes the stack.
+
+        None where the table has a rule of its own for it.
+        """
+        for ending, held in common(self.table.part).stacked_experts.items():
+            if source.endswith(ending) and not entry.do:
+                endings = tuple(end for spelling in (held.from_ or (), *held.or_) for end in _tuple(spelling))
+                name = next((n for e in endings if (n := source.removesuffix(ending) + e) in self.names), None)
+                if name is not None and not any(own.endswith(endings) for own in entry_sources(self.table)):
+                    return name, Entry(from_=name, do=held.do, store=entry.store)
+        return None
 
     def _names(self, source: str, entry: Entry, layer: Layer) -> tuple[str, ...]:
         """The names a source stands for: itself, or one per expert of the layer; empty when one is missing."""

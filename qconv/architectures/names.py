@@ -69,17 +69,23 @@ def _shared(names: Iterable[str]) -> str | None:
 
 def _first_parts(table: Table) -> set[str]:
     """The parts before the first dot of all names the table speaks of."""
+    dropped = (start for drop in table.drop for start in (*drop.names, *drop.starts))
+    return {source.partition(".")[0] for source in (*table.within, *dropped, *entry_sources(table))}
+
+
+def entry_sources(table: Table) -> list[str]:
+    """All source names of the table's entries, with their placeholders."""
     variants = [variant for group in table.alternatives.values() for variant in group.values()]
     variants += table.towers.values()
     entries = [*table.modules.values(), *table.tensors.values()]
     for variant in variants:
         entries += [*variant.modules.values(), *variant.tensors.values()]
-    sources = [*table.within, *(start for drop in table.drop for start in (*drop.names, *drop.starts))]
+    sources: list[str] = []
     for entry in entries:
         given = entry if isinstance(entry, Entry) else Entry(from_=entry)
         for spelling in (given.from_ or (), *given.or_):
             sources += [spelling] if isinstance(spelling, str) else spelling
-    return {source.partition(".")[0] for source in sources}
+    return sources
 
 
 def reason_to_drop(name: str, source: str, model: ModelContext, drops: Iterable[Drop]) -> str | None:

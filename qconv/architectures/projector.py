@@ -81,6 +81,8 @@ def _find(config: Mapping[str, Any], folder: Folder) -> Table:
         model = ModelContext(config, folder=folder, table=known.name)
         redirects = (table(other, "projector") for other, when in known.redirect.items() if evaluate.holds(model, when))
         return next(redirects, known)
+    if (reason := common("projector").refused.get(model_class or "")) is not None:
+        raise UnsupportedError(f"the projector of {model_class} is not made: {reason}", file=folder.location)
     if not any(sign in config for sign in _SIGNS):
         raise UnsupportedError(
             f"has no projector: {model_class or 'the model'} takes in neither images nor sounds",

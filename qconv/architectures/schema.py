@@ -158,14 +158,16 @@ class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What holds for all tables of a part: wrapper prefixes, keys written from any config, parts always left out.
 
     ``multimodal``: classes known to be a text model, of a class by its ``model_type`` in ``text_models``, and more.
+    ``stacked_experts``: where a layer's experts are, by the end of one's name, when they are in one tensor already.
     ``text_sizes``: what a text model's part of a config may leave out, by its ``model_type``.
-    ``vision``, ``audio``: keys of projectors with such a tower.
+    ``vision``, ``audio``: keys of projectors with such a tower.  ``refused``: why those of a class are not made.
     """
 
     wrappers: tuple[str, ...]
     inside: tuple[str, ...]
     metadata: Keys
     endings: dict[str, str] = {}
+    stacked_experts: dict[str, Entry] = {}
     text_configs: tuple[str, ...] = ()
     wrapper_classes: tuple[str, ...] = ()
     multimodal: tuple[str, ...] = ()
@@ -173,4 +175,5 @@ class Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text_sizes: dict[str, dict[str, int]] = {}
     vision: Keys = {}
     audio: Keys = {}
+    refused: dict[str, str] = {}
     drop: tuple[Drop, ...] = ()

@@ -141,7 +141,8 @@ def _read_dat(path: str | os.PathLike[str], f: BinaryIO) -> Imatrix:
         name = chunk("name", number("length of a name", 1)).split(b"\0")[0].decode("utf-8", "surrogateescape")
         calls = number("number of calls", -(1 << 31))
         values = np.frombuffer(chunk("values", 4 * number("number of values", 1)), "<f4").astype(np.float32)
-        entries[name] = values / np.float32(calls) if calls > 0 else values
+        with np.errstate(invalid="ignore"):  # a signalling NaN; who takes the values looks whether they are finite
+            entries[name] = values / np.float32(calls) if calls > 0 else values
     # older files end earlier; of a count that is cut short llama-quantize takes what is there
     chunks = int.from_bytes(f.read(4).ljust(4, b"\0"), "little", signed=True)
     dataset = None

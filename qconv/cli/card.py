@@ -65,8 +65,6 @@ def card(
     if plot is not None and re.search(r"[\s()<>\\]", plot):
         raise UsageError("--plot: the picture's name has characters that a link cannot have", file=plot)
     base_model = base_model or _on_the_hub(source)
-    if base_model is None:
-        screen.note("base_model is left out: --source hf://ORG/NAME or --base-model tells it")
     options = publish.CardOptions(
         base_model=base_model,
         repository=repo,
@@ -76,6 +74,8 @@ def card(
     folder = None if source is None else checkpoints.place(source)[0]
     text = publish.card(whole_models(files), folder, options)
     text_file.write(text, output or files[0].with_name("README.md"), force=force)
+    if base_model is None:
+        screen.note("base_model is left out: --source hf://ORG/NAME or --base-model tells it")
 
 
 def _on_the_hub(source: str | None) -> str | None:

@@ -44,7 +44,7 @@ class Shown:
         self.tensor = ""
         self.began = time.monotonic()
         self._lock = threading.Lock()
-        self._gone = False
+        self._gone = self._compiling = False
         self._silence = threading.Timer(0, self.note)
 
     def begin(self, size: int, tensors: int, resumed: int) -> None:
@@ -55,7 +55,7 @@ class Shown:
         if resumed:
             self.note(f"goes on where an earlier run stopped, at {resumed / max(1, size):.0%}")
         if self.compiles:
-            self._silence = threading.Timer(SECONDS_OF_SILENCE, self.note, [_COMPILING])
+            self._silence = threading.Timer(SECONDS_OF_SILENCE, self._tell_of_compiling)
             self._silence.daemon = True
             self._silence.start()
 
@@ -64,7 +64,13 @@ class Shown:
         with self._lock:
             self.tensor = tensor
             self.done += size
+            if self._compiling:  # which tells nothing of the rate
+                self._compiling, self.began, self.resumed = False, time.monotonic(), self.done
             self._guarded(self._show, size)
+
+    def _tell_of_compiling(self) -> None:
+        self._compiling = True
+        self.note(_COMPILING)
 
     def finish_tensor(self, tensor: str) -> None: ...
 
@@ -84,9 +90,9 @@ class Shown:
         return (self.done - self.resumed) / max(time.monotonic() - self.began, 1e-9)
 
     @property
-    def left(self) -> float:
-        """Seconds."""
-        return (self.total - self.done) / max(self.rate, 1e-9)
+    def left(self) -> float | None:
+        """Seconds; None while there is nothing to tell them from."""
+        return (self.total - self.done) / self.rate if self.rate else None
 
     def _pace(self, rate: float, left: float) -> str:
         """Time left and what is done a second, to go on with a line: a narrow screen cuts off its end."""
@@ -190,7 +196,7 @@ class Lines(_Timed):
 
     def _say(self) -> None:
         share = f"{self.done / max(1, self.total):.0%} of {self.amount(self.total)}"
-        pace = "" if self._first else self._pace(self.rate, self.left)
+        pace = "" if self._first or self.left is None else self._pace(self.rate, self.left)
         note(f"{self.name}: {share}{pace}, at {self.tensor}")
         if self._first:
             self._first, self.began, self.resumed = False, time.monotonic(), self.done
@@ -203,7 +209,8 @@ class Objects(_Timed):
 
     def _say(self) -> None:
         state = {"file": self.name, "done": self.done, "total": self.total, "tensor": self.tensor}
-        self._print({"progress": {**state, "rate": round(self.rate), "left": round(self.left, 1)}})
+        left = None if self.left is None else round(self.left, 1)
+        self._print({"progress": {**state, "rate": round(self.rate), "left": left}})
 
     def _note(self, text: str) -> None:
         self._print({"note": text})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,30 +19,27 @@ from qconv.calibration import (
     Sensitivity,
     TensorSums,
     read_measurements,
-    read_sums,
     write_calibration,
 )
-from qconv.errors import InputError, Interrupted, OutputError, QconvError, UnsupportedError
+from qconv.errors import Interrupted, OutputError, QconvError, UnsupportedError
 from qconv.measurement.base import BaseModel, base_model, local
 from qconv.measurement.hessians import Passes
+from qconv.measurement.pooled import importances, pooled
 from qconv.measurement.probe import probe, reference_of
+from qconv.measurement.saved_state import SavedState
 from qconv.measurement.sensitivities import measurable, sensitivities
 from qconv.measurement.text import Text, first_of_each, read_text
 from qconv.options import CalibrateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
 from qconv.policy import Decision, find_mix
-from qconv.runtime import Importance, Reference, Session, Sums, library_path
+from qconv.runtime import Importance, Reference, Session, Sums, Tokens, library_path
 from qconv.tensors import FLOATS
-
-Tokens = NDArray[np.int32]
 
 _TOKENS_PER_COLUMN = 8
 _PROBE_CHUNKS = 8
 _SENSITIVITY_CONTEXT = 256
 _SENSITIVITY_FIRST = 32
 """Positions of a chunk that are not looked at: predictions from next to nothing are unlike others."""
-_SAVED_EVERY = 30.0
-"""Seconds."""
 _BATCHES = 4
 """Of llama-imatrix's size, between two looks at the clock; sums stay bit for bit the same only for whole ones."""
 
@@ -122,73 +118,28 @@ class _Job:
     ) -> None:
         self._source, self._base, self._text = source, base, text
         self._options, self._run, self._output, self._progress = options, run, output, progress
-        self._part = _part(output)
+        self._state = SavedState(_part(output), base, text, options)
         stem = output.name.removesuffix(".gguf").removesuffix("-calibration")
         self._hessians = output.with_name(f"{stem}-hessians")
-        self._sums: dict[str, TensorSums] = {}
-        self._sensitivities: dict[str, Sensitivity] = {}
-        self._done = 0
-        self._wanted: int | None = None
-        self._saved = time.monotonic()
         self._notes: list[str] = []
 
     def run(self) -> Calibrated:
-        self._resume()
+        note = self._state.resume(self._run.resume)
+        if note is not None:
+            self._progress.note(note)
         tokens, decisions, reference = self._importance()
-        self._save(force=True)
-        importances = self._importances(decisions)
+        self._state.save()
+        importance = importances(self._pooled(), decisions)
         if self._options.sensitivities:
-            self._measure(tokens, decisions, importances)
-            self._save(force=True)
-        measured = self._measurements()
-        if self._sensitivities and reference is not None:
+            self._measure(tokens, decisions, importance)
+            self._state.save()
+        measured = self._state.measurements()
+        if measured.sensitivities and reference is not None:
             measured = replace(measured, scale=self._probe(reference))
         self._write(self._output, measured)
-        self._part.unlink(missing_ok=True)
+        self._state.part.unlink(missing_ok=True)
         return Calibrated(
             self._output, measured, tuple(self._notes), self._hessians if self._options.hessians else None
-        )
-
-    # what an earlier run left
-
-    def _job(self) -> str:
-        o = self._options
-        asked = (self._base.fingerprint, self._text.sha256, self._base.type, o.context, o.tokens, o.sensitivity_tokens)
-        more = (o.parse_special, o.process_output, o.sensitivities, __version__)
-        return hashlib.sha256(repr((*asked, *more)).encode()).hexdigest()[:32]
-
-    def _resume(self) -> None:
-        if not self._part.exists():
-            return
-        left = None
-        if self._run.resume:
-            try:
-                left = read_measurements(self._part)
-                sums = read_sums(self._part)
-            except InputError:
-                left = None
-        if left is None or left.job != self._job():
-            of = "is of another calibration, and is replaced" if self._run.resume else "is started afresh"
-            self._progress.note(f"{self._part.name} {of}")
-            return
-        self._sums, self._done, self._sensitivities = sums, left.tokens, dict(left.sensitivities)
-
-    def _save(self, force: bool = False) -> None:
-        if not force and time.monotonic() - self._saved < _SAVED_EVERY:
-            return
-        write_calibration(self._part, self._sums, self._measurements(), [self._text.names[0]])
-        self._saved = time.monotonic()
-
-    def _measurements(self) -> Measurements:
-        return Measurements(
-            model=self._base.fingerprint,
-            text=self._text.sha256,
-            tokens=self._done,
-            context=self._options.context,
-            base=self._base.type,
-            job=self._job(),
-            sensitivity_tokens=self._options.sensitivity_tokens if self._sensitivities else 0,
-            sensitivities=self._sensitivities,
         )
 
     # the importance matrix
@@ -207,18 +158,20 @@ class _Job:
             picked = _spread(np.concatenate(parts), o.context, _PROBE_CHUNKS)
             self._begin(tokens, decisions, picked.size, passes)
             start = None
-            if self._sums:
-                sums = {name: Sums(s.squares, s.sums, s.counts, s.peaks) for name, s in self._sums.items()}
+            if self._state.sums:
+                sums = {name: Sums(s.squares, s.sums, s.counts, s.peaks) for name, s in self._state.sums.items()}
                 start = Importance(sums, np.zeros(session.info.vocabulary, np.int64))
             with session.collect(output=True, start=start) as collection:
                 step = _BATCHES * max(session.batch, o.context)
-                for at in range(self._done, len(tokens), step):
+                for at in range(self._state.tokens, len(tokens), step):
                     collection.run(tokens[at : at + step], progress=lambda n: self._progress.advance("importance", n))
-                    self._done = min(len(tokens), at + step)
-                    if time.monotonic() - self._saved >= _SAVED_EVERY or self._done == len(tokens):
+                    self._state.tokens = min(len(tokens), at + step)
+                    if self._state.due or self._state.tokens == len(tokens):
                         summed = collection.importance().sums
-                        self._sums = {n: TensorSums(s.squares, s.sums, s.counts, s.peaks) for n, s in summed.items()}
-                        self._save()
+                        self._state.sums = {
+                            n: TensorSums(s.squares, s.sums, s.counts, s.peaks) for n, s in summed.items()
+                        }
+                        self._state.save_when_due()
             self._progress.finish_tensor("importance")
             if passes is not None:
                 passes.run(session, tokens, lambda n: self._progress.advance("Hessians", n))
@@ -264,9 +217,9 @@ class _Job:
         each = min(self._options.sensitivity_tokens, len(tokens))
         total = len(tokens) + (each * len(decisions) + 2 * probed if decisions else 0)
         total += 0 if passes is None else len(tokens) * len(passes.passes)
-        done = self._done + each * sum(d.name in self._sensitivities for d in decisions)
+        done = self._state.tokens + each * sum(d.name in self._state.sensitivities for d in decisions)
         self._progress.begin(total, len(decisions), done)
-        unseen = [d.name for d in decisions if d.name not in self._sensitivities]
+        unseen = [d.name for d in decisions if d.name not in self._state.sensitivities]
         self._progress.note(
             f"{len(tokens):,} tokens for the importance matrix, then {each:,} for each of {len(unseen)} tensors"
             if decisions
@@ -275,54 +228,35 @@ class _Job:
         if passes is not None:
             self._progress.note(passes.note(len(tokens)))
 
-    def _importances(self, decisions: Sequence[Decision]) -> Mapping[str, NDArray[np.float32]]:
-        pooled = self._pooled()
-        return {
-            d.name: (s.squares / np.maximum(s.counts, 1).reshape(-1, 1)).astype(np.float32)
-            for d in decisions
-            if (s := pooled.get(d.name)) is not None and s.squares.shape[1] == d.shape[-1]
-        }
-
     def _is_written(self, name: str) -> bool:
         """Whether llama-imatrix would write a tensor's importance."""
         return self._options.process_output or name.startswith("blk.")
 
     def _pooled(self) -> dict[str, TensorSums]:
-        """The sums to write, with those of all experts of a layer for an expert that saw no token."""
-        pooled, starved = {}, 0
-        for name, s in self._sums.items():
-            if not self._is_written(name):
-                continue
-            unseen = s.counts == 0
-            if len(s.counts) > 1 and unseen.any() and not unseen.all():
-                starved += int(unseen.sum())
-                total = s.counts.sum()
-                squares, sums, counts = s.squares.copy(), s.sums.copy(), s.counts.copy()
-                squares[unseen], sums[unseen], counts[unseen] = s.squares.sum(0) / total, s.sums.sum(0) / total, 1
-                s = TensorSums(squares, sums, counts, s.peaks)
-            pooled[name] = s
+        """The sums to write."""
+        sums, starved = pooled({name: s for name, s in self._state.sums.items() if self._is_written(name)})
         if starved:
             note = f"{starved} matrices of experts saw no token and take the importance of the other experts' inputs"
             if note not in self._notes:
                 self._notes.append(note)
-        return pooled
+        return sums
 
     # sensitivities
 
     def _measure(
         self, tokens: Tokens, decisions: Sequence[Decision], importances: Mapping[str, NDArray[np.float32]]
     ) -> None:
-        left = [d for d in decisions if d.name not in self._sensitivities]
+        left = [d for d in decisions if d.name not in self._state.sensitivities]
         if not left:
             return
         context = min(_SENSITIVITY_CONTEXT, self._options.context)
         picked = _spread(tokens, context, math.ceil(self._options.sensitivity_tokens / context))
 
         def measured(name: str, sensitivity: Sensitivity) -> None:
-            self._sensitivities[name] = sensitivity
+            self._state.sensitivities[name] = sensitivity
             self._progress.advance(name, min(self._options.sensitivity_tokens, len(tokens)))
             self._progress.finish_tensor(name)
-            self._save()
+            self._state.save_when_due()
 
         with Session(
             self._base.path,
@@ -335,12 +269,12 @@ class _Job:
             try:
                 sensitivities(session, reference, left, self._base.planner.tensors(), importances, measured)
             except BaseException:
-                self._save(force=True)
+                self._state.save()
                 raise
 
     def _probe(self, reference: Reference) -> float:
         imatrix = self._base.folder / "calibration.gguf"  # what is left of an interrupted run are sums, not pooled ones
-        self._write(imatrix, self._measurements())
+        self._write(imatrix, self._state.measurements())
         measured = read_measurements(imatrix)
         assert measured is not None
         try:
@@ -357,7 +291,7 @@ class _Job:
 
     def _write(self, path: Path, measured: Measurements) -> None:
         """The file as it is to be."""
-        peaks = {n: s.peaks for n, s in self._sums.items() if not self._is_written(n)}
+        peaks = {n: s.peaks for n, s in self._state.sums.items() if not self._is_written(n)}
         write_calibration(path, self._pooled(), measured, [self._text.names[0]], peaks)
 
 

@@ -231,12 +231,14 @@ class Planner:
         bits = None
         if sized is not None:
             bits = sum(map(gguf.tensor_bytes, infos)) * 8 / max(1, sum(info.weights for info in infos))
-        prefix = "mmproj-" if self.model.part == "projector" else "mtp-" if self.options.mtp == "only" else ""
+        projector = self.model.part == "projector" or metadata.is_projector(keys)
+        prefix = "mmproj-" if projector else "mtp-" if self.options.mtp == "only" else ""
         if self.model.lone:
             keys = {}
         if prefix:  # llama.cpp's converter gives such files a name without a size
             keys = {key: value for key, value in keys.items() if key != "general.size_label"}
-        return prefix + metadata.file_name(keys, mix.name, self.model.stem, bits=bits)
+        name = metadata.file_name(keys, mix.name, self.model.stem, bits=bits)
+        return prefix + name.removeprefix(prefix)
 
 
 def _reason(d: policy.Decision, compensated: bool) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from qconv import architectures, checkpoints
 from qconv.errors import UsageError
+from qconv.metadata import is_projector
 from qconv.plan.source_model import SourceModel, of_checkpoint
 from qconv.plan.types import Plan
 
@@ -18,7 +19,8 @@ def read_projector(checkpoint: checkpoints.Checkpoint) -> SourceModel:
     Raises UsageError where the source is no model with a config.json, else as ``architectures.resolve_projector``.
     """
     if checkpoint.kind == "adapter" or checkpoint.config is None:
-        hint = "take the checkpoint it was made from"
+        made = checkpoint.metadata is not None and is_projector(checkpoint.metadata)
+        hint = "a projector's file gets another type by --type" if made else "take the checkpoint it was made from"
         raise UsageError("--mmproj is for a model with a config.json", file=checkpoint.location, hint=hint)
     if folders := architectures.folders_of_projector(checkpoint.config, checkpoint.folder):
         checkpoint = checkpoints.with_folders(checkpoint, folders)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from qconv.summary import Summary, describe
 from qconv.types import Metadata
 
 _CARRIED = ("license", "license_name", "license_link", "language", "pipeline_tag")
+_TASKS = {"vision": "image-text-to-text", "audio": "audio-text-to-text"}
 _MOST = 100
 """Entries of a list that is carried over."""
 
@@ -49,9 +50,11 @@ def card(files: Sequence[Path], source: Folder | None, options: CardOptions) -> 
     """
     described = sorted(map(_described, files), key=lambda file: file.summary.size)
     front, _ = read_card(source) if source is not None else ({}, None)
-    largest = described[-1]
+    projectors = [file.metadata for file in described if is_projector(file.metadata)]
+    largest = next((file for file in reversed(described) if not is_projector(file.metadata)), described[-1])
     name = _text(largest.metadata, "general.name") or (source.name if source is not None else largest.summary.name)
-    lines = ["---", *_yaml(_front_matter(front, largest.metadata, options)).splitlines(), "---", ""]
+    task = _task(largest.metadata, projectors)
+    lines = ["---", *_yaml(_front_matter(front, largest.metadata, task, options)).splitlines(), "---", ""]
     lines += [f"# {_inline(name or 'Model')} GGUF", "", *_about(options), "", *_table(described, options), ""]
     if options.plot is not None:
         lines += [f"![KL divergence by size]({options.plot})", ""]
@@ -66,7 +69,7 @@ def _described(path: Path) -> _File:
         return _File(checkpoint.files[0].name, describe(checkpoint), checkpoint.metadata)
 
 
-def _front_matter(front: Mapping[str, Any], metadata: Metadata, options: CardOptions) -> dict[str, Any]:
+def _front_matter(front: Mapping[str, Any], metadata: Metadata, task: str, options: CardOptions) -> dict[str, Any]:
     """The Hub's keys in the order people write them."""
     of_file = {
         "license": _text(metadata, "general.license"),
@@ -80,7 +83,7 @@ def _front_matter(front: Mapping[str, Any], metadata: Metadata, options: CardOpt
         "base_model": options.base_model,
         "base_model_relation": "quantized" if options.base_model else None,
         "library_name": "gguf",
-        "pipeline_tag": carried.pop("pipeline_tag") or _task(metadata),
+        "pipeline_tag": carried.pop("pipeline_tag") or task,
         **carried,
         "quantized_by": _text(metadata, "general.quantized_by") or "qconv",
         "tags": list(dict.fromkeys(["gguf", "quantized", *tags])),
@@ -88,9 +91,12 @@ def _front_matter(front: Mapping[str, Any], metadata: Metadata, options: CardOpt
     return {key: value for key, value in values.items() if value}
 
 
-def _task(metadata: Metadata) -> str:
-    embeds = any(key.endswith(".pooling_type") for key in metadata)
-    return "feature-extraction" if embeds else "text-generation"
+def _task(metadata: Metadata, projectors: Iterable[Metadata]) -> str:
+    """What the model does, in the Hub's words: by what goes into it, and whether embeddings come out."""
+    if any(key.endswith(".pooling_type") for key in metadata):
+        return "feature-extraction"
+    encoders = {kind for keys in projectors for kind in _TASKS if f"clip.has_{kind}_encoder" in keys}
+    return _TASKS[encoders.pop()] if len(encoders) == 1 else "any-to-any" if encoders else "text-generation"
 
 
 def _about(options: CardOptions) -> Iterator[str]:

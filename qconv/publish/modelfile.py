@@ -20,6 +20,8 @@ from qconv.types import Metadata, ValueType
 _GENERATION = "generation_config.json"
 _ENDS = ("eos", "eot", "eom")
 _MOST_STOPS = 16
+_PROJECTORS = "clip"
+"""The architecture of all projectors' files, those too that say nothing of their kind."""
 
 
 class _Prompting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,12 +59,16 @@ def modelfile(model: Path, projector: Path | None, source: Folder | None, direct
     """
     header = gguf.read(model)
     metadata = header.metadata
+    if _text(metadata, "general.architecture") == _PROJECTORS:
+        raise UsageError("is a projector alone", file=model, hint="name the text model, and this one with --mmproj")
     if gguf.shard_of(model) is not None:
         hint = "convert without --split-max-size, or merge them: llama-gguf-split --merge FIRST MODEL.gguf"
         raise UnsupportedError("is one of several files, and Ollama takes a model in one", file=model, hint=hint)
     lines = [f"FROM {_place(model, directory)}"]
     if projector is not None:
-        gguf.read(projector)
+        if _text(gguf.read(projector).metadata, "general.architecture") != _PROJECTORS:
+            hint = "qconv convert MODEL --mmproj f16 makes one"
+            raise UsageError("holds no projector, which --mmproj names", file=projector, hint=hint)
         lines.append(f"FROM {_place(projector, directory)}")
     architecture = _text(metadata, "general.architecture") or ""
     prompting = _known().architectures.get(architecture, _Prompting())

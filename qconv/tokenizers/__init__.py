@@ -50,7 +50,7 @@ from qconv.tokenizers.files import TokenizerFiles
 from qconv.tokenizers.huggingface import HfTokenizer
 from qconv.tokenizers.pre_tokenizer import check_pre
 from qconv.tokenizers.tables import Attempt, Fixed, Options, tables
-from qconv.tokenizers.templates import TEMPLATE_FILE, bundled_template, template_text
+from qconv.tokenizers.templates import TEMPLATE_FILE, bundled_template, bundled_text, template_text
 from qconv.types import Metadata, Value
 
 __all__ = ["KINDS", "check_pre", "metadata"]
@@ -170,7 +170,7 @@ def _fixed(context: Context, fixed: Fixed) -> Metadata:
 
 
 def _last(context: Context) -> Metadata:
-    """What replaces the tokenizer's own keys: ``chat_template``, ``after_tokens``, ``template_file``."""
+    """What replaces the tokenizer's own keys: ``after_tokens``, and the options about templates."""
     keys: Metadata = {}
     if context.options.chat_template is not None:
         keys[_TEMPLATE] = Value.string(context.options.chat_template)
@@ -182,4 +182,6 @@ def _last(context: Context) -> Metadata:
     if context.options.template_file and context.files.has(TEMPLATE_FILE):
         text = template_text(context.files, TEMPLATE_FILE)
         keys |= {_TEMPLATE: Value.string(text)} if text else {}
+    elif context.options.template_else is not None:
+        keys[_TEMPLATE] = Value.string(bundled_text(context.options.template_else))
     return keys

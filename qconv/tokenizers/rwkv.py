@@ -12,12 +12,11 @@ from qconv.errors import FormatError
 from qconv.files import refuse_disguise
 from qconv.tokenizers.context import Context, NotThisTokenizer
 from qconv.tokenizers.special import SpecialTokens
+from qconv.tokenizers.templates import bundled_text
 from qconv.tokenizers.vocabulary import TokenType, Vocabulary, too_large
 from qconv.types import Metadata, Value
 
 FILE = "rwkv_vocab_v20230424.txt"
-TEMPLATE = "rwkv-world"
-"""The name of the runtime's own chat template."""
 
 _SIZE = 65_536
 _END_OF_TURN = 261  # two line ends, after which the user's turn begins
@@ -45,7 +44,8 @@ def make(context: Context) -> Metadata:
     tokens.set("eot", _END_OF_TURN)
     tokens.ids |= {"bos": 0, "eos": 0}
     keys = vocabulary.metadata("rwkv", None) | tokens.metadata()
-    keys.setdefault("tokenizer.chat_template", Value.string(TEMPLATE))
+    if context.files.tokenizer_config.get("chat_template") is None:
+        keys.setdefault("tokenizer.chat_template", Value.string(bundled_text("rwkv-world")))
     return keys
 
 

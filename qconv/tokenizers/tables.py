@@ -43,6 +43,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``control``: texts of added tokens that are control tokens, whatever their file says.
     ``after_tokens``: keys of ``tokenizer.ggml.`` for ids of added tokens by their text, set after everything else.
     ``template_file``: ``chat_template.jinja`` counts before ``tokenizer_config.json``'s template.
+    ``template_else``: which of ``formats/templates/`` does where there is no such file.
     ``chat_template``: the template, whatever the files say.
     ``template_if_none``: which of ``formats/templates/`` it is where the files have none, by what is in the name of the
     checkpoint; the first that is there counts.
@@ -58,6 +59,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: tuple[str, ...] = ()
     after_tokens: dict[str, str] = {}
     template_file: bool = False
+    template_else: str | None = None
     chat_template: str | None = None
     template_if_none: dict[str, str] = {}
     size_key: str | None = None
@@ -74,6 +76,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             control=self.control + more.control,
             after_tokens=self.after_tokens | more.after_tokens,
             template_file=self.template_file or more.template_file,
+            template_else=more.template_else or self.template_else,
             chat_template=more.chat_template or self.chat_template,
             template_if_none=more.template_if_none or self.template_if_none,
             size_key=more.size_key or self.size_key,

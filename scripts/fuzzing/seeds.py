@@ -62,7 +62,7 @@ def seeds(target: str) -> list[bytes]:
             header = {"__metadata__": {"format": "pt"}, **tensors, "c": {"dtype": "BF16", "shape": []}}
             return [write({"header": header, "data": "\1\2" * 300, "placed": True}), *_hostile(".safetensors")]
         case "plan":
-            return [write(model) for model in [*recorded(), *projectors(), *_tokenizers(), *_mistral()]]
+            return [write(model) for model in [*recorded(), *projectors(), *_tokenizers(), *_mistral(), *_beside()]]
         case "adapter":
             return [write(each) for each in _adapters()]
         case "quantized":
@@ -285,6 +285,35 @@ def projectors() -> list[dict[str, Any]]:
         files = {"config.json": golden["config"]} | {k: v for k, v in golden.items() if k.endswith(".json")}
         seeds.append({"files": files, "tensors": golden["tensors"], "mmproj": "q8_0"})
     return seeds
+
+
+def _beside() -> list[dict[str, Any]]:
+    """A Llama with each of the files that say of some models how they are quantized or what follows them."""
+    llama = next(
+        model for model in recorded() if model["files"]["config.json"]["architectures"] == ["LlamaForCausalLM"]
+    )
+    return [{**llama, "files": {**llama["files"], name: value}} for name, value in _BESIDE.items()]
+
+
+_BESIDE = {
+    "quantize_config.json": {"bits": 4, "group_size": 128, "desc_act": False, "sym": True, "checkpoint_format": "gptq"},
+    "quant_config.json": {"zero_point": True, "q_group_size": 128, "w_bit": 4, "version": "GEMM"},
+    "hf_quant_config.json": {
+        "producer": {"name": "modelopt", "version": "0.40"},
+        "quantization": {
+            "quant_algo": "MIXED_PRECISION",
+            "kv_cache_quant_algo": "FP8",
+            "group_size": 16,
+            "exclude_modules": ["lm_head", "model.layers.0*"],
+            "quantized_layers": {"model.layers.1.mlp.up_proj": {"quant_algo": "NVFP4", "group_size": 16}},
+        },
+    },
+    "modules.json": [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+        {"idx": 2, "name": "2", "path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+    ],
+}
 
 
 def _mistral() -> list[dict[str, Any]]:

@@ -62,6 +62,11 @@ NAMES = (
     "vocab.txt",
     "tekken.json",
     "README.md",
+    "quantize_config.json",
+    "quant_config.json",
+    "hf_quant_config.json",
+    "modules.json",
+    "embedding_config.json",
 )
 """The files beside the weights that a folder may hold."""
 

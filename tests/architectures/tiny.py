@@ -59,14 +59,20 @@ def write(directory: Path, config: Mapping[str, Any], tensors: Mapping[str, tupl
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text(json.dumps(config), "utf-8")
     (directory / "tokenizer.json").write_text(json.dumps(_VOCABULARY), "utf-8")
+    save(
+        directory,
+        {name: (dtype, shape, weights(name, dtype, tuple(shape))) for name, (dtype, shape) in tensors.items()},
+    )
+
+
+def save(directory: Path, tensors: Mapping[str, tuple[str, list[int], bytes]]) -> None:
+    """``model.safetensors`` in ``directory``; ``tensors``: storage type, shape and bytes by name."""
     header: dict[str, Any] = {}
-    parts = []
     offset = 0
-    for name, (dtype, shape) in tensors.items():
-        data = weights(name, dtype, tuple(shape))
+    for name, (dtype, shape, data) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + len(data)]}
-        parts.append(data)
         offset += len(data)
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    (directory / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"".join(parts))
+    whole = len(text).to_bytes(8, "little") + text + b"".join(data for _, _, data in tensors.values())
+    (directory / "model.safetensors").write_bytes(whole)

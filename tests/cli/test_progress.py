@@ -120,6 +120,24 @@ def test_names_from_a_file_reach_no_terminal_as_they_are(
     assert "\\x07" in text
 
 
+def test_time_spent_compiling_does_not_count_for_the_rate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(module, "SECONDS_OF_SILENCE", 0.0)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    objects = Objects("x.gguf")
+    objects.begin(1000, 2, 0)
+    objects._silence.join(60)
+    now = 30.0
+    objects.advance("t", 100)
+    now = 32.0
+    objects.advance("t", 100)
+    first, second = (json.loads(line)["progress"] for line in capsys.readouterr().err.splitlines()[1:])
+    assert (first["rate"], first["left"]) == (0, None)
+    assert (second["rate"], second["left"]) == (50, 16.0)
+
+
 def test_a_silence_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(module, "SECONDS_OF_SILENCE", 0.0)
     lines = Lines("x.gguf")

@@ -132,8 +132,27 @@ def test_programs_are_told_the_part(qconv: Run, model: Path, tmp_path: Path) -> 
 def test_a_card_tells_how_to_run_both(qconv: Run, model: Path, tmp_path: Path) -> None:
     text, projector = made(qconv, model, "--type", "q8_0", "--pre", "gpt-2", "--mmproj", "f16", "--output", tmp_path)
     card = qconv("card", text, projector, "--output", "-").stdout
+    assert "pipeline_tag: image-text-to-text\n" in card
     assert f"    llama-mtmd-cli -m {text.name} --mmproj {projector.name}\n" in card
     assert f"    qconv modelfile {text.name} --mmproj {projector.name}\n" in card
+
+
+def test_a_modelfile_takes_a_projector_beside_a_text_model(qconv: Run, model: Path, tmp_path: Path) -> None:
+    text, projector = made(qconv, model, "--type", "q8_0", "--pre", "gpt-2", "--mmproj", "f16", "--output", tmp_path)
+    refused = qconv("modelfile", text, "--mmproj", text, "--output", "-")
+    assert refused.returncode == 2
+    assert f"{text.name}: holds no projector, which --mmproj names" in refused.stderr
+    refused = qconv("modelfile", projector, "--output", "-")
+    assert refused.returncode == 2
+    assert f"{projector.name}: is a projector alone" in refused.stderr
+
+
+def test_a_projectors_file_keeps_its_kind_of_name(qconv: Run, model: Path, tmp_path: Path) -> None:
+    (projector,) = made(qconv, model, "--mmproj", "f16", "--output", tmp_path)
+    (again,) = made(qconv, projector, "--type", "q8_0")
+    assert again.name == projector.name.replace("F16", "Q8_0")
+    refused = qconv("convert", projector, "--mmproj", "q8_0")
+    assert "a projector's file gets another type by --type" in refused.stderr
 
 
 def test_block_types_are_given_to_the_text_alone(qconv: Run, model: Path) -> None:

@@ -192,7 +192,7 @@ def test_a_run_goes_on_where_it_was_stopped(
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(MODULE, "_SAVED_EVERY", 0.0)
+    monkeypatch.setattr("qconv.measurement.saved_state.SAVED_EVERY", 0.0)
     monkeypatch.setattr(MODULE, "_BATCHES", 1)
     file, part = tmp_path / "c.gguf", tmp_path / "c.gguf.part"
     asked = options(long_text, tokens=5000, output=str(file))
@@ -252,7 +252,7 @@ def test_what_other_options_left_is_replaced(
 ) -> None:
     out = {"tokens": 128, "sensitivities": False, "output": str(tmp_path / "c.gguf")}
     with monkeypatch.context() as stopped:
-        stopped.setattr(MODULE, "write_calibration", left_half_way)
+        stopped.setattr("qconv.measurement.saved_state.write_calibration", left_half_way)
         with pytest.raises(Interrupted):
             calibrate(plain, options(text, **out))
     assert (tmp_path / "c.gguf.part").exists()
@@ -276,7 +276,7 @@ def test_a_damaged_state_is_replaced(
     asked = options(text, tokens=128, sensitivities=False, output=str(tmp_path / "c.gguf"))
     part = tmp_path / "c.gguf.part"
     with monkeypatch.context() as stopped:
-        stopped.setattr(MODULE, "write_calibration", left_half_way)
+        stopped.setattr("qconv.measurement.saved_state.write_calibration", left_half_way)
         with pytest.raises(Interrupted):
             calibrate(plain, asked)
     part.write_bytes(damage(part.read_bytes()))
@@ -288,7 +288,7 @@ def test_a_damaged_state_is_replaced(
 def test_no_resume_starts_afresh(plain: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = options(text, tokens=128, sensitivities=False, output=str(tmp_path / "c.gguf"))
     with monkeypatch.context() as stopped:
-        stopped.setattr(MODULE, "write_calibration", left_half_way)
+        stopped.setattr("qconv.measurement.saved_state.write_calibration", left_half_way)
         with pytest.raises(Interrupted):
             calibrate(plain, asked)
     watcher = Watcher()

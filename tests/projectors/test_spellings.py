@@ -13,7 +13,8 @@ from gguf import GGUFReader
 from qconv.api import convert
 from qconv.architectures import evaluate
 from qconv.architectures.model import ModelContext
-from qconv.errors import InputError, PlanError, QconvError
+from qconv.errors import InputError, PlanError, QconvError, UnsupportedError
+from tests.projectors.features import as_transformers_has_it
 from tests.projectors.tiny import GOLDENS, write
 
 
@@ -45,6 +46,32 @@ def test_other_spellings(name: str, old: str, new: str, tmp_path: Path) -> None:
     model = golden(name)
     model["tensors"] = {source.replace(old, new): about for source, about in model["tensors"].items()}
     assert names(tmp_path / name, model) == {row[0] for row in model["expected"]["tensors"]}
+
+
+def test_qwen3_asr_as_transformers_has_it(tmp_path: Path) -> None:
+    model = golden("qwen3-asr")
+    as_transformers_has_it(model)
+    assert names(tmp_path / "model", model) == {row[0] for row in model["expected"]["tensors"]}
+    made = {key: field.contents() for key, field in GGUFReader(tmp_path / "model.gguf").fields.items()}
+    assert {key: made[key] for key in model["expected"]["metadata"] if key.startswith("clip.")} == {
+        key: pytest.approx(value)
+        for key, (_, value) in model["expected"]["metadata"].items()
+        if key.startswith("clip.")
+    }
+
+
+@pytest.mark.parametrize(
+    ("model_class", "says"),
+    [
+        ("GlmAsrForConditionalGeneration", "learned positions and embeddings around sounds"),
+        ("LlavaLlamaForCausalLM", "its encoder of images is not among its files"),
+    ],
+)
+def test_projectors_that_are_not_made_have_reasons(model_class: str, says: str, tmp_path: Path) -> None:
+    model = golden("glm-asr")
+    model["config"] = {"architectures": [model_class], "hidden_size": 64}
+    with pytest.raises(UnsupportedError, match=f"the projector of {model_class} is not made: .*{says}"):
+        names(tmp_path / "model", model)
 
 
 def test_a_tensor_of_a_tower_that_has_no_place(tmp_path: Path) -> None:

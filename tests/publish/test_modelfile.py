@@ -69,7 +69,10 @@ def test_the_file_its_sampling_its_ends_and_its_license(tmp_path: Path) -> None:
 
 
 def test_a_projector_is_a_second_file(tmp_path: Path) -> None:
-    path, projector = write(tmp_path / "m.gguf"), write(tmp_path / "mmproj.gguf")
+    path, projector = (
+        write(tmp_path / "m.gguf"),
+        write(tmp_path / "mmproj.gguf", general__architecture=Value.string("clip")),
+    )
     place = tmp_path / "elsewhere"
     place.mkdir()
     lines = modelfile(path, projector, None, place).splitlines()

@@ -103,12 +103,6 @@ def test_glm_4_has_ranks_under_sentencepieces_name(tmp_path: Path) -> None:
     assert ids == {"eos": 258, "eot": 260, "unknown": 258}
 
 
-def test_rwkv_has_the_runtimes_template(copy: Callable[[str], Path]) -> None:
-    folder = copy("rwkv")
-    (folder / "tokenizer_config.json").unlink()
-    assert convert(folder)["tokenizer.chat_template"].data == "rwkv-world"
-
-
 @pytest.mark.parametrize(
     "line", ["1 'a'", "1 a 1", "1 'ab' 1", r"1 '\q' 1", "1 b'é' 2 3", r"1 '\ud800' 3", "1 'a\" 1", r"1 '\U99999999' 1"]
 )
