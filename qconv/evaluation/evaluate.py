@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from qconv import checkpoints
 from qconv.errors import InputError, Interrupted
@@ -17,10 +16,8 @@ from qconv.evaluation.results import Evaluation, TensorShare
 from qconv.measurement import Text, base_model, cache_directory, first_of_each, local, read_text
 from qconv.options import EvaluateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
-from qconv.runtime import Reference, Session, library_path
+from qconv.runtime import Reference, Session, Tokens, library_path
 from qconv.types import ValueType
-
-Tokens = NDArray[np.int32]
 
 
 def evaluate(

@@ -32,10 +32,8 @@ from qconv.measurement.text import Text, first_of_each, read_text
 from qconv.options import CalibrateOptions, RunOptions
 from qconv.pipeline import Progress, Silent
 from qconv.policy import Decision, find_mix
-from qconv.runtime import Importance, Reference, Session, Sums, library_path
+from qconv.runtime import Importance, Reference, Session, Sums, Tokens, library_path
 from qconv.tensors import FLOATS
-
-Tokens = NDArray[np.int32]
 
 _TOKENS_PER_COLUMN = 8
 _PROBE_CHUNKS = 8

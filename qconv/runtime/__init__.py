@@ -11,6 +11,7 @@ from qconv.runtime.importance import PEAK_COLUMNS
 from qconv.runtime.layout import INSTALL
 from qconv.runtime.library import available, library_path
 from qconv.runtime.model import ModelInfo
+from qconv.runtime.reference import KeptReference, Reference, Tokens
 from qconv.runtime.results import (
     Divergence,
     Gram,
@@ -21,7 +22,7 @@ from qconv.runtime.results import (
     WeightTensor,
     standard_error,
 )
-from qconv.runtime.session import KeptReference, Reference, Session
+from qconv.runtime.session import Session
 
 __all__ = [
     "INSTALL",
@@ -37,6 +38,7 @@ __all__ = [
     "Reference",
     "Session",
     "Sums",
+    "Tokens",
     "WeightTensor",
     "available",
     "library_path",

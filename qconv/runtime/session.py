@@ -20,36 +20,12 @@ from qconv.runtime.child import Child
 from qconv.runtime.collection import Collection
 from qconv.runtime.importance import FEWEST_ROWS
 from qconv.runtime.model import ModelInfo
+from qconv.runtime.reference import KeptReference, Reference, Tokens
 from qconv.runtime.results import Divergence, Gram, Head, Importance, MatrixInput, WeightTensor, joined
 from qconv.storage import open_regular
 
 T = TypeVar("T")
-Tokens = NDArray[np.int32]
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """What KL divergence is measured from: a text's tokens, and a base model's outputs at every position scored.
-
-    ``chunks``: for each chunk of the text, in order, the base's logits, float32 or float16 ``(positions, vocabulary)``;
-    or where ``head`` is given its final hidden states, ``(positions, columns)``.  Any iterable: a generator that reads
-    a file chunk by chunk is consumed once, a list can serve again.  ``first``: as in ``Session.logits``.
-    """
-
-    tokens: Tokens
-    chunks: Iterable[NDArray[Any]]
-    head: Head | None = None
-    first: int | None = None
-
-
-@dataclass(frozen=True)
-class KeptReference:
-    """The same, kept inside a session's process (``Session.keep``); good for that session only."""
-
-    tokens: Tokens
-    first: int
-    keys: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -302,6 +278,7 @@ class Session:
         return KeptReference(self.chunks(tokens).reshape(-1), at, keys)
 
     def forget(self, reference: KeptReference) -> None:
+        """Frees what ``keep`` kept."""
         self._ask("forget", keys=reference.keys)
 
     def kl_divergence(self, base: Reference | KeptReference, *, progress: Progress | None = None) -> Divergence:
@@ -312,17 +289,10 @@ class Session:
         at = self._first(base.first)
         parts = []
         chunks = self.chunks(base.tokens)
-        if isinstance(base, KeptReference):
-            outputs: Iterable[Any] = base.keys
-        else:
-            outputs = base.chunks
-            if base.head is not None:
-                self._ask("use_head", base.head.data, type=base.head.type, shape=base.head.shape)
-        states = isinstance(base, Reference) and base.head is not None
-        for chunk, output in zip(chunks, outputs, strict=False):
-            key = output if isinstance(base, KeptReference) else None
-            arrays = [] if key is not None else [np.asarray(output, np.float32)]
-            _, results = self._child.call("divergence", {"first": at, "key": key, "states": states}, [chunk, *arrays])
+        if isinstance(base, Reference) and base.head is not None:
+            self._ask("use_head", base.head.data, type=base.head.type, shape=base.head.shape)
+        for chunk, (values, arrays) in zip(chunks, base.requests(), strict=False):
+            _, results = self._child.call("divergence", {"first": at, **values}, [chunk, *arrays])
             parts.append(Divergence(*results))
             if progress is not None:
                 progress(len(chunk))

@@ -24,8 +24,8 @@ TABLES = [table(name, part) for part in FOLDERS for name in names(part)]
 
 @pytest.fixture(params=TABLES, ids=lambda one: one.name if one.part == "text" else f"{one.part}-{one.name}")
 def one(request: pytest.FixtureRequest) -> Table:
-    found: Table = request.param
-    return found
+    table: Table = request.param
+    return table
 
 
 def entries(table: Table) -> Iterator[tuple[str, Entry]]:

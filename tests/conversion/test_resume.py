@@ -244,7 +244,7 @@ def files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def carry_out_parts(directory: Path, made: Plan) -> None:
+def run_parts(directory: Path, made: Plan) -> None:
     for number in (1, 2):
         run([made], Memory({"w": some(9, 400, 32)}), [directory], RunOptions(part=Part(number, 2)))
 
@@ -256,7 +256,7 @@ def test_a_finish_without_parts_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_a_finish_that_cannot_be_leaves_the_parts_as_they_are(tmp_path: Path) -> None:
-    carry_out_parts(tmp_path, one("a"))
+    run_parts(tmp_path, one("a"))
     before = files(tmp_path)
     with pytest.raises(OutputError, match="is of other options, another source or another version"):
         finish([one("b")], [tmp_path], RunOptions(force=True))
@@ -269,17 +269,17 @@ def test_a_finish_that_cannot_be_leaves_the_parts_as_they_are(tmp_path: Path) ->
 
 def test_a_finish_after_the_part_file_is_gone(tmp_path: Path) -> None:
     """What only the journals of shares record must be in the file too."""
-    carry_out_parts(tmp_path, one())
+    run_parts(tmp_path, one())
     (tmp_path / "y.gguf.part").unlink()
     with pytest.raises(OutputError, match=r"has lost what its parts wrote \(do the parts again"):
         finish([one()], [tmp_path])
-    carry_out_parts(tmp_path, one())
+    run_parts(tmp_path, one())
     (result,) = finish([one()], [tmp_path])
     assert result.files[0].read_bytes() == expected(one(), {"a": some(9, 400, 32).tobytes()})[0]
 
 
 def test_a_finish_completes_all_outputs_or_none(tmp_path: Path) -> None:
-    carry_out_parts(tmp_path, one())
+    run_parts(tmp_path, one())
     other = made(shards=1)
     run([other], Memory(WEIGHTS), [tmp_path], RunOptions(part=Part(1, 2)))
     with pytest.raises(OutputError, match=r"x.gguf.part: .* not done"):
@@ -290,7 +290,7 @@ def test_a_finish_completes_all_outputs_or_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("again", [RunOptions(), RunOptions(part=Part(1, 2), resume=False)])
 def test_a_part_keeps_those_of_other_options(tmp_path: Path, again: RunOptions) -> None:
     """A whole run, or ``--no-resume``, starts afresh."""
-    carry_out_parts(tmp_path, one("a"))
+    run_parts(tmp_path, one("a"))
     before = files(tmp_path)
     memory = Memory({"w": some(9, 400, 32)})
     with pytest.raises(OutputError, match=r"holds finished parts of other options .*--no-resume discards them"):

@@ -25,14 +25,14 @@ def _projectors(model: ModelContext) -> list[_Projector]:
     """In the order of the text layers they feed; negative layers count from the last."""
     vision = model.count("vision_config.num_hidden_layers")
     text = model.count("text_config.num_hidden_layers")
-    found = []
+    projectors = []
     for number, (source, target) in enumerate(sorted(_tuples(model, "deepstack_layer_map", 2))):
         source, target = (source + vision if source < 0 else source), (target + text if target < 0 else target)
-        found.append(_Projector(source, target, "layerwise", number))
+        projectors.append(_Projector(source, target, "layerwise", number))
     source = model.integer("spatial_vision_layer", default=-1)
     for number, (target,) in enumerate(_tuples(model, "spatial_target_layers", 1)):
-        found.append(_Projector(source + vision if source < 0 else source, target, "spatial", number))
-    return sorted(found, key=lambda projector: projector.text_layer)
+        projectors.append(_Projector(source + vision if source < 0 else source, target, "spatial", number))
+    return sorted(projectors, key=lambda projector: projector.text_layer)
 
 
 def _tuples(model: ModelContext, key: str, size: int) -> list[list[int]]:
