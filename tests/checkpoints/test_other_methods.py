@@ -77,6 +77,7 @@ def test_modelopt_of_two_kinds(tmp_path: Path) -> None:
         "b.weight_scale": np.float32(3).reshape(()),
         "b.input_scale": np.float32(3).reshape(()),
         "b.k_scale": np.float32(3).reshape(()),
+        "b.kv_scale": np.float32(3).reshape(()),
     }
     floats = dict.fromkeys(("a.weight_scale", "b.weight"), "F8_E4M3")
     folder(tmp_path, {}, arrays, floats)
