@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from tests.adapters.adapter import save
 from tests.adapters.adapter import whole as whole_numbers
 from tests.cli.commands import make_checkpoint
 from tests.storage.hub_server import SIGNATURE, TOKEN, HubServer, Request
+from tests.waiting import wait_until
 
 NAME = "acme/Noise"
 
@@ -260,13 +259,6 @@ def test_reading_and_encoding_overlap(
         hub.fault = hold_back
         conversion.run(plans, checkpoint.files, [tmp_path], RunOptions(threads=1))
     assert began.is_set()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.001)
 
 
 def test_headers_of_many_shards_are_read_together(hub: HubServer, tmp_path: Path) -> None:
