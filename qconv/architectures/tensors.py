@@ -1,4 +1,4 @@
-"""Tensors of a model's GGUF file: its table's entries matched with those of the checkpoint, in llama.cpp's order."""
+"""The tensors of a model's GGUF file: its table's entries matched with the checkpoint's, in llama.cpp's order."""
 
 from __future__ import annotations
 

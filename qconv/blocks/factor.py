@@ -38,14 +38,16 @@ _PIECE = 1024
 class Factor:
     """U in float32, of an H of ``columns`` columns.
 
-    ``panels``: columns of U down to their diagonal, ``(256 k + width, width)`` of panel ``k``.  ``inverses``: of the
-    square at each panel's end.  ``sketch``: float32 ``(columns, 256)``, M times a random matrix R with E[R Rᵀ] = 1, so
+    ``panels``: columns of U down to their diagonal, ``(256 k + width, width)`` of panel ``k``.  ``root``: rows of
+    M from their diagonal on, ``(width, columns - 256 k)``.  ``squares``: those of damped H on its diagonal, ``(width,
+    width)``.  ``sketch``: float32 ``(columns, 256)``, M times a random matrix R with E[R Rᵀ] = 1, so
     that |v · sketch|² is an estimate of v H vᵀ.  ``importance``: float32 ``(columns,)``, H's diagonal.  ``added``:
     float32 ``(columns,)``, what damping added to it.
     """
 
     panels: tuple[NDArray[np.float32], ...]
-    inverses: tuple[NDArray[np.float32], ...]
+    root: tuple[NDArray[np.float32], ...]
+    squares: tuple[NDArray[np.float32], ...]
     sketch: NDArray[np.float32]
     importance: NDArray[np.float32]
     added: NDArray[np.float32]
@@ -95,6 +97,7 @@ def factorize(
         while True:
             added = np.where(seen, damping * mean, mean)
             upper = _upper(lower, added / mean, mean, pool)
+            squares = tuple((panel[:, : len(panel)] * mean).astype(np.float32) for panel in upper)
             try:
                 inverses = _split(upper, pool)
                 break
@@ -109,7 +112,8 @@ def factorize(
         panels_of_columns = _invert(m, inverses, scale, pool)
     return Factor(
         panels=tuple(panels_of_columns),
-        inverses=tuple(panel[:, : len(panel)] * scale for panel in m),
+        root=tuple(panel * scale for panel in m),
+        squares=squares,
         sketch=sketch,
         importance=(diagonal + added).astype(np.float32),
         added=added.astype(np.float32),

@@ -9,6 +9,10 @@ column j all later ones k take
 The squares of these (w[j] - q[j]) / U[j, j] add up to ΔW H ΔWᵀ, the squared error of the layer's output.  Columns are
 worked on in panels of 256, each of which takes what all columns before it leave to it in one product.
 
+Then all columns are rounded once more, from the last to the first, each to what is best while all others stay as they
+are: with the gradient (W - Q) H, column j is best at q[j] + gradient[j] / H[j, j].  How later columns were rounded,
+which went unseen from left to right, is known by then.
+
 The grid is the block's: where columns reach a new block, the type's own encoder chooses its scales for the columns as
 they are by then, and only quants are chosen here.  A row that comes out no better than ordinary rounding keeps that.
 
@@ -84,6 +88,7 @@ class _Tile:
             errors[:, start : start + PANEL] = self._round(panel, u[start:], start, blocks, usable)
         weights = weights[:count]
         with np.errstate(invalid="ignore", over="ignore"):
+            self._go_back(errors, blocks, usable)
             rounded = weights - self._decode(blocks[:count])
             new = _squares(errors[:count]) - _weighed(rounded, self._factor.added)
             better = usable[:count] & np.isfinite(new)
@@ -99,13 +104,10 @@ class _Tile:
         return above
 
     def _squared(self, off: NDArray[np.float32]) -> NDArray[np.float64]:
-        """ΔW H ΔWᵀ of rows, as the sum of the squares of ΔW U⁻¹."""
-        errors = np.empty_like(off)
-        for start, u, inverse in zip(
-            range(0, off.shape[1], PANEL), self._factor.panels, self._factor.inverses, strict=True
-        ):
-            left = off[:, start : start + PANEL] - errors[:, :start] @ u[:start]
-            errors[:, start : start + PANEL] = left @ inverse
+        """ΔW H ΔWᵀ of rows, as the sum of the squares of ΔW M."""
+        errors = np.zeros_like(off)
+        for start, m in zip(range(0, off.shape[1], PANEL), self._factor.root, strict=True):
+            errors[:, start:] += off[:, start : start + PANEL] @ m
         return _squares(errors)
 
     def _round(
@@ -144,6 +146,38 @@ class _Tile:
             _pack(chosen.reshape(-1), grid.codes, grid.pieces.reshape(-1), step, made.reshape(-1), layout.bytes)
             blocks[:, at // step * layout.bytes : (at // step + 1) * layout.bytes] = made
         return errors
+
+    def _go_back(self, errors: NDArray[np.float32], blocks: NDArray[np.uint8], usable: NDArray[np.bool_]) -> None:
+        """Rounds every column once more, the last one first, to what is best while all others stay as they are.
+
+        ``errors``: (W - Q) M, kept so.
+        """
+        layout, grid = self._codec.layout, self._grid
+        for k in range(len(self._factor.root))[::-1]:
+            m, square = self._factor.root[k], self._factor.squares[k]
+            width, first = len(square), k * PANEL // layout.weights * layout.bytes
+            gradient = errors[:, k * PANEL :] @ m.T
+            finite = np.isfinite(gradient).all(axis=1)
+            usable &= finite
+            gradient[~finite] = 0
+            own = blocks[:, first : first + width // layout.weights * layout.bytes]
+            kept = own & np.tile(grid.kept, width // layout.weights)
+            lowest, highest = (
+                self._decode(kept | np.tile(level, width // layout.weights)) for level in (grid.lowest, grid.highest)
+            )
+            levels = np.zeros(0, np.float32) if grid.uniform else grid.levels
+            steps = (highest - lowest) / np.float32(len(grid.levels) - 1 if grid.uniform else 1)
+            chosen = np.empty((ROWS, width), np.uint8)
+            changes = np.empty((ROWS, width), np.float32)
+            _round_again(
+                self._decode(own).reshape(-1), gradient.reshape(-1), square.reshape(-1), lowest.reshape(-1),
+                steps.reshape(-1), levels, len(grid.levels) - 1, width, chosen.reshape(-1), changes.reshape(-1),
+            )  # fmt: skip
+            _pack(
+                chosen.reshape(-1), grid.codes, grid.pieces.reshape(-1), layout.weights, kept.reshape(-1), layout.bytes
+            )
+            blocks[:, first : first + kept.shape[1]] = kept
+            errors[:, k * PANEL :] += changes @ m
 
     def _decode(self, blocks: NDArray[np.uint8]) -> NDArray[np.float32]:
         layout = self._codec.layout
@@ -213,6 +247,49 @@ def _round_columns(panel, u, lowest, steps, levels, top, first, count, width, ch
                 chosen[grid[k] + j] = np.float32(low[j * _LANES + k]).view(np.int32)
             for j in range(count, left):
                 panel[starts[k] + j] = tile[j * _LANES + k]
+
+
+@kernel("gptq")
+def _round_again(rounded, gradient, square, lowest, steps, levels, top, width, chosen, changes):
+    """Rounds ``width`` columns of rows again, the last one first, 16 rows side by side.
+
+    ``rounded``: what they are.  ``gradient``: (W - Q) H of these columns; changes.  ``square``: H of them.  ``lowest``,
+    ``steps``, ``levels``: as in ``_round_columns``.  Fills ``chosen`` and, with what W - Q grows by, ``changes``.
+    """
+    tile, low, between, slope = scratch(_TILE, f32), scratch(_TILE, f32), scratch(_TILE, f32), scratch(_TILE, f32)
+    starts = scratch(_LANES, INDEX)
+    for row in range(0, rounded.size // width, _LANES):
+        for k in range(_LANES):
+            starts[k] = (row + k) * width
+        gather_lanes(rounded, starts, width, tile, _LANES)
+        gather_lanes(lowest, starts, width, low, _LANES)
+        gather_lanes(steps, starts, width, between, _LANES)
+        gather_lanes(gradient, starts, width, slope, _LANES)
+        for j in range(width - 1, -1, -1):
+            before = load(tile, j * _LANES, _LANES)
+            bottom, step = load(low, j * _LANES, _LANES), load(between, j * _LANES, _LANES)
+            w = before + load(slope, j * _LANES, _LANES) / square[j * width + j]
+            x = select(step == 0.0, splat(0.0, _LANES), (w - bottom) / step)
+            if levels.size == 0:
+                value = rint(vectors.max(vectors.min(x, np.float32(top)), 0.0))
+                level = to_int(value)
+            else:
+                value = splat(0.0, _LANES)
+                level = to_int(value)
+                for k in range(top):
+                    above = x > (levels[k] + levels[k + 1]) * np.float32(0.5)
+                    value = select(above, levels[k + 1], value)
+                    level = select(above, np.int32(k + 1), level)
+            change = before - (bottom + step * value)
+            store(tile, j * _LANES, change)
+            store(low, j * _LANES, vectors.floats(level))
+            for m in range(j):
+                v = load(slope, m * _LANES, _LANES)
+                store(slope, m * _LANES, v + change * square[j * width + m])
+        for k in range(_LANES):
+            for j in range(width):
+                changes[starts[k] + j] = tile[j * _LANES + k]
+                chosen[starts[k] + j] = np.float32(low[j * _LANES + k]).view(np.int32)
 
 
 @kernel("gptq")

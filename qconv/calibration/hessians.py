@@ -86,7 +86,7 @@ class TensorHessian:
     def resident_bytes(self) -> int:
         """Bytes that making a factor takes, and having it beside the next where there are several matrices."""
         one = blocks.factor_bytes(self.columns)
-        return one if self.matrices == 1 else one + 2 * self.columns * (self.columns + 1280)
+        return one if self.matrices == 1 else one + 4 * self.columns * (self.columns + 1280)
 
     def panels(self, matrix: int) -> Iterator[NDArray[np.float32]]:
         """The lower triangle of one, as ``blocks.factorize`` takes it; raises InputError and FormatError."""

@@ -52,7 +52,7 @@ def reading_ahead(files: Iterable[StoredFile], memory: int, check: Callable[[], 
 
     ``check``: called while a read waits; may raise to stop.
     """
-    ahead = ReadAhead({id(file): file for file in files if _is_ranged(file)}.values(), memory, check)
+    ahead = ReadAhead({id(file): file for file in files if is_ranged(file)}.values(), memory, check)
     try:
         yield ahead
     finally:
@@ -212,7 +212,7 @@ class ReadAhead:
                     self._changed.notify_all()
 
         try:
-            assert _is_ranged(window.file)  # of others nothing is told
+            assert is_ranged(window.file)  # of others nothing is told
             window.file.fetch(memoryview(data), window.start, arrived)
         except BaseException as e:
             window.error = e
@@ -220,7 +220,8 @@ class ReadAhead:
             self._start_next()
 
 
-def _is_ranged(file: StoredFile) -> TypeGuard[RangedFile]:
+def is_ranged(file: StoredFile) -> TypeGuard[RangedFile]:
+    """Whether a file's bytes come over a line."""
     return hasattr(file, "fetch")
 
 

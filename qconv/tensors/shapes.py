@@ -24,6 +24,7 @@ from qconv.tensors.base import (
 )
 from qconv.tensors.dtypes import is_blocks, row_bytes
 from qconv.tensors.registry import operation
+from qconv.tensors.spooled import Spool, is_remote
 from qconv.tensors.strips import strip_bytes, strips
 from qconv.types import Rows, shape_text
 
@@ -132,11 +133,13 @@ class Transpose(Unary):
     """The last two dimensions exchanged.
 
     ``prepare`` reads a matrix of up to ``_HELD`` bytes once, and holds it.  Of larger ones and of stacks any range of
-    rows can be read: where the source reads columns by themselves, strips of them are kept for the ranges around.
+    rows can be read: where the source reads columns by themselves, strips of them are kept for the ranges around; what
+    comes over a line is fetched once for that, a matrix at a time.
     Otherwise each range reads the source matrices it lies in: all rows of a matrix at once read it once.
     """
 
     held: Rows | None = field(default=None, compare=False, repr=False)
+    spool: Spool | None = field(default=None, compare=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -160,6 +163,8 @@ class Transpose(Unary):
 
     def prepare(self) -> Self:
         inner = self.inner.prepare()
+        if self._is_spooled and self.spool is None:
+            return replace(self, inner=inner, spool=Spool())
         if not self._is_held or self.held is not None:
             return self if inner is self.inner else replace(self, inner=inner)
         rows = buffer(self, n_rows(self), None)
@@ -169,10 +174,8 @@ class Transpose(Unary):
         return replace(self, inner=inner, held=rows)
 
     def reads(self, start: int, stop: int) -> Iterator[RowRange]:
-        """All of a matrix with its first row, where it is held or one strip."""
-        if not self._is_held and (
-            not self._by_strips or strip_bytes(self.inner) < self._bytes // max(1, math.prod(self.shape[:-2]))
-        ):
+        """All of a matrix with its first row, where it is read whole."""
+        if not self._by_strips or not (self._is_held or self._is_one_strip or is_remote(self.inner)):
             yield from Unary.reads(self, start, stop)
             return
         source_rows, source_columns = self.inner.shape[-2:]
@@ -192,6 +195,14 @@ class Transpose(Unary):
         return isinstance(self.inner, ReadsColumns) and not is_blocks(self.inner.dtype)
 
     @property
+    def _is_one_strip(self) -> bool:
+        return strip_bytes(self.inner) >= self._bytes // max(1, math.prod(self.shape[:-2]))
+
+    @property
+    def _is_spooled(self) -> bool:
+        return self._by_strips and not self._is_held and not self._is_one_strip and is_remote(self.inner)
+
+    @property
     def _step(self) -> int:
         """Source rows to read at a time."""
         return max(1, _CHUNK // max(1, row_bytes(self.dtype, columns(self.inner))))
@@ -209,7 +220,10 @@ class Transpose(Unary):
             count = min(stop - row, source_columns - first)
             part = target[row - start : row - start + count]
             if self._by_strips:
-                for column, strip in strips(self.inner, matrix, first, first + count):
+                source, number = self.inner, matrix
+                if self.spool is not None:
+                    source, number = self.spool.matrix(self.inner, matrix), 0
+                for column, strip in strips(source, number, first, first + count):
                     part[column - first : column - first + strip.shape[1]] = strip.T
             else:
                 base = matrix * source_rows

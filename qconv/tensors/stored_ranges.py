@@ -14,7 +14,8 @@ def stored_ranges(tensor: LazyTensor, start: int, stop: int) -> Iterator[ByteRan
     if isinstance(tensor, StoredTensor):
         yield tensor.range(start, stop)
     elif isinstance(tensor, Keyed):
-        for inner, first, last in tensor.reads(start, stop):
+        held_first = sorted(tensor.reads(start, stop), key=lambda each: each.tensor.resident_bytes == 0)
+        for inner, first, last in held_first:
             yield from stored_ranges(inner, first, last)
 
 

@@ -170,7 +170,7 @@ def _fixed(context: Context, fixed: Fixed) -> Metadata:
 
 
 def _last(context: Context) -> Metadata:
-    """What replaces the tokenizer's: ``chat_template``, ``after_tokens``, ``template_file`` or ``template_else``."""
+    """What replaces the tokenizer's own keys: ``after_tokens``, and the options about templates."""
     keys: Metadata = {}
     if context.options.chat_template is not None:
         keys[_TEMPLATE] = Value.string(context.options.chat_template)

@@ -88,6 +88,15 @@ def test_nomics_positions_are_those_it_was_trained_for(promised: int, trained: i
         trained_positions_nomic(ModelContext({"n_positions": 4096}))
 
 
+@pytest.mark.parametrize(
+    "setting", [{"prenorm": True}, {"rotary_emb_interleaved": True}, {"rotary_emb_scale_base": 512}], ids=str
+)
+def test_nomics_models_are_of_one_kind(setting: dict[str, object]) -> None:
+    """llama.cpp's converter asserts that they are."""
+    with pytest.raises(PlanError, match=next(iter(setting))):
+        trained_positions_nomic(ModelContext({"n_positions": 8192, **setting}))
+
+
 def test_pooling_of_embedding_config(tmp_path: Path) -> None:
     model = ModelContext({}, folder=LocalFolder(tmp_path))
     assert pooling_type(model) is None

@@ -15,7 +15,8 @@ from qconv import architectures, checkpoints
 from tests.architectures.tiny import save, weights, write
 
 GOLDENS = Path(__file__).parent / "goldens"
-ONE = re.compile(r"(.*\.experts)\.\d+\.(gate|up|down)_proj\.weight")
+ONE = re.compile(r"(.*\.experts)\.\d+\.(\w+)\.weight")
+PARTS = {"gate_proj": "gate", "up_proj": "up", "down_proj": "down", "w1": "gate", "w3": "up", "w2": "down"}
 
 Tensor: TypeAlias = tuple[str, list[int], bytes]
 
@@ -27,7 +28,7 @@ def stacked(tensors: dict[str, tuple[str, list[int]]], ending: str) -> dict[str,
     for name, (dtype, shape) in tensors.items():
         tensor = (dtype, shape, weights(name, dtype, tuple(shape)))
         if one := ONE.fullmatch(name):
-            experts.setdefault(one[1], {}).setdefault(one[2], []).append(tensor)
+            experts.setdefault(one[1], {}).setdefault(PARTS[one[2]], []).append(tensor)
         else:
             made[name] = tensor
     for place, parts in experts.items():
@@ -42,7 +43,7 @@ def stacked(tensors: dict[str, tuple[str, list[int]]], ending: str) -> dict[str,
 
 @pytest.mark.parametrize("ending", ["", ".weight"])
 @pytest.mark.parametrize(
-    "name", ["afmoe", "deepseek3", "dots1", "ernie4_5-moe", "glm47flash", "glm4moe-new", "hunyuan-moe"]
+    "name", ["afmoe", "deepseek3", "dots1", "ernie4_5-moe", "glm47flash", "glm4moe-new", "hunyuan-moe", "lfm2moe"]
 )
 def test_stacked_experts(name: str, ending: str, tmp_path: Path) -> None:
     recorded = json.loads((GOLDENS / f"{name}.json").read_text("utf-8"))

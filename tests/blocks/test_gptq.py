@@ -80,19 +80,25 @@ def errors(weights: NDArray[np.float32], coded: NDArray[np.uint8], block_type: s
 
 
 def slow(block_type: str, weights: NDArray[np.float32], h: Floats) -> Floats:
-    """The method, column by column: what the weights become."""
+    """The method, column by column, and once back: what the weights become."""
     width, importance = blocks.codec(block_type).layout.weights, np.diag(damped(h)).astype(np.float32)
     u = np.linalg.cholesky(np.linalg.inv(damped(h))).T
     w, rounded = weights.astype(np.float64), np.zeros(weights.shape)
+    grids = []
     for start in range(0, w.shape[1], width):
         scaled = ggml.encode(block_type, w[:, start : start + width].astype(np.float32), importance[start:][:width])
         grid = GRIDS[block_type](scaled)
+        grids.append(grid)
         for j in range(width):
             column = w[:, start + j]
             nearest = np.abs(grid[:, j] - column[:, None]).argmin(axis=1)
             rounded[:, start + j] = grid[np.arange(len(w)), j, nearest]
             error = (column - rounded[:, start + j]) / u[start + j, start + j]
             w[:, start + j + 1 :] -= np.outer(error, u[start + j, start + j + 1 :])
+    grid = np.concatenate(grids, axis=1)
+    for j in range(w.shape[1])[::-1]:
+        best = rounded[:, j] + (weights - rounded) @ damped(h)[:, j] / damped(h)[j, j]
+        rounded[:, j] = grid[np.arange(len(w)), j, np.abs(grid[:, j] - best[:, None]).argmin(axis=1)]
     return rounded
 
 
@@ -141,6 +147,12 @@ def test_the_factor_is_that_of_the_inverse(columns: int) -> None:
     for k, panel in enumerate(factor.panels):
         u[: len(panel), 256 * k : len(panel)] = panel
     assert u == pytest.approx(np.linalg.cholesky(np.linalg.inv(damped(h))).T, rel=1e-3, abs=1e-6 * u.max())
+    root = np.zeros((columns, columns))
+    for k, rows in enumerate(factor.root):
+        root[256 * k :][: len(rows), 256 * k :] = rows
+    assert root @ root.T == pytest.approx(damped(h), rel=1e-3, abs=1e-6 * h.max())
+    for k, square in enumerate(factor.squares):
+        assert square == pytest.approx(damped(h)[256 * k :, 256 * k :][: len(square), : len(square)], rel=1e-5)
 
 
 @pytest.mark.parametrize("columns", [32, 352])

@@ -77,6 +77,7 @@ def test_modelopt_of_two_kinds(tmp_path: Path) -> None:
         "b.weight_scale": np.float32(3).reshape(()),
         "b.input_scale": np.float32(3).reshape(()),
         "b.k_scale": np.float32(3).reshape(()),
+        "b.kv_scale": np.float32(3).reshape(()),
     }
     floats = dict.fromkeys(("a.weight_scale", "b.weight"), "F8_E4M3")
     folder(tmp_path, {}, arrays, floats)
@@ -87,6 +88,30 @@ def test_modelopt_of_two_kinds(tmp_path: Path) -> None:
         assert not opened.notes
         np.testing.assert_array_equal(opened.read("a.weight", 0, 2), np.tile([0.25, 0.5], (2, 16)))
         np.testing.assert_array_equal(opened.read("b.weight", 0, 2), np.full((2, 4), 3))
+
+
+def test_quarks_floats(tmp_path: Path) -> None:
+    """As ``Pack_fp4`` of amd-quark 0.13 packs: of [1, 2] it makes [0x21]."""
+    arrays = {
+        "a.weight": np.full((2, 32), 0x21, np.uint8),  # 0.5, 1
+        "a.weight_scale": np.array([[127, 128], [126, 127]], np.uint8),  # 1, 2; 0.5, 1
+        "b.weight": np.full((2, 4), 0x38, np.uint8),  # 1
+        "b.weight_scale": np.array([3, 5], np.float32),
+        "b.input_scale": np.float32(3).reshape(()),
+    }
+    folder(tmp_path, {"quant_method": "quark"}, arrays, {"b.weight": "F8_E4M3"})
+    with checkpoints.open(tmp_path) as opened:
+        assert list(opened.tensors) == ["a.weight", "b.weight"]
+        expected = np.repeat([[1, 2], [0.5, 1]], 32, axis=1) * np.tile([0.5, 1], 32)
+        np.testing.assert_array_equal(opened.read("a.weight", 0, 2), expected)
+        np.testing.assert_array_equal(opened.read("b.weight", 0, 2), [[3] * 4, [5] * 4])
+
+
+def test_quarks_integers_are_refused(tmp_path: Path) -> None:
+    arrays = {"a.weight": np.zeros((8, 4), np.int32), "a.weight_scale": np.ones((1, 32), np.float32)}
+    folder(tmp_path, {"quant_method": "quark"}, arrays)
+    with pytest.raises(UnsupportedError, match=r"'a.weight'.*by 'quark', and is I32 8 x 4 with scales of F32 1 x 32"):
+        checkpoints.open(tmp_path)
 
 
 INT4: Arrays = {"a.weight": np.zeros((2, 32), np.uint8), "a.weight_scale": np.ones((4, 1), np.float32)}

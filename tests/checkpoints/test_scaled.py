@@ -181,7 +181,7 @@ def test_mxfp4_stays_as_it_is(tmp_path: Path, config: dict[str, Any] | None) -> 
 @pytest.mark.parametrize(
     ("config", "complaint"),
     [
-        ({"quant_method": "quark"}, "is quantized by 'quark', and qconv does not undo Quark's layouts"),
+        ({"quant_method": "quanto"}, "is quantized by 'quanto', and qconv does not undo Quanto's packings"),
         ({"quant_method": "vptq"}, "is quantized by 'vptq', and qconv does not undo its codebooks"),
         ({"quant_method": "fastest_4_bits"}, "is quantized by 'fastest_4_bits'; qconv reads"),
         ({"quant_method": ["fp8"]}, "is quantized by"),
@@ -208,9 +208,9 @@ def test_a_quantization_without_a_method_is_none(tmp_path: Path) -> None:
 
 
 def test_a_text_models_quantization_counts(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"text_config": {"quantization_config": {"quant_method": "quark"}}}')
+    (tmp_path / "config.json").write_text('{"text_config": {"quantization_config": {"quant_method": "quanto"}}}')
     p.save(tmp_path / "model.safetensors", {"w": np.zeros((2, 2), np.uint8)})
-    with pytest.raises(UnsupportedError, match="'quark'"):
+    with pytest.raises(UnsupportedError, match="'quanto'"):
         checkpoints.open(tmp_path)
 
 

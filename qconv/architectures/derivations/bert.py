@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,13 +73,21 @@ def has_experts_nomic(model: ModelContext) -> bool:
     return bool(model.find("moe_every_n_layers"))
 
 
+_NOMIC = {"prenorm": False, "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False, "rotary_emb_scale_base": None}
+
+
 @derivation
 def trained_positions_nomic(model: ModelContext) -> int:
     """Positions Nomic's models were trained for, of which ``n_positions`` promises four times as many.
 
     By llama.cpp: 2048 for versions 1 and 1.5, which say 8192, and 512 for version 2, which says 2048.  Newer configs
     say what it was trained for under another name.
+
+    PlanError: a setting of the model is not the only one that llama.cpp computes.
     """
+    for key, only in _NOMIC.items():
+        if model.has(key) and (value := model.find(key)) != only:
+            raise model.lacks([key], value, json.dumps(only))
     if not model.has("n_positions"):
         return model.count("max_position_embeddings")
     trained = model.count("max_trained_positions", default=2048)

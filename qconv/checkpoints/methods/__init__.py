@@ -20,6 +20,7 @@ METHODS = {
     "awq": "awq",
     "mlx": "mlx",
     "modelopt": "modelopt",
+    "quark": "quark",
     "fbgemm_fp8": "plain_scales",
     "mxfp8": "plain_scales",
     "mxfp4": "mxfp4",

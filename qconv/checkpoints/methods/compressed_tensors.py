@@ -26,7 +26,7 @@ _FORMATS = (
     "mxfp8-quantized",
 )
 _ACTIVATIONS = (".input_scale", ".input_zero_point", ".input_global_scale", ".output_scale")
-_ATTENTION = (".k_scale", ".v_scale", ".q_scale", ".k_zero_point", ".v_zero_point", ".q_zero_point")
+_ATTENTION = (".k_scale", ".v_scale", ".kv_scale", ".q_scale", ".k_zero_point", ".v_zero_point", ".q_zero_point")
 _UNUSED = (*_ACTIVATIONS, *_ATTENTION)
 _FP4_SUFFIXES = ("_packed", "_scale", "_global_scale")
 

@@ -14,7 +14,7 @@ from qconv.errors import FormatError, UnsupportedError
 from qconv.tensors import FLOATS, LazyTensor, scaled
 from qconv.tensors.quantized import VerticalCodes, affine, fp4_weight
 
-_UNUSED = (".input_scale", ".k_scale", ".v_scale", ".q_scale", ".output_scale")
+_UNUSED = (".input_scale", ".k_scale", ".v_scale", ".kv_scale", ".q_scale", ".output_scale")
 _PRE_QUANT = ".pre_quant_scale"
 _LOW_RANK = (".svdquant_lora_a", ".svdquant_lora_b")
 

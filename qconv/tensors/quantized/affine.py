@@ -30,7 +30,7 @@ class Affine(Unary):
     scale's shape.  ``group``: columns that a scale lasts for, the last group may be shorter.  ``order``: I32
     ``(columns,)``, the group of each column, where groups are no runs of columns.
 
-    ``prepare`` reads ``order``.
+    ``prepare`` reads ``order``, and prepares the others.
     """
 
     scale: LazyTensor
@@ -56,7 +56,8 @@ class Affine(Unary):
 
     @property
     def resident_bytes(self) -> int:
-        return self.inner.resident_bytes + (0 if self.order is None else 8 * columns(self))
+        parts = sum(part.resident_bytes for part in self.parts)
+        return self.inner.resident_bytes + parts + (0 if self.order is None else 8 * columns(self))
 
     def memory(self, rows: int) -> int:
         of_groups = [
@@ -69,9 +70,13 @@ class Affine(Unary):
         return Unary.memory(self, rows) + parts + spread + (1 << 16)
 
     def prepare(self) -> Self:
-        inner = self.inner.prepare()
+        parts = {
+            name: part.prepare()
+            for name in ("inner", "scale", "zero", "offset")
+            if (part := getattr(self, name)) is not None and not isinstance(part, int)
+        }
         if self.order is None or self.groups is not None:
-            return self if inner is self.inner else replace(self, inner=inner)
+            return self if all(part is getattr(self, name) for name, part in parts.items()) else replace(self, **parts)
         groups = self.order.read(0, 1)[0].astype(np.intp)
         count = columns(self.scale)
         wrong = np.flatnonzero((groups < 0) | (groups >= count))
@@ -80,7 +85,7 @@ class Affine(Unary):
             message = f"puts column {at} into group {int(groups[at])}, and there are {count}"
             raise FormatError(message, tensor=self.order.sources[0], hint="download the file again")
         runs = np.array_equal(groups, np.arange(columns(self)) // self.group)
-        return replace(self, inner=inner, order=None) if runs else replace(self, inner=inner, groups=groups)
+        return replace(self, **parts, order=None) if runs else replace(self, **parts, groups=groups)
 
     def read(self, start: int, stop: int, out: NDArray[np.uint8] | None = None) -> Rows:
         if self.order is not None and self.groups is None:
