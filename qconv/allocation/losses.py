@@ -13,7 +13,7 @@ weights' error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Losses:
     measurements: Measurements | None
     roles: Mapping[str, int]
     """How many tensors of each role share what is typical of it."""
+    _of_inputs: dict[tuple[str, int], float] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """By tensor and width of blocks, once they are known: many choices ask for the same."""
 
     @property
     def measured(self) -> bool:
@@ -64,7 +66,12 @@ class Losses:
 
     def _input_error(self, name: str, block_type: str) -> float:
         """What rounding the tensor's inputs changes."""
-        width = block_types()[block_type].weights
+        key = name, block_types()[block_type].weights
+        if key not in self._of_inputs:
+            self._of_inputs[key] = self._input_error_of_width(*key)
+        return self._of_inputs[key]
+
+    def _input_error_of_width(self, name: str, width: int) -> float:
         peaks = None if self.measurements is None else self.measurements.peaks.get(name)
         squares = self.errors.columns.get(name)
         if peaks is None or squares is None or width not in PEAK_COLUMNS:
