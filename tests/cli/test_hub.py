@@ -6,15 +6,15 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Run, environment
+from tests.cli.commands import Run, environment, peak
 from tests.storage.hub_server import SIGNATURE, TOKEN, HubServer, Request, running
+from tests.waiting import wait_until
 
 NAME = "acme/Noise-Instruct"
 
@@ -150,11 +150,7 @@ def half_way(hub: HubServer, env: dict[str, str], output: Path) -> Iterator[subp
     journal = output.with_name(f"{output.name}.part.journal")
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            deadline = time.monotonic() + 300
-            while not (hub.hanging and journal.exists() and b"done" in journal.read_bytes()):
-                assert process.poll() is None, process.communicate()
-                assert time.monotonic() < deadline, "did not come half-way"
-                time.sleep(0.02)
+            wait_until(lambda: hub.hanging > 0 and journal.exists() and b"done" in journal.read_bytes(), process)
             yield process
         finally:
             process.kill()
@@ -182,15 +178,6 @@ def test_stopped_and_resumed(
     assert hub.sent["store"] - before < len(hub.repositories[NAME].files["model.safetensors"])
 
 
-WATCH = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-process.returncode = os.waitstatus_to_exitcode(status)
-print(process.returncode, usage.ru_maxrss * 1024)
-"""
-
-
 @pytest.mark.parametrize("options", [[], ["--memory", "260MB"]])
 def test_memory_has_the_same_bound_as_from_a_disk(options: list[str], env: dict[str, str], tmp_path: Path) -> None:
     shapes = json.dumps({f"layer.{n}.weight": [4096, 8192] for n in range(8)})
@@ -200,8 +187,7 @@ def test_memory_has_the_same_bound_as_from_a_disk(options: list[str], env: dict[
             assert server.stdout is not None
             address = server.stdout.readline().strip()
             convert = ["convert", address, "-t", "q8_0", "-o", str(tmp_path / "x.gguf"), "--quiet", *options]
-            watched = [sys.executable, "-c", WATCH, sys.executable, "-m", "qconv", *convert]
-            code, most = map(int, subprocess.check_output(watched, text=True, env=env).split())
+            code, most = peak(*convert, env=env)
         finally:
             server.kill()
     assert code == 0

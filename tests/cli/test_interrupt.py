@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import Run, environment, make_checkpoint
+from tests.waiting import wait_until
 
 WAITING = """
 import itertools, os, sys, time
@@ -70,11 +70,8 @@ def running(source: Path, output: Path) -> Iterator[subprocess.Popen[str]]:
     command = list(map(str, [sys.executable, "-c", WAITING, half_way, *options]))
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment()) as process:
-        deadline = time.monotonic() + 300
-        while not half_way.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
         try:
-            assert half_way.exists(), "did not come half-way"
+            wait_until(half_way.exists, process)
             half_way.unlink()
             yield process
         finally:

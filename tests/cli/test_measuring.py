@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.cli.commands import Run, environment
 from tests.cli.missing import without
 from tests.evaluation.test_evaluate import renamed
 from tests.runtime import models
+from tests.waiting import wait_until
 
 QUICK = ("--context", "64", "--tokens", "128")
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -93,12 +93,9 @@ def test_ctrl_c_leaves_no_file_and_the_same_command_goes_on(folder: Path, measur
         env=environment(XDG_CACHE_HOME=str(tmp_path / "cache")),
         start_new_session=True,
     ) as process:
-        deadline = time.monotonic() + 120
-        while not half_way.exists() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert half_way.exists(), "did not come half-way"
+        wait_until(half_way.exists, process)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: llama.cpp's process gets it too
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1] == "qconv: stopped (what is done is kept; the same command goes on with it)"
     assert not (tmp_path / "c.gguf").exists()

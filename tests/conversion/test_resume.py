@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from qconv.pipeline import sizing
 from qconv.plan import Plan
 from tests.conversion.fakes import CALLS, Copy, Memory, Sketch, Watcher, expected, finish, left_over, plan, run, some
 from tests.conversion.held import BYTES, ENCODED, ROW_BLOCK, SECONDS, WEIGHTS, made
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 RIGHT = expected(made(), ENCODED)
@@ -45,13 +45,6 @@ def converting(directory: Path, reads: int, *more: str) -> Iterator[subprocess.P
             yield process
         finally:
             process.kill()
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
-    while not true():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.002)
 
 
 class KillingDisk(Disk):
@@ -105,7 +98,7 @@ def test_killed_at_fifty_moments(tmp_path: Path) -> None:
 def test_ctrl_c_keeps_what_is_done_though_reads_hang(tmp_path: Path) -> None:
     with converting(tmp_path, 20) as process:
         journal_path = tmp_path / f"{NAMES[0]}.part.journal"
-        until(lambda: journal_path.exists() and b"done" in journal_path.read_bytes())
+        wait_until(lambda: journal_path.exists() and b"done" in journal_path.read_bytes())
         process.send_signal(signal.SIGINT)
         assert process.wait(300) == 130
         assert process.stdout is not None
@@ -118,7 +111,7 @@ def test_ctrl_c_keeps_what_is_done_though_reads_hang(tmp_path: Path) -> None:
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
     with converting(tmp_path, 0):
-        until(lambda: (tmp_path / f"{NAMES[0]}.part").exists())
+        wait_until(lambda: (tmp_path / f"{NAMES[0]}.part").exists())
         with pytest.raises(OutputError, match="another process is writing this output"):
             run([made()], Memory(WEIGHTS), [tmp_path])
     (result,) = run([made()], Memory(WEIGHTS), [tmp_path])
@@ -215,7 +208,7 @@ def test_parts_in_several_processes_and_a_finish(tmp_path: Path) -> None:
     whole = made()
     with ExitStack() as stack:
         first = [stack.enter_context(converting(tmp_path, 1, f"{n}/5")) for n in (1, 2, 4)]
-        until(lambda: all((tmp_path / f"{NAMES[0]}.part.journal.{n}of5").exists() for n in (1, 2, 4)))
+        wait_until(lambda: all((tmp_path / f"{NAMES[0]}.part.journal.{n}of5").exists() for n in (1, 2, 4)))
         with pytest.raises(OutputError, match="another process is writing this output"):
             finish([whole], [tmp_path])
         for process in first:

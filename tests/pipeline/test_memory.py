@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from qconv.pipeline import TensorWork, works_of
 from qconv.pipeline.memory import Gate
 from qconv.pipeline.sizing import cost, enough, fit
 from qconv.pipeline.workers import Stopped
+from tests.cli.commands import peak
 from tests.conversion.fakes import Copy, Sketch, plan
 
 SHAPES = {
@@ -45,23 +44,6 @@ def sparse(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f.write(len(text).to_bytes(8, "little") + text)
         f.truncate(8 + len(text) + offset)
     return path
-
-
-WATCH = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-process.returncode = os.waitstatus_to_exitcode(status)
-print(process.returncode, usage.ru_maxrss * 1024)
-"""
-"""Starts a command from a small process: what the kernel counts for a process begins with what its parent held."""
-
-
-def peak(*command: str) -> tuple[int, int]:
-    """Exit code, and the largest resident memory the kernel saw, in bytes."""
-    watched = [sys.executable, "-c", WATCH, sys.executable, "-m", "qconv", *command]
-    code, most = subprocess.check_output(watched, text=True).split()
-    return int(code), int(most)
 
 
 @pytest.mark.parametrize("options", [[], ["--threads", "16"], ["--memory", "250MB"]])

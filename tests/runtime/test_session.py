@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from qconv.errors import InputError, LlamaCppError, UnsupportedError, UsageError
 from qconv.runtime import Session
 from qconv.types import Value
 from tests.runtime import models
+from tests.waiting import wait_until
 
 Tokens = NDArray[np.int32]
 ROOT = Path(__file__).parents[2]
@@ -31,14 +31,6 @@ def alive(process: int) -> bool:
         return False
     status = Path(f"/proc/{process}/status")
     return not status.exists() or "State:\tZ" not in status.read_text()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """An error only when it will never be: how long it takes is the machine's affair."""
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_what_a_model_says_of_itself(session: Session, tokens: Tokens) -> None:
