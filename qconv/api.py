@@ -31,7 +31,7 @@ def quantize(
 
     ``array``: float32 or float16 (others are converted to float32), or uint16 holding bfloat16 bits.  ``block_type``:
     a name such as ``"Q4_K"``, in any case.  ``importance``: how much the error of each column weighs, ``(columns,)``.
-    ``search="thorough"`` looks longer for a smaller error where the type has such a search.
+    ``search="thorough"`` looks longer for a smaller error where the type has such a search, or with a ``hessian``.
 
     ``hessian``: H = Σ x xᵀ over the inputs x that rows are multiplied with, ``(columns, columns)``, of which the lower
     triangle is read; any multiple of it does.  Rounding then lets later columns undo the errors of earlier ones, so
@@ -41,7 +41,9 @@ def quantize(
         w[k] -= (w[j] - q[j]) / U[j, j] * U[j, k]
 
     where q[j] is the nearest value that the block's scales allow.  These are chosen as without, for the columns as they
-    are when rounding reaches their block, by ``importance``, or H's diagonal where there is none.
+    are when rounding reaches their block, by ``importance``, or H's diagonal where there is none.  The thorough search
+    goes over all columns once more, from the last to the first, and rounds each to the nearest value to
+    q[j] + ((w - q) H)[j] / H[j, j].
 
     Raises UsageError when rows are no whole number of blocks or the type is unknown, WeightError (with ``row`` and
     ``column`` where it is a weight) for NaN and infinity and for what is not a sum of x xᵀ, UnsupportedError for a type

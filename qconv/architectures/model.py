@@ -26,7 +26,7 @@ class ModelContext:
     ``config``: the completed config, the text model's keys at the root.  ``tensors``: shapes by name as tables write
     it.  ``folder``: the checkpoint's, if it has one.  ``lazy``: its tensors by their own names.  ``target``: of a
     drafter, the config of the model it drafts for, its text part at the root.  ``origins``: how keys of the config
-    begin that is not ``config.json``'s own spelling, with the file they are from and how they begin there.
+    begin, with the file they are from and how they begin there; the first that fits counts.
     """
 
     config: Mapping[str, Any]
@@ -35,7 +35,7 @@ class ModelContext:
     table: str = ""
     lazy: Mapping[str, LazyTensor] = field(default_factory=dict)
     target: Mapping[str, Any] = field(default_factory=dict)
-    origins: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    origins: Mapping[str, tuple[str, str]] = field(default_factory=lambda: {"": ("config.json", "")})
 
     @property
     def location(self) -> str | None:
@@ -123,10 +123,9 @@ class ModelContext:
 
     def _origin(self, key: str) -> tuple[str, str]:
         """The file a key is from, and how it is spelled there."""
-        for start, (file, there) in self.origins.items():
-            if key.startswith(start):
-                return file, there + key.removeprefix(start)
-        return "config.json", key
+        start = next(start for start in self.origins if key.startswith(start))
+        file, there = self.origins[start]
+        return file, there + key.removeprefix(start)
 
 
 def class_name(model: ModelContext) -> str:

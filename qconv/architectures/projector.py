@@ -44,8 +44,8 @@ def resolve_projector(checkpoint: Checkpoint) -> Resolved:
     known = _find(checkpoint.config, checkpoint.folder)
     config, known = _complete(checkpoint.config, known, checkpoint.folder)
     names = canonical_names(checkpoint.lazy, config, known)
-    origins = {f"{kind}.": _origin(_places(tower)[0]) for kind, tower in known.towers.items()}
-    origins |= {"text.": ("config.json", ""), "preprocessor.": (_PREPROCESSORS[0][0], "")}
+    origins = {f"{kind}.": _origin(_places(tower)[0], known.config_file) for kind, tower in known.towers.items()}
+    origins |= {"text.": (known.config_file, ""), "preprocessor.": (_PREPROCESSORS[0][0], "")}
     model = context(checkpoint, known, config, names, origins=origins)
     own = set(names.values())
     others = [(source, _OTHER_PART) for source in checkpoint.lazy if source not in own]
@@ -134,9 +134,9 @@ def _complete(config: Mapping[str, Any], known: Table, folder: Folder) -> tuple[
     return full, msgspec.structs.replace(known, **{kind: there.get(kind) for kind in TOWERS})
 
 
-def _origin(place: str) -> tuple[str, str]:
+def _origin(place: str, config_file: str) -> tuple[str, str]:
     """The file that has a tower's part of the config, and what its keys begin with there."""
-    return (place, "") if place.endswith(".json") else ("config.json", f"{place}.")
+    return (place, "") if place.endswith(".json") else (config_file, f"{place}.")
 
 
 def _own_config(folder: Folder, places: Iterable[str]) -> dict[str, Any] | None:

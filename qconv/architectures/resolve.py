@@ -95,12 +95,19 @@ def resolved(matcher: Matcher) -> Resolved:
 
 
 def context(
-    checkpoint: Checkpoint, known: Table, config: Mapping[str, Any], names: Mapping[str, str], **more: Any
+    checkpoint: Checkpoint,
+    known: Table,
+    config: Mapping[str, Any],
+    names: Mapping[str, str],
+    *,
+    origins: Mapping[str, tuple[str, str]] | None = None,
+    **more: Any,
 ) -> ModelContext:
     """What a table may ask about a checkpoint of which ``names`` are the sources by the names tables use."""
     infos = checkpoint.tensors
     tensors = {name: infos[source] for name, source in names.items()}
-    return ModelContext(config, tensors, checkpoint.folder, known.name, checkpoint.lazy, **more)
+    origins = {**(origins or {}), "": (known.config_file, "")}
+    return ModelContext(config, tensors, checkpoint.folder, known.name, checkpoint.lazy, origins=origins, **more)
 
 
 def _tokenizer_options(known: Table, model: ModelContext) -> dict[str, Any]:

@@ -9,9 +9,9 @@ column j all later ones k take
 The squares of these (w[j] - q[j]) / U[j, j] add up to ΔW H ΔWᵀ, the squared error of the layer's output.  Columns are
 worked on in panels of 256, each of which takes what all columns before it leave to it in one product.
 
-Then all columns are rounded once more, from the last to the first, each to what is best while all others stay as they
-are: with the gradient (W - Q) H, column j is best at q[j] + gradient[j] / H[j, j].  How later columns were rounded,
-which went unseen from left to right, is known by then.
+The thorough search then rounds all columns once more, from the last to the first, each to what is best while all others
+stay as they are: with the gradient (W - Q) H, column j is best at q[j] + gradient[j] / H[j, j].  How later columns were
+rounded, which went unseen from left to right, is known by then.  It takes twice as many products again.
 
 The grid is the block's: where columns reach a new block, the type's own encoder chooses its scales for the columns as
 they are by then, and only quants are chosen here.  A row that comes out no better than ordinary rounding keeps that.
@@ -88,7 +88,8 @@ class _Tile:
             errors[:, start : start + PANEL] = self._round(panel, u[start:], start, blocks, usable)
         weights = weights[:count]
         with np.errstate(invalid="ignore", over="ignore"):
-            self._go_back(errors, blocks, usable)
+            if self._context.search == "thorough":
+                self._go_back(errors, blocks, usable)
             rounded = weights - self._decode(blocks[:count])
             new = _squares(errors[:count]) - _weighed(rounded, self._factor.added)
             better = usable[:count] & np.isfinite(new)

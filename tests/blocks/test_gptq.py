@@ -79,8 +79,8 @@ def errors(weights: NDArray[np.float32], coded: NDArray[np.uint8], block_type: s
     return np.asarray(((off @ h) * off).sum(axis=1))
 
 
-def slow(block_type: str, weights: NDArray[np.float32], h: Floats) -> Floats:
-    """The method, column by column, and once back: what the weights become."""
+def slow(block_type: str, weights: NDArray[np.float32], h: Floats, search: str) -> Floats:
+    """The method, column by column, and if thorough once back: what the weights become."""
     width, importance = blocks.codec(block_type).layout.weights, np.diag(damped(h)).astype(np.float32)
     u = np.linalg.cholesky(np.linalg.inv(damped(h))).T
     w, rounded = weights.astype(np.float64), np.zeros(weights.shape)
@@ -96,18 +96,19 @@ def slow(block_type: str, weights: NDArray[np.float32], h: Floats) -> Floats:
             error = (column - rounded[:, start + j]) / u[start + j, start + j]
             w[:, start + j + 1 :] -= np.outer(error, u[start + j, start + j + 1 :])
     grid = np.concatenate(grids, axis=1)
-    for j in range(w.shape[1])[::-1]:
+    for j in range(w.shape[1])[::-1] if search == "thorough" else ():
         best = rounded[:, j] + (weights - rounded) @ damped(h)[:, j] / damped(h)[j, j]
         rounded[:, j] = grid[np.arange(len(w)), j, np.abs(grid[:, j] - best[:, None]).argmin(axis=1)]
     return rounded
 
 
+@pytest.mark.parametrize("search", ["reference", "thorough"])
 @pytest.mark.parametrize("block_type", GRIDS)
-def test_it_is_the_method(block_type: str) -> None:
+def test_it_is_the_method(block_type: str, search: str) -> None:
     columns = 544 if blocks.codec(block_type).layout.weights == 32 else 512
     weights, h = weights_of(40, columns), hessian(columns, 2000)
-    made = ggml.decode(block_type, qconv.quantize(weights, block_type, hessian=h))
-    wanted = slow(block_type, weights, h)
+    made = ggml.decode(block_type, qconv.quantize(weights, block_type, search=search, hessian=h))
+    wanted = slow(block_type, weights, h, search)
     # float32 decides some ties otherwise, after which all of a row differs
     same = np.isclose(made, wanted, rtol=1e-5, atol=1e-6).all(axis=1)
     assert same.mean() >= 0.7
@@ -123,6 +124,9 @@ def test_no_row_is_worse_and_most_are_better(block_type: str) -> None:
     ours = errors(weights, qconv.quantize(weights, block_type, hessian=h), block_type, h)
     assert (ours <= theirs * (1 + 1e-6)).all()
     assert ours.sum() < (0.999 if block_type == "TQ2_0" else 0.7) * theirs.sum()
+    thorough = errors(weights, qconv.quantize(weights, block_type, search="thorough", hessian=h), block_type, h)
+    assert (thorough <= theirs * (1 + 1e-6)).all()
+    assert thorough.sum() < ours.sum()
 
 
 def test_importance_that_is_given_decides_on_scales_and_on_what_is_kept() -> None:

@@ -100,7 +100,7 @@ def test_a_template_that_is_missing_is_told(tmp_path: Path) -> None:
         ({"quantization": []}, "params.json: is quantized to 'None'"),
         ({"moe": {"num_experts": 8, "num_experts_per_tok": 2}}, "with experts and without latent attention"),
         ({"moe": 8}, "has a 'moe' that is not an object"),
-        ({"n_layers": None}, "config.json has no 'n_layers'"),
+        ({"n_layers": None}, "params.json has no 'n_layers'"),
         ({"n_layers": 1}, "has no use for layers.1"),
         ({"vocab_size": 100}, "lies beyond the model's 100 rows"),
         ({"yarn": {"factor": "much"}}, "factor"),
