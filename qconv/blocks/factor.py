@@ -11,9 +11,12 @@ any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,9 +86,8 @@ def factorize(
     """
     if not np.isfinite(damping) or damping <= 0:
         raise UsageError(f"a damping of {damping} damps nothing", hint="0.01 is usual")
-    lower = [_checked(panel, k, columns) for k, panel in enumerate(panels)]
-    if sum(len(panel) for panel in lower) != columns:
-        raise UsageError(f"{sum(map(len, lower))} rows of a Hessian of {columns} columns")
+    heights = [min(PANEL, columns - start) for start in range(0, columns, PANEL)]
+    lower = _lower(panels, columns, heights)
     diagonal = np.concatenate(
         [panel[:, k * PANEL :].diagonal() for k, panel in enumerate(lower)] or [np.zeros(0)]
     ).astype(np.float64)
@@ -94,9 +96,10 @@ def factorize(
         raise WeightError(f"column {int((diagonal < 0).argmax())} of a Hessian has a sum of squares below zero")
     mean = float(diagonal[seen].mean()) if seen.any() else 1.0
     with single_threaded(), ThreadPoolExecutor(min(threads, max(1, len(lower)))) as pool:
+        upper = _within(((height, columns - k * PANEL) for k, height in enumerate(heights)), np.float64)
         while True:
             added = np.where(seen, damping * mean, mean)
-            upper = _upper(lower, added / mean, mean, pool)
+            _fill(upper, lower, added / mean, mean, pool)
             squares = tuple((panel[:, : len(panel)] * mean).astype(np.float32) for panel in upper)
             try:
                 inverses = _split(upper, pool)
@@ -106,13 +109,16 @@ def factorize(
                 if damping > MOST_DAMPING:
                     raise WeightError("a Hessian is not a sum of products of inputs: it is not positive") from None
         del lower
-        m = [_as_float32(upper, k) for k in range(len(upper))]
+        m = _as_float32(upper)
+        del upper
         scale = np.float32(np.sqrt(mean))
         sketch = _sketch(m, pool) * scale
         panels_of_columns = _invert(m, inverses, scale, pool)
+    for panel in m:
+        panel *= scale
     return Factor(
         panels=tuple(panels_of_columns),
-        root=tuple(panel * scale for panel in m),
+        root=tuple(m),
         squares=squares,
         sketch=sketch,
         importance=(diagonal + added).astype(np.float32),
@@ -120,10 +126,30 @@ def factorize(
     )
 
 
-def _checked(panel: NDArray[np.floating], k: int, columns: int) -> NDArray[np.floating]:
-    height = min(PANEL, columns - k * PANEL)
-    if panel.shape != (height, k * PANEL + height):
-        raise UsageError(f"panel {k} of a Hessian of {columns} columns is {panel.shape}")
+def _within(shapes: Iterable[tuple[int, ...]], dtype: Any) -> list[NDArray[Any]]:
+    """Arrays of these shapes within one: its memory goes back to the system as a whole, that of many would not."""
+    shapes = list(shapes)
+    whole = np.empty(sum(map(math.prod, shapes)), dtype)
+    ends = itertools.accumulate(map(math.prod, shapes))
+    return [whole[end - math.prod(shape) : end].reshape(shape) for shape, end in zip(shapes, ends, strict=True)]
+
+
+def _lower(panels: Iterable[NDArray[np.floating]], columns: int, heights: Sequence[int]) -> list[NDArray[np.floating]]:
+    """Copies of panels of these heights, checked."""
+    lower: list[NDArray[np.floating]] = []
+    rows = 0
+    for k, panel in enumerate(panels):
+        if k >= len(heights) or panel.shape != (heights[k], k * PANEL + heights[k]):
+            raise UsageError(f"panel {k} of a Hessian of {columns} columns is {panel.shape}")
+        lower = lower or _within(((height, j * PANEL + height) for j, height in enumerate(heights)), panel.dtype)
+        lower[k][:] = _finite(panel, k)
+        rows += len(panel)
+    if rows != columns:
+        raise UsageError(f"{rows} rows of a Hessian of {columns} columns")
+    return lower
+
+
+def _finite(panel: NDArray[np.floating], k: int) -> NDArray[np.floating]:
     if not np.isfinite(panel).all():
         row, column = divmod(int(np.isfinite(panel).argmin()), panel.shape[1])
         raise WeightError(
@@ -133,14 +159,17 @@ def _checked(panel: NDArray[np.floating], k: int, columns: int) -> NDArray[np.fl
     return panel
 
 
-def _upper(
-    lower: list[NDArray[np.floating]], added: NDArray[np.float64], scale: float, pool: Executor
-) -> list[NDArray[np.float64]]:
+def _fill(
+    upper: list[NDArray[np.float64]],
+    lower: list[NDArray[np.floating]],
+    added: NDArray[np.float64],
+    scale: float,
+    pool: Executor,
+) -> None:
     """Panels of the upper triangle in float64, over ``scale``, with ``added`` on the diagonal."""
 
-    def panel(k: int) -> NDArray[np.float64]:
-        start, height = k * PANEL, len(lower[k])
-        made = np.empty((height, len(added) - start), np.float64)
+    def fill(k: int) -> None:
+        start, height, made = k * PANEL, len(lower[k]), upper[k]
         for j in range(k, len(lower)):
             at = (j - k) * PANEL
             np.divide(
@@ -149,9 +178,8 @@ def _upper(
         square = made[:, :height]
         square[:] = np.triu(square) + np.triu(square, 1).T
         square[np.diag_indices(height)] += added[start : start + height]
-        return made
 
-    return list(pool.map(panel, range(len(lower))))
+    list(pool.map(fill, range(len(lower))))
 
 
 def _split(upper: list[NDArray[np.float64]], pool: Executor) -> list[NDArray[np.float64]]:
@@ -186,11 +214,11 @@ def _square(panel: NDArray[np.float64], pool: Executor) -> NDArray[np.float64]:
     return total
 
 
-def _as_float32(panels: list[NDArray[np.float64]], k: int) -> NDArray[np.float32]:
-    """Panel ``k``, of which the float64 is let go."""
-    panel = panels[k].astype(np.float32)
-    panels[k] = np.empty((0, 0))
-    return panel
+def _as_float32(panels: list[NDArray[np.float64]]) -> list[NDArray[np.float32]]:
+    made = _within((panel.shape for panel in panels), np.float32)
+    for narrow, wide in zip(made, panels, strict=True):
+        narrow[:] = wide
+    return made
 
 
 def _sketch(m: list[NDArray[np.float32]], pool: Executor) -> NDArray[np.float32]:
@@ -210,7 +238,7 @@ def _invert(
     ``inverses``: of M's squares on the diagonal.
     """
     squares = [inverse.astype(np.float32) for inverse in inverses]
-    made = [np.empty((k * PANEL + len(panel), len(panel)), np.float32) for k, panel in enumerate(m)]
+    made = _within(((k * PANEL + len(panel), len(panel)) for k, panel in enumerate(m)), np.float32)
 
     def rows(i: int) -> None:
         start, stop = i * PANEL, i * PANEL + len(m[i])

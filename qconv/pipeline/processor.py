@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from qconv import blocks
+from qconv import blocks, platform
 from qconv.blocks.warm_up import Kernel
 from qconv.errors import InputError, QconvError
 from qconv.pipeline import encoding as encodings
@@ -114,6 +114,7 @@ class Processor:
                     factor = self._factors.get((hessian.key, matrix))
                 if factor is None:
                     factor = hessian.factor(matrix, self._threads)
+                    platform.give_back_memory()  # of its threads
                     with self._lock:
                         self._factors[hessian.key, matrix] = factor
                 entry.factors[matrix] = factor
