@@ -106,13 +106,13 @@ TOWERS = ("vision", "audio")
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One architecture, or the projector of some classes; see ``formats/README.md``.
 
-    ``config_file``: where the config is. ``exclude``: what it does not inherit of the table it extends and of the
-    keys all have. ``redirect``: other tables, each with the condition on the config under which that one counts
-    instead. ``store``: of entries that have none of their own. ``mtp``: whether ``--mtp`` is possible, or other
-    tables that count for ``--mtp only``, each with its condition. ``wrappers``: prefixes of source names beside
-    those all have. ``within``: how names of the part's tensors begin, where others are another part's. ``folders``:
-    those within the model's with tensors of the part, which are called FOLDER/NAME. ``module_parts``: numbers that
-    modules may have besides a weight and a bias.
+    ``config_file``: where the config is.  ``exclude``: what it does not inherit of the table it extends and of the keys
+    all have.  ``redirect``: other tables, each with the condition on the config under which that one counts instead.
+    ``store``: of entries that have none of their own.  ``mtp``: whether ``--mtp`` is possible, or other tables that
+    count for ``--mtp only``, each with its condition.  ``wrappers``: prefixes of source names beside those all have.
+    ``within``: how names of the part's tensors begin, where others are another part's.  ``folders``: those within the
+    model's with tensors of the part, which are called FOLDER/NAME.  ``module_parts``: numbers that modules may have
+    besides a weight and a bias.
     """
 
     name: str = ""

@@ -39,7 +39,7 @@ from qconv.blocks.compile import kernel
 from qconv.blocks.factor import PANEL, Factor
 from qconv.blocks.factor import TILE_ROWS as ROWS
 from qconv.blocks.groups import INDEX
-from qconv.blocks.lanes import f32, load, rint, scratch, select, splat, store, to_int
+from qconv.blocks.lanes import f32, inline, load, rint, scratch, select, splat, store, to_int
 from qconv.blocks.quants import Quants, quants
 from qconv.blocks.tiles import gather_lanes
 
@@ -204,6 +204,23 @@ def _weighed(errors: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArr
     return total
 
 
+@inline
+def _nearest(w, bottom, step, levels, top):
+    """Of each of 16 weights the nearest value and its level; ``levels`` and ``top`` as in ``_round_columns``."""
+    x = select(step == 0.0, splat(0.0, _LANES), (w - bottom) / step)
+    if levels.size == 0:
+        value = rint(vectors.max(vectors.min(x, np.float32(top)), 0.0))
+        level = to_int(value)
+    else:
+        value = splat(0.0, _LANES)
+        level = to_int(value)
+        for k in range(top):
+            above = x > (levels[k] + levels[k + 1]) * np.float32(0.5)
+            value = select(above, levels[k + 1], value)
+            level = select(above, np.int32(k + 1), level)
+    return bottom + step * value, level
+
+
 @kernel("gptq")
 def _round_columns(panel, u, lowest, steps, levels, top, first, count, width, chosen, errors):
     """Rounds columns ``first`` to ``first + count`` of rows of ``width`` columns, 16 rows side by side, and changes the
@@ -225,18 +242,8 @@ def _round_columns(panel, u, lowest, steps, levels, top, first, count, width, ch
         for j in range(count):
             w = load(tile, j * _LANES, _LANES)
             bottom, step = load(low, j * _LANES, _LANES), load(between, j * _LANES, _LANES)
-            x = select(step == 0.0, splat(0.0, _LANES), (w - bottom) / step)
-            if levels.size == 0:
-                value = rint(vectors.max(vectors.min(x, np.float32(top)), 0.0))
-                level = to_int(value)
-            else:
-                value = splat(0.0, _LANES)
-                level = to_int(value)
-                for k in range(top):
-                    above = x > (levels[k] + levels[k + 1]) * np.float32(0.5)
-                    value = select(above, levels[k + 1], value)
-                    level = select(above, np.int32(k + 1), level)
-            e = (w - (bottom + step * value)) / u[(first + j) * width + first + j]
+            value, level = _nearest(w, bottom, step, levels, top)
+            e = (w - value) / u[(first + j) * width + first + j]
             store(tile, j * _LANES, e)
             store(low, j * _LANES, vectors.floats(level))
             for m in range(j + 1, left):
@@ -270,18 +277,8 @@ def _round_again(rounded, gradient, square, lowest, steps, levels, top, width, c
             before = load(tile, j * _LANES, _LANES)
             bottom, step = load(low, j * _LANES, _LANES), load(between, j * _LANES, _LANES)
             w = before + load(slope, j * _LANES, _LANES) / square[j * width + j]
-            x = select(step == 0.0, splat(0.0, _LANES), (w - bottom) / step)
-            if levels.size == 0:
-                value = rint(vectors.max(vectors.min(x, np.float32(top)), 0.0))
-                level = to_int(value)
-            else:
-                value = splat(0.0, _LANES)
-                level = to_int(value)
-                for k in range(top):
-                    above = x > (levels[k] + levels[k + 1]) * np.float32(0.5)
-                    value = select(above, levels[k + 1], value)
-                    level = select(above, np.int32(k + 1), level)
-            change = before - (bottom + step * value)
+            value, level = _nearest(w, bottom, step, levels, top)
+            change = before - value
             store(tile, j * _LANES, change)
             store(low, j * _LANES, vectors.floats(level))
             for m in range(j):
